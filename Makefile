@@ -1,0 +1,76 @@
+# Each verb sets up what it needs, from nothing: .venv for Python, node_modules for the front end's tools.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+READY := .venv/.ready
+OLD := .venv-oldest/bin
+OLD_READY := .venv-oldest/.ready
+OLDEST := ipykernel==6.29.5 crewai==1.15.29
+WORKERS ?= 2
+RERUNS ?= 0
+PYTEST := -m pytest -p tests.support.no_skips -n $(WORKERS) --dist loadfile --reruns $(RERUNS) -rR
+
+help:  ## Say what can be made.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: $(READY)  ## Run the quickstart in a real kernel and print its joined results; needs no key.
+	$(BIN)/python notebooks/run.py notebooks/01_quickstart.ipynb
+
+lab: $(READY)  ## Open JupyterLab on the quickstart.
+	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb
+
+test: lint lint-js  ## All checks and tests; a skipped test is a failed one.
+	@echo "== pytest"
+	$(BIN)/python $(PYTEST)
+
+test-oldest: $(OLD_READY)  ## The tests that need no browser, on the newest Python that is here and the oldest ipykernel and CrewAI.
+	@echo "== pytest on $$($(OLD)/python --version) with $(OLDEST)"
+	$(OLD)/python $(PYTEST) --ignore=tests/browser
+
+lint: $(READY)  ## Style and types of the Python code.
+	@echo "== ruff and mypy"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests/typing/api.py
+
+lint-js: node_modules/.ready  ## Style, types and unit tests of the front end.
+	@echo "== eslint, tsc and node --test"
+	npm run --silent lint
+	npm run --silent types
+	npm run --silent test
+
+bench: $(READY)  ## Measure the speedup over running crews one by one.
+	$(BIN)/python -m crew_nb.benchmark
+
+screenshots: $(READY)  ## Make the pictures under docs/images anew, of real runs; takes some minutes.
+	$(BIN)/python -m tests.support.screenshots
+
+docs: $(READY)  ## Build the documentation into site/.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+$(READY): pyproject.toml
+	@echo "== .venv"
+	test -x $(BIN)/python || "$$(.ci/python 3.11 3.12 3.13)" -m venv .venv \
+	  || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[frames,serve,dask]' --group dev
+	@touch $@
+
+$(OLD_READY): pyproject.toml $(READY)
+	@echo "== .venv-oldest"
+	test -x $(OLD)/python || "$$(.ci/python 3.13 3.12 3.11)" -m venv .venv-oldest
+	$(BIN)/uv pip install --quiet --python $(OLD)/python --editable '.[frames,serve,dask]' --group dev $(OLDEST)
+	@touch $@
+
+node_modules/.ready: package.json package-lock.json
+	@echo "== node_modules"
+	npm ci --silent
+	@touch $@
+
+.PHONY: help demo lab test test-oldest lint lint-js bench screenshots docs

@@ -1,0 +1,99 @@
+"""One try of one run: what its context carries to wherever CrewAI takes it."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from crew_nb import _events as ev
+from crew_nb._usage import Usage
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from crew_nb._batch import Batch
+    from crew_nb._calls import Gate
+    from crew_nb._limits import Charge, RateLimit, Slots, TokenLimit
+
+current: ContextVar[Attempt | None] = ContextVar("crew_nb_attempt", default=None)
+"""The attempt that this code runs for; CrewAI copies contexts into every thread and task it starts."""
+
+call: ContextVar[CallRecord | None] = ContextVar("crew_nb_call", default=None)
+"""The LLM call that passes the gate in this context."""
+
+
+@dataclass(slots=True, eq=False)
+class CallRecord:
+    """What the listener heard of one LLM call while it passed the gate."""
+
+    began: float
+    heard: bool = False
+    """Whether the LLM class emits CrewAI's events; custom ones may not."""
+    usage: Usage = field(default_factory=Usage)
+
+
+class Attempt:
+    """One try of one run, from the slot to its end. Events of an attempt that has ended are dropped."""
+
+    def __init__(
+        self,
+        index: int,
+        post: Callable[[ev.Event], None],
+        gate: Gate,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.index = index
+        self.gate = gate
+        self.note = note
+        """Puts a line for people into the head of the board; on the engine's loop."""
+        self.places: dict[str, int] = {}
+        """Position of each CrewAI task by its id."""
+        self.stop_reason = ""
+        """Set once it must not go on: no call starts from then on."""
+        self.timed_out = False
+        self.ending = False
+        """Its outcome is being recorded."""
+        self.closed = False
+        self.main: asyncio.Task[None] | None = None
+        """The task that drives it."""
+        self.tasks: weakref.WeakSet[asyncio.Task[object]] = weakref.WeakSet()
+        """Every asyncio task that was started in its context."""
+        self.threads: set[int] = set()
+        """Worker threads that are inside an LLM call, which cannot be stopped from outside."""
+        self.calls: dict[CallRecord, list[tuple[RateLimit | TokenLimit, Charge]]] = {}
+        """LLM calls that hold a slot now, with what else they hold."""
+        self.inner: list[Batch] = []
+        """Batches that its tools and callbacks launched: a stop reaches them too."""
+        self.slots: Slots | None = None
+        """The places for runs, while it takes one of them."""
+        self.questions: dict[str, asyncio.Future[str]] = {}
+        """What a person is asked now, by the key of the wait."""
+        self.asks_by: Literal["", "form", "input"] = ""
+        """How a person can be asked: in the row's form, at the terminal, or not at all."""
+        self._post = post
+
+    def post(self, event: ev.Event) -> None:
+        """Hand an event to the batch; from any thread."""
+        if not self.closed:
+            self._post(event)
+
+    def answer(self, key: str, text: str, approve: bool) -> None:
+        """What a person said to the question of that key; on the engine's loop. Feedback without words is none."""
+        question = self.questions.get(key)
+        words = str(text or "").strip()
+        if question is not None and not question.done() and (approve or words):
+            question.set_result("" if approve else words)
+
+    def leave(self) -> None:
+        """Let another run have its place; on the engine's loop."""
+        slots, self.slots = self.slots, None
+        if slots is not None:
+            slots.release()
+
+    def log(self, text: str, task: int | None = None) -> None:
+        """A line for the run's log."""
+        self.post(ev.Logged(run=self.index, at=time.time(), text=text, task=task))

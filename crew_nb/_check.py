@@ -1,0 +1,311 @@
+"""The pitfalls that would serialize, break or mix up crews, as findings with the line to write instead.
+
+Only looks at crews: nothing is kicked off, and no crew is changed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from crew_nb import _blueprint
+from crew_nb._errors import BlueprintError, UnfaithfulCopyError
+
+if TYPE_CHECKING:
+    from crewai import Crew
+
+    from crew_nb._blueprint import CrewLike
+    from crew_nb._html import Html
+
+Severity = Literal["error", "warning", "note"]
+"""`error` fails here too, `warning` is slower or surprising here too, `note` is bare CrewAI's and is seen to here."""
+
+_SIGNS = {"error": "✗", "warning": "!", "note": "·"}
+
+# What happens, with what was measured on CrewAI 1.15.30, and what to write instead.
+PITFALLS: dict[str, tuple[Severity, str, str]] = {
+    "sync-kickoff": (
+        "error",
+        "A loop runs in every cell, and CrewAI refuses to run agents synchronously inside one; nest_asyncio does not "
+        "change that.",
+        "run = cnb.kickoff(crew, inputs={...})\nawait run",
+    ),
+    "sync-kickoff-for-each": (
+        "error",
+        "A loop runs in every cell, and CrewAI refuses to run agents synchronously inside one; nest_asyncio does not "
+        "change that.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[{...}, ...])\nresults = await batch",
+    ),
+    "asyncio-run": (
+        "error",
+        "The notebook's own loop runs already, and asyncio starts no second one inside it. A cell may await.",
+        "await main()\n# or once, for old cells that have to stay as they are: cnb.allow_nested_loops()",
+    ),
+    "not-awaited": (
+        "error",
+        "It is a coroutine: the call was prepared and nobody awaited it, so nothing has run yet. (An async function in "
+        "after_kickoff_callbacks leaves one in place of the output, too.)",
+        "output = await crew.akickoff(inputs={...})\n# or: output = await cnb.kickoff(crew, inputs={...})",
+    ),
+    "shared-agent": (
+        "note",
+        "An agent has one executor. Under asyncio.gather such crews fail with `Executor is already running`; started "
+        "a moment apart, one answered with the other's role, goal and task. crew_nb gives each run agents of its own.",
+        "results = await cnb.gather(crew_a, crew_b)",
+    ),
+    "shared-llm": (
+        "note",
+        "CrewAI counts tokens on the LLM object: four crews that shared one reported 60 tokens each, where 15 were "
+        "true. crew_nb counts each run's own calls.",
+        "run.usage  # in place of crew.usage_metrics",
+    ),
+    "agent-on-two-async-tasks": (
+        "note",
+        "Tasks with async_execution that follow each other run at the same time, and an agent can run one at a time: "
+        "bare CrewAI fails with `Executor is already running`. crew_nb gives each of them an agent of its own.",
+        "run = cnb.kickoff(crew)  # or one agent for each of these tasks",
+    ),
+    "equal-roles": (
+        "note",
+        "Crew.copy(), and so CrewAI's kickoff_for_each, finds agents by role: the tasks of all these go to the first "
+        "of them. crew_nb copies by place.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[...])  # or give the agents roles of their own",
+    ),
+    "equal-tasks": (
+        "note",
+        "Crew.copy(), and so CrewAI's kickoff_for_each, finds tasks by their text: a context that names one of these "
+        "gets the last. crew_nb copies by place.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[...])  # or give the tasks texts of their own",
+    ),
+    "max-rpm": (
+        "warning",
+        "Every copy has a limiter of its own: 8 inputs with max_rpm=2 did not wait at all. On a second "
+        "kickoff it sleeps for 60 s, whatever the time that has passed.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[...], max_rpm={limit})  # shared by all; none on the crew",
+    ),
+    "shared-memory": (
+        "warning",
+        "Memory is kept by the crew's name, so runs at the same time read and write the same one: one user's run saw "
+        "another's secret.",
+        'Crew(..., name=f"research {topic}")  # in a factory: a memory for each run; or memory=False',
+    ),
+    "async-callback": (
+        "error",
+        "CrewAI does not await it: before the kickoff, the inputs become a coroutine and the crew fails; after it, "
+        "the output becomes one and is lost.",
+        "def callback(value): ...  # without async",
+    ),
+    "max-execution-time": (
+        "note",
+        "CrewAI waits for the thread to end anyway: with a limit of 1 s, kickoff_async gave up after 4.1 s; akickoff "
+        "gave up in time and left the thread and its request behind. It limits a task; crew_nb can limit the run.",
+        "run = cnb.kickoff(crew, timeout=60)",
+    ),
+    "independent-tasks": (
+        "warning",
+        "They do not take each other's output as context, yet run one after the other.",
+        "Task(..., async_execution=True)  # on each of them, with an agent of its own",
+    ),
+    "one-chain": (
+        "note",
+        "Each task waits for the one before, so that a single run takes as long as all of them together, whatever "
+        "max_concurrency is. Runs with other inputs do overlap.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[{...}, ...])",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One pitfall: what would happen, where, and the line to write instead."""
+
+    code: str
+    severity: Severity
+    what: str
+    where: str
+    instead: str
+
+    def __str__(self) -> str:
+        return self.text(self.title)
+
+    def text(self, title: str) -> str:
+        """In plain text, under a title that goes before the place."""
+        instead = "".join(f"\n      {line}" for line in self.instead.splitlines())
+        return f"{title}: {self.where}\n  {self.what}\n  write{instead}"
+
+    def html(self, title: str) -> Html:
+        """The same as HTML."""
+        from crew_nb._html import el, join, prose
+
+        head = el("strong", f"{title}: {self.where}")
+        return join((el("p", head, el("br"), prose(self.what), " Write:"), el("pre", self.instead)))
+
+    @property
+    def title(self) -> str:
+        """The severity, as a sign and a word."""
+        return f"{_SIGNS[self.severity]} {self.severity}"
+
+
+def finding(code: str, where: str, **words: object) -> Finding:
+    """The pitfall of that name, found there; `words` fill the line to write."""
+    severity, what, instead = PITFALLS[code]
+    for name, value in words.items():
+        instead = instead.replace(f"{{{name}}}", str(value))
+    return Finding(code=code, severity=severity, what=what, where=where, instead=instead)
+
+
+class Findings(Sequence[Finding]):
+    """Findings, the gravest first; a list in a cell, text elsewhere, and false where there are none."""
+
+    def __init__(self, found: Iterable[Finding] = ()) -> None:
+        order = list(_SIGNS)
+        self._found = tuple(sorted(dict.fromkeys(found), key=lambda f: order.index(f.severity)))
+
+    @overload
+    def __getitem__(self, place: int) -> Finding: ...
+    @overload
+    def __getitem__(self, place: slice) -> Findings: ...
+    def __getitem__(self, place: int | slice) -> Finding | Findings:
+        return Findings(self._found[place]) if isinstance(place, slice) else self._found[place]
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self._found)) or "No pitfalls found."
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from crew_nb._html import el
+
+        return el("div", [f.html(f.title) for f in self._found] or str(self), class_="crew-nb")
+
+
+def check(*crews: CrewLike | tuple[CrewLike, dict[str, Any]]) -> Findings:
+    """What would serialize, break or mix up these crews, run together or over many inputs, each with its cure.
+
+    Args:
+        *crews: A `Crew`, a function that returns one, or a pair (crew, inputs) each, as `gather` takes them. A function
+            is called twice, to see what its crews share.
+
+    Raises:
+        BlueprintError: When one of them is neither, or its function needs inputs that were not given.
+    """
+    found: list[Finding] = []
+    every: list[tuple[str, Crew]] = []
+    for index, given in enumerate(crews):
+        source, inputs = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+        name = f"crew {index}" if len(crews) > 1 else "the crew"
+        _blueprint.check_source(source)
+        if callable(source):
+            first, second = _build(source, inputs or {}), _build(source, inputs or {})
+            every += [(name, first), (f"{name}, built again", second)]
+            found += inspect_crew(first, name)
+        else:
+            if not any(source is crew for _, crew in every):
+                found += [*inspect_crew(source, name), *_copied(source, name)]
+            every.append((name, source))
+    return Findings([*found, *_shared(every)])
+
+
+def inspect_crew(crew: Crew, name: str = "the crew") -> Iterator[Finding]:
+    """The pitfalls within one crew; quick enough for every launch."""
+    yield from _tasks_at_once(crew, name)
+    yield from _waiting(crew, name)
+    limits = [(f"max_rpm={crew.max_rpm} of {name}", crew.max_rpm)]
+    limits += [(f"max_rpm={a.max_rpm} of agent {_role(a)} in {name}", a.max_rpm) for a in crew.agents]
+    yield from (finding("max-rpm", where, limit=limit) for where, limit in limits if limit)
+    if crew.memory:
+        yield finding("shared-memory", f"memory of {name}, whose name is {crew.name!r}")
+    for hook in ("before_kickoff_callbacks", "after_kickoff_callbacks"):
+        for callback in getattr(crew, hook):
+            if inspect.iscoroutinefunction(callback):
+                yield finding("async-callback", f"{callback.__name__}() in {hook} of {name}")
+    for agent in crew.agents:
+        if limit := getattr(agent, "max_execution_time", None):
+            yield finding("max-execution-time", f"max_execution_time={limit} of agent {_role(agent)} in {name}")
+
+
+def _tasks_at_once(crew: Crew, name: str) -> Iterator[Finding]:
+    """Neighbours with `async_execution` run together; a task without it waits for them first."""
+    for together, tasks in groupby(crew.tasks, key=lambda t: bool(t.async_execution)):
+        given = [t for t in tasks if together and t.agent is not None]
+        for same in _alike(given, key=lambda t: id(t.agent)):
+            where = f"agent {_role(same[0].agent)} on the tasks {_and(map(_task, same))} of {name}"
+            yield finding("agent-on-two-async-tasks", where)
+
+
+def _waiting(crew: Crew, name: str) -> Iterator[Finding]:
+    if len(crew.tasks) < 2 or any(t.async_execution for t in crew.tasks) or crew.process.value != "sequential":
+        return
+    # The last task cannot be one of them: CrewAI wants a task without async_execution after two with it.
+    free = [
+        (before, task)
+        for before, task in pairwise(crew.tasks[:-1])
+        if isinstance(task.context, list) and not any(t is before for t in task.context)
+    ]
+    for before, task in free:
+        yield finding("independent-tasks", f"tasks {_task(before)} and {_task(task)} of {name}")
+    if not free:
+        yield finding("one-chain", f"the {len(crew.tasks)} tasks of {name}")
+
+
+def _copied(crew: Crew, name: str) -> Iterator[Finding]:
+    """What a copy of the crew would get wrong; a factory's crews are not copied."""
+    try:
+        _blueprint.isolated_copy(crew)
+    except UnfaithfulCopyError as error:
+        lost = str(error).partition(". Give a factory")[0]
+        instead = "def build_crew():\n    ...\n    return Crew(agents=[...], tasks=[...])\n\ncnb.kickoff(build_crew)"
+        yield Finding(code="unfaithful-copy", severity="error", what=f"{lost}.", where=name, instead=instead)
+    for same in _alike(crew.agents, key=lambda a: a.role):
+        yield finding("equal-roles", f"{len(same)} agents with the role {_role(same[0])} in {name}")
+    joined = {id(t) for task in crew.tasks if isinstance(task.context, list) for t in task.context}
+    for same in _alike(crew.tasks, key=lambda t: (t.description, t.expected_output)):
+        if any(id(t) in joined for t in same):
+            yield finding("equal-tasks", f"{len(same)} tasks with the text of {_task(same[0])} in {name}")
+
+
+def _shared(crews: list[tuple[str, Crew]]) -> Iterator[Finding]:
+    """Agents and LLM objects that several runs would use at once."""
+    agents = [(agent, name) for name, crew in crews for agent in crew.agents]
+    for uses in _alike(agents, key=lambda use: id(use[0])):
+        yield finding("shared-agent", f"agent {_role(uses[0][0])} in {_and(name for _, name in uses)}")
+    llms = [(agent.llm, f"agent {_role(agent)} in {name}") for agent, name in agents if agent.llm is not None]
+    for uses in _alike(llms, key=lambda use: id(use[0])):
+        yield finding("shared-llm", f"one {type(uses[0][0]).__name__} for {_and(where for _, where in uses)}")
+
+
+def _build(factory: Callable[..., Any], inputs: dict[str, Any]) -> Crew:
+    crew = factory(**_blueprint.factory_arguments(factory, inputs))
+    from crewai import Crew
+
+    if not isinstance(crew, Crew):
+        raise BlueprintError(f"the function returned a {type(crew).__name__}. A factory returns a crewai.Crew.")
+    return crew
+
+
+def _alike(things: Iterable[Any], key: Callable[[Any], Any]) -> list[list[Any]]:
+    """Groups of those that have their key in common."""
+    groups: dict[Any, list[Any]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _role(agent: Any) -> str:
+    return repr(str(agent.role).strip())
+
+
+def _task(task: Any) -> str:
+    text = " ".join((task.name or task.description).split())
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")
+
+
+def _and(words: Iterable[str]) -> str:
+    *first, last = dict.fromkeys(words)
+    return f"{', '.join(first)} and {last}" if first else last

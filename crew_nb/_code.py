@@ -1,0 +1,94 @@
+"""The cell that does what Run in the launcher's form does: it must run as it is."""
+
+from __future__ import annotations
+
+import enum
+import json
+import sys
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+
+def cell(
+    crew: str,
+    inputs: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
+    imports: Sequence[str] = (),
+    reads: Collection[str] = (),
+) -> str:
+    """A cell that does what Run does.
+
+    Args:
+        crew: An expression for the crew or the factory.
+        inputs: One dict per run.
+        options: Those that are not at their default.
+        imports: Lines that the expression needs.
+        reads: Inputs whose value is the content of the file at their path.
+    """
+    needed = dict.fromkeys(["import crew_nb as cnb", *imports])
+    values = [value for row in inputs for value in row.values()]
+    if any(isinstance(v, PathLike) for v in values):
+        needed["from pathlib import Path"] = None
+    for value in values:
+        if isinstance(value, enum.Enum) and type(value).__module__ != "__main__":
+            needed[f"from {type(value).__module__} import {type(value).__qualname__.partition('.')[0]}"] = None
+    lines = ["batch = cnb.kickoff_for_each(", f"    {crew},", "    inputs=["]
+    for row in inputs:
+        items = (f"{_literal(k)}: {_literal(v)}{'.read_bytes()' if k in reads else ''}" for k, v in row.items())
+        lines.append(f"        {{{', '.join(items)}}},")
+    lines += ["    ],", *(f"    {name}={_literal(value)}," for name, value in options.items()), ")"]
+    return "\n".join([*sorted(needed, key=_order), "", *lines, "results = await batch"])
+
+
+def _order(line: str) -> int:
+    return 0 if line.startswith("from ") else 1 if line.startswith("import ") else 2
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__qualname__}.{value.name}"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, PathLike):
+        return f"Path({json.dumps(str(value), ensure_ascii=False)})"
+    if type(value) is dict:
+        return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
+    if type(value) is list:
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    return repr(value)
+
+
+def expression(crew: Any, names: Mapping[str, Any], of: object) -> tuple[str, list[str]]:
+    """How a cell names the crew, and the imports that it needs for that.
+
+    Args:
+        crew: The crew or the factory.
+        names: What the cells have defined.
+        of: The launcher that holds it, for where it has no name of its own.
+    """
+
+    def named(value: Any) -> str:
+        found = [n for n, v in names.items() if v is value and n.isidentifier() and not n.startswith("_")]
+        return found[0] if found else ""
+
+    if name := named(crew):
+        return name, []
+    owner, method = getattr(crew, "__self__", None), getattr(crew, "__name__", "")
+    if owner is not None and method.isidentifier():
+        if name := named(owner):
+            return f"{name}.{method}", []
+        if name := named(type(owner)):
+            return f"{name}().{method}", []
+    module = "" if owner is not None else getattr(crew, "__module__", None) or ""
+    if module not in ("", "__main__") and method and getattr(sys.modules.get(module), method, None) is crew:
+        return method, [f"from {module} import {method}"]
+    if name := named(of):
+        return f"{name}.crew", []
+    outputs = names.get("Out")
+    for number, value in outputs.items() if isinstance(outputs, dict) else ():
+        if value is of:
+            return f"Out[{number}].crew", []
+    return "crew", ["crew = ...  # put the crew here that was given to cnb.launcher()"]

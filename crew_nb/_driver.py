@@ -1,0 +1,579 @@
+"""What takes a batch's runs from the queue to their end, on the engine's loop: the one writer of their state.
+
+Other threads read what it holds (records are frozen, lists only grow or swap an item), post events, and hop onto the
+loop for everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import contextvars
+import threading
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Literal
+
+from crew_nb import _attempt, _crewai, _engine, _failure, _fingerprint, _record, _state
+from crew_nb import _events as ev
+from crew_nb._attempt import Attempt
+from crew_nb._calls import Gate
+from crew_nb._engine import engine
+from crew_nb._errors import BudgetExceededError, RunCancelledError, RunTimeoutError
+from crew_nb._limits import ErrorLimit, Slots
+from crew_nb._secrets import SCRUBBER
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from crewai import CrewOutput
+
+    from crew_nb._blueprint import Plan
+    from crew_nb._options import Options
+    from crew_nb._record import StoredRun
+    from crew_nb._state import RunState
+
+Future = concurrent.futures.Future
+
+STOP_SECONDS = 1.5
+"""After a stop, how long a run may take to end by itself before it is called cancelled."""
+
+END_SECONDS = 1.0
+"""How long the last message of a view may take."""
+
+LOADING = "loading CrewAI…"
+
+
+class Driver:
+    """One batch's runs on their way."""
+
+    def __init__(self, key: str, plans: Sequence[Plan], options: Options, slots: Slots | None) -> None:
+        SCRUBBER.learn_environment()
+        self.key = key
+        self.options = options
+        self.created = time.time()
+        self.finished: float | None = None
+        self.states: list[RunState] = [_state.new_run(plan.index, plan.label, self.created) for plan in plans]
+        self.outputs: list[CrewOutput | None] = [None] * len(plans)
+        self.errors: list[BaseException | None] = [None] * len(plans)
+        self.events: list[ev.Event] = []
+        """What happened so far, streamed pieces of text apart."""
+        self.notes: list[str] = []
+        self.order: list[int] = []
+        """The runs as they ended."""
+        self.left = len(plans)
+        """Runs that have not ended."""
+        self.finals: list[Future[None]] = [_promise() for _ in plans]
+        self.all_final = _promise()
+        self.next_final = _promise()
+        self.paused = False
+        self.stop_all = ""
+        """Why no run at all may go on; set from any thread."""
+        self.attempts: dict[int, Attempt] = {}
+        self.gate: Gate | None = None
+        self.streams_by_default = False
+        self.asks_by: Literal["", "form", "input"] = ""
+        self.taps: list[Callable[[ev.Event], object]] = []
+        self.observers: list[Callable[[], object]] = []
+        self.at_end: list[Callable[[], Awaitable[object]]] = []
+        self.seen = False
+        """Whether somebody has looked since the last change."""
+        self._plans = plans
+        self._slots = slots
+        self._context = contextvars.copy_context()
+        self._finality = threading.RLock()  # a retry must not slip between an end and its announcement
+        self._retries_due: set[int] = set()
+        """Runs that are to be run again: at once, or when they have ended."""
+        self._inbox: deque[ev.Event] = deque()
+        self._drain_due = False
+        self._forces: dict[int, asyncio.TimerHandle] = {}
+        self._events_of: list[list[ev.Event]] = [[] for _ in plans]
+        self._no_new_work = ""
+        self._error_limit = ErrorLimit(options.max_errors or None, len(plans))
+        self._runner: _engine.Runner = _engine.HERE
+        if options.on is not None:
+            from crew_nb._dask import Cluster
+
+            self._runner = Cluster(options.on, plans, options, self.states.__getitem__)
+        self._store = _record.get()
+        self._run_keys: list[str] = [""] * len(plans)
+        self._keyed: asyncio.Future[None] | None = None
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every run has ended and none is to be run again."""
+        return self.left == 0 and not self._retries_due
+
+    # --- from the queue to the end -------------------------------------------------------------------------------
+
+    def begin(self, name: str) -> None:
+        """Start every run, or first look in the record for what is done."""
+        self.gate = Gate(self.options)
+        if self._slots is None:  # a server's batches share theirs
+            self._slots = Slots(self.options.concurrency)
+        labels = [plan.label for plan in self._plans]
+        self._store.put_batch(self.key, name, self.created, labels, {"options": self.options.shown()})
+        loop = asyncio.get_running_loop()
+        self._keyed = loop.create_task(self._key())
+        if self.options.resume:
+            self._resuming = loop.create_task(self._resume())
+        else:
+            for index in range(len(self._plans)):
+                self._launch(index)
+
+    async def _key(self) -> None:
+        """What each run is known by: the content of its blueprint and inputs, and how often it stands in the batch."""
+        try:
+            self._run_keys = await asyncio.to_thread(_run_keys, self._plans)
+        except Exception as error:  # the user's objects are walked; the runs must end all the same
+            self.note(f"resume=True will not know these runs: their content cannot be read ({_failure.said(error)})")
+            self._run_keys = [uuid.uuid4().hex for _ in self._plans]
+
+    async def _resume(self) -> None:
+        """Take from the record what is there, and run the rest."""
+        assert self._keyed is not None
+        await self._keyed
+        name = self.options.resume if isinstance(self.options.resume, str) else None
+        found = await asyncio.to_thread(self._store.find_done, self._run_keys, name)
+        kept = await asyncio.to_thread(_readable, found)
+        for index, key in enumerate(self._run_keys):
+            self._launch(index, kept.get(key))
+
+    def _launch(self, index: int, kept: tuple[StoredRun, CrewOutput] | None = None) -> None:
+        attempt = Attempt(index, self.post, self._gate_now(), self.note)
+        attempt.asks_by = self.asks_by
+        attempt.stop_reason = self.stop_all
+        self.attempts[index] = attempt
+        loop = asyncio.get_running_loop()
+        context = self._context.copy()
+        context.run(_attempt.current.set, attempt)
+        attempt.main = loop.create_task(self._drive(attempt, kept), context=context)
+
+    def _gate_now(self) -> Gate:
+        assert self.gate is not None, "a batch begins with its gate"
+        return self.gate
+
+    async def _drive(self, attempt: Attempt, kept: tuple[StoredRun, CrewOutput] | None) -> None:
+        """One attempt from the queue to its end."""
+        assert self._slots is not None
+        if kept is not None:
+            await self._end(attempt, None, kept[1], kept[0].state)
+            return
+        try:
+            if attempt.stop_reason:
+                raise BudgetExceededError(attempt.stop_reason)
+            await self._get_ready()
+            await self._slots.acquire()
+            attempt.slots = self._slots
+            while self.paused:
+                await attempt.gate.resumed.wait()
+            if reason := self._no_new_work or attempt.gate.budget.check():
+                raise BudgetExceededError(reason)
+            output = await self._kick_off(attempt)
+        except asyncio.CancelledError as error:
+            if not attempt.stop_reason:
+                trouble = RuntimeError("the crew's own code was cancelled, though nobody stopped the run")
+                trouble.__cause__ = error
+            await self._end(attempt, self._stopped(attempt) if attempt.stop_reason else trouble)
+        except BaseException as error:
+            await self._end(attempt, self._stopped(attempt) if attempt.stop_reason else _failure.cause(error))
+        else:
+            if attempt.stop_reason:
+                await self._end(attempt, self._stopped(attempt))
+            else:
+                await self._end(attempt, None, output)
+        finally:
+            attempt.leave()
+
+    async def _get_ready(self) -> None:
+        words = self._runner.waits_for if _crewai.loaded() else LOADING
+        if words:
+            self.note(words)
+        try:
+            if moved := await engine.prepare():
+                self.note(moved)
+            engine.begin(self)
+            await self._runner.prepare()
+        finally:
+            self._unnote(words)
+
+    async def _kick_off(self, attempt: Attempt) -> CrewOutput:
+        self.post(ev.RunStarted(run=attempt.index, at=time.time()))
+        timers = _Timers(self, attempt)
+        try:
+            timers.begin()
+            stream = self.options.stream if self.options.stream is not None else self.streams_by_default
+            plan = self._plans[attempt.index]
+            _crewai.forget_enclosing_run()
+            return await self._runner.kick_off(plan, attempt, stream=stream, keep_replay=self.options.keep_replay)
+        finally:
+            timers.end()
+
+    def _stopped(self, attempt: Attempt) -> BaseException:
+        label = self.states[attempt.index].label
+        if attempt.timed_out:
+            return RunTimeoutError(attempt.index, label, attempt.stop_reason)
+        return RunCancelledError(attempt.index, label, attempt.stop_reason or "cancelled")
+
+    async def _end(
+        self,
+        attempt: Attempt,
+        error: BaseException | None,
+        output: CrewOutput | None = None,
+        kept: RunState | None = None,
+    ) -> None:
+        """The outcome of an attempt: recorded, then shown, then told to those who wait."""
+        if attempt.closed or attempt.ending:
+            return
+        attempt.ending = True
+        me = asyncio.current_task()
+        if error is not None:
+            attempt.stop_reason = attempt.stop_reason or "the run has failed"
+            for task in list(attempt.tasks):
+                if task is not me and task is not attempt.main:
+                    task.cancel()
+                    # Siblings of the task that failed: CrewAI awaits only the first, and asyncio would print theirs.
+                    task.add_done_callback(lambda sibling: sibling.cancelled() or sibling.exception())
+        self._drain()
+        index = attempt.index
+        try:
+            event = self._outcome(attempt, error, output, kept)
+        except Exception as trouble:  # an error or an output whose own methods raise: the run ends all the same
+            error, output = trouble, None
+            event = self._outcome(attempt, error, None, None)
+        event = SCRUBBER.scrub_fields(event)
+        if output is not None and kept is None:
+            output.token_usage = _crewai.usage_metrics(self.states[index].usage)
+        attempt.closed = True
+        attempt.gate.abandon(attempt)
+        timer = self._forces.pop(index, None)
+        if timer is not None:
+            timer.cancel()
+        await asyncio.shield(self._record(index, event, output))
+        with self._finality:
+            self.attempts.pop(index, None)
+            self.outputs[index], self.errors[index] = output, error
+            self._apply(event)
+            self.left -= 1
+            again = index in self._retries_due and event.status != "done"
+            self._retries_due.discard(index)
+            if not again:
+                self.order.append(index)
+                self.finals[index].set_result(None)
+        self._after(event)
+        if again:
+            self._again([index])
+        if self.left == 0:
+            self._close()
+        coming, self.next_final = self.next_final, _promise()
+        coming.set_result(None)
+
+    def _outcome(
+        self, attempt: Attempt, error: BaseException | None, output: CrewOutput | None, kept: RunState | None
+    ) -> ev.RunFinished:
+        now = time.time()
+        if error is None:
+            text = str(output.raw) if output is not None else ""
+            if kept is None:
+                return ev.RunFinished(run=attempt.index, at=now, status="done", output=text)
+            return ev.RunFinished(
+                run=attempt.index,
+                at=now,
+                status="done",
+                output=text,
+                from_record=True,
+                usage=kept.usage,
+                cost=kept.cost,
+            )
+        cancelled = isinstance(error, RunCancelledError | BudgetExceededError)
+        return ev.RunFinished(
+            run=attempt.index,
+            at=now,
+            status="cancelled" if cancelled else "failed",
+            error=_failure.info(error),
+            dropped_calls=len(attempt.threads),
+        )
+
+    async def _record(self, index: int, event: ev.RunFinished, output: CrewOutput | None) -> None:
+        """The run's outcome on disk, before its row says so."""
+        if self._keyed is not None:
+            await asyncio.shield(self._keyed)
+        trouble = await asyncio.wrap_future(
+            self._store.put_run(
+                self.key,
+                index,
+                self._run_keys[index],
+                _state.advance(self.states[index], event),
+                output=output,
+                inputs=self._plans[index].inputs,
+                events=[*self._events_of[index], event],
+            )
+        )
+        if trouble:
+            self.note(f"kept in memory only: {trouble}")
+
+    def _after(self, event: ev.RunFinished) -> None:
+        """What one run's end means for the others."""
+        if event.status != "failed":
+            return
+        if self.options.fail_fast:
+            self._stop_new_work(f"fail_fast: run {event.run} failed")
+            self.cancel(range(len(self.states)))
+        elif self._error_limit.note_failure():
+            self._stop_new_work(self._error_limit.check())
+            self.cancel([s.index for s in self.states if s.status == "queued"])
+
+    def _stop_new_work(self, reason: str) -> None:
+        if not self._no_new_work:
+            self._no_new_work = reason
+            self.note(f"stopped: {reason}")
+
+    def _close(self) -> None:
+        """Every run is final."""
+        self.finished = time.time()
+        self.paused = False
+        self._unnote(LOADING)
+        self._gate_now().close()
+        self._runner.close()
+        engine.end(self)
+        self.changed()
+        self._ending = asyncio.get_running_loop().create_task(self._tell_end(), context=contextvars.Context())
+
+    async def _tell_end(self) -> None:
+        """The last message of every view goes out before those who join go on."""
+        if self.at_end:
+            views = [asyncio.ensure_future(at_end()) for at_end in self.at_end]
+            await asyncio.wait(views, timeout=END_SECONDS)
+        with self._finality:
+            if self.all_ended and not self.all_final.done():
+                self.all_final.set_result(None)
+
+    # --- steering ------------------------------------------------------------------------------------------------
+
+    def forbid(self, places: Sequence[int], everything: bool) -> None:
+        """From any thread and at once: no call of these runs starts from now on; `cancel` does the rest on the loop."""
+        if everything:
+            self.stop_all = "stopped"
+        with self._finality:
+            for place in places:
+                attempt = self.attempts.get(place)
+                if attempt is not None:
+                    attempt.stop_reason = attempt.stop_reason or "stopped"
+                    self._retries_due.discard(place)
+
+    def cancel(self, places: Sequence[int]) -> None:
+        """End these runs."""
+        for place in places:
+            attempt = self.attempts.get(place)
+            if attempt is None or attempt.ending or self.states[place].status == "cancelling":
+                continue
+            self._stop(attempt, attempt.stop_reason or self._no_new_work or "stopped")
+
+    def _stop(self, attempt: Attempt, reason: str) -> None:
+        attempt.stop_reason = reason
+        if self.states[attempt.index].status != "queued":
+            self.post(ev.RunCancelling(run=attempt.index, at=time.time()))
+        for task in list(attempt.tasks):
+            if not task.done():
+                task.cancel()
+        for batch in attempt.inner:
+            batch.cancel()
+        self._forces[attempt.index] = asyncio.get_running_loop().call_later(STOP_SECONDS, self._force, attempt)
+
+    def _force(self, attempt: Attempt) -> None:
+        """A run that does not end by itself is called ended; what still comes of it is dropped."""
+        if not attempt.closed:
+            self._forced = asyncio.get_running_loop().create_task(self._end_by_force(attempt))
+
+    async def _end_by_force(self, attempt: Attempt) -> None:
+        await self._end(attempt, self._stopped(attempt))
+        attempt.leave()
+
+    def time_out(self, attempt: Attempt, words: str) -> None:
+        """End an attempt whose time is over."""
+        if not attempt.ending and not attempt.stop_reason:
+            attempt.timed_out = True
+            self._stop(attempt, words)
+
+    def pause(self, paused: bool) -> None:
+        """Hold queued runs, and running ones at their next LLM call; or let them go on."""
+        self.paused = paused
+        gate = self._gate_now()
+        if paused:
+            gate.resumed.clear()
+        else:
+            gate.resumed.set()
+        self.changed()
+
+    def limit(self, options: Options) -> None:
+        """Keep to the `max_concurrency` of these options from now on."""
+        self.options = options
+        if self._slots is not None:
+            self._slots.limit = options.concurrency
+        self._gate_now().retune(options.concurrency)
+        self.changed()
+
+    def retry(self, places: Sequence[int]) -> None:
+        """From any thread: run those of these again that have no output; who joins now waits for them.
+
+        Those that are being stopped are run again when they have ended.
+        """
+        with self._finality:
+            ended = [
+                place
+                for place in places
+                if self.states[place].status in ("failed", "cancelled") and self.finals[place].done()
+            ]
+            self._retries_due.update(ended, (p for p in places if self._is_stopping(p)))
+            for place in ended:
+                self.finals[place] = _promise()
+            if ended and self.all_final.done():
+                self.all_final = _promise()
+        if ended:
+            engine.call(self._again, ended)
+
+    def _is_stopping(self, place: int) -> bool:
+        attempt = self.attempts.get(place)
+        return attempt is not None and bool(attempt.stop_reason) and not self.finals[place].done()
+
+    def _again(self, places: Sequence[int]) -> None:
+        self._retries_due.difference_update(places)
+        if self.finished is not None:
+            budget = self._gate_now().budget
+            self.gate = Gate(self.options)
+            self.gate.budget = budget
+            self.finished = None
+            self.pause(self.paused)
+        self._no_new_work = self.stop_all = ""
+        self.notes = [note for note in self.notes if not note.startswith("stopped: ")]
+        self._error_limit = ErrorLimit(self.options.max_errors or None, len(self.states))
+        engine.begin(self)
+        for place in places:
+            self.left += 1
+            self.outputs[place] = self.errors[place] = None
+            self._apply(ev.RunQueued(run=place, at=time.time(), attempt=self.states[place].attempt + 1))
+            self._launch(place)
+
+    def answer(self, run: int, key: str, text: str, approve: bool) -> None:
+        """What a person said to a question of a run."""
+        attempt = self.attempts.get(run)
+        if attempt is not None:
+            attempt.answer(key, text, approve)
+
+    # --- events --------------------------------------------------------------------------------------------------
+
+    def post(self, event: ev.Event) -> None:
+        """Take an event from any thread; they are folded in the order in which they came."""
+        self._inbox.append(event)
+        if not self._drain_due:
+            self._drain_due = True
+            engine.call(self._drain)
+
+    def _drain(self) -> None:
+        self._drain_due = False
+        while self._inbox:
+            event = self._inbox.popleft()
+            # What is shown, kept and saved is made from events: here is where a secret ends.
+            self._apply(event if isinstance(event, ev.CallChunk) else SCRUBBER.scrub_fields(event))
+
+    def _apply(self, event: ev.Event) -> None:
+        self.states[event.run] = _state.advance(self.states[event.run], event)
+        if not isinstance(event, ev.CallChunk):
+            self.events.append(event)
+            self._events_of[event.run].append(event)
+        for tap in self.taps:
+            tap(event)
+        if isinstance(event, ev.CallFinished) and event.kind == "llm" and self.gate is not None:
+            budget = self.gate.budget
+            budget.spend(event.usage.total_tokens, event.cost)
+            if reason := budget.check():
+                self._stop_new_work(reason)
+            elif budget.max_cost is not None and event.cost is None:
+                self.note("max_cost cannot be kept: the price of an LLM is unknown; cnb.set_price(...) tells it")
+        self.changed()
+
+    def note(self, text: str) -> None:
+        """A line for people in the head of the board."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.changed()
+
+    def _unnote(self, text: str) -> None:
+        if text in self.notes:
+            self.notes.remove(text)
+            self.changed()
+
+    def changed(self) -> None:
+        """Tell the views; not again before one of them has looked."""
+        if self.seen:
+            self.seen = False
+            for changed in list(self.observers):
+                try:
+                    changed()
+                except Exception as error:  # a view that cannot draw must not keep a run from its end
+                    self.observers.remove(changed)
+                    self.notes.append(f"the board stands still: {type(error).__name__}: {_failure.said(error)}")
+
+
+class _Timers:
+    """`timeout` and `idle_timeout` of one attempt, which CrewAI's own `max_execution_time` does not keep."""
+
+    def __init__(self, driver: Driver, attempt: Attempt) -> None:
+        self._driver = driver
+        self._attempt = attempt
+        self._handles: dict[str, asyncio.TimerHandle] = {}
+
+    def begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        options = self._driver.options
+        if options.timeout is not None:
+            words = f"timed out after {options.timeout:g} s"
+            self._handles["whole"] = loop.call_later(options.timeout, self._driver.time_out, self._attempt, words)
+        if options.idle_timeout is not None:
+            self._handles["idle"] = loop.call_later(options.idle_timeout, self._look, options.idle_timeout)
+
+    def _look(self, limit: float) -> None:
+        state = self._driver.states[self._attempt.index]
+        # A wait for a limit, a retry or a person is no idleness of the run's.
+        left = limit if state.waits else state.last_event + limit - time.time()
+        if left <= 0:
+            self._driver.time_out(self._attempt, f"timed out: nothing happened for {limit:g} s")
+        else:
+            self._handles["idle"] = asyncio.get_running_loop().call_later(left, self._look, limit)
+
+    def end(self) -> None:
+        for handle in self._handles.values():
+            handle.cancel()
+
+
+def _promise() -> Future[None]:
+    """A future that nobody who waits for it can cancel: the others wait for it too."""
+    promise: Future[None] = Future()
+    promise.set_running_or_notify_cancel()
+    return promise
+
+
+def _readable(found: Mapping[str, StoredRun]) -> dict[str, tuple[StoredRun, CrewOutput]]:
+    """What was found, with its outputs; a run whose output cannot be read any more is left out, and run again."""
+    kept = {}
+    for key, stored in found.items():
+        with contextlib.suppress(Exception):  # its classes are the user's, and may have changed
+            if stored.output is not None:
+                kept[key] = stored, stored.output
+    return kept
+
+
+def _run_keys(plans: Sequence[Plan]) -> list[str]:
+    blueprints: dict[int, str] = {}
+    repeats: dict[str, int] = {}
+    keys = []
+    for plan in plans:
+        if id(plan.source) not in blueprints:
+            blueprints[id(plan.source)] = _fingerprint.fingerprint(plan.source)
+        blueprint = blueprints[id(plan.source)]
+        first = _fingerprint.run_key(blueprint, plan.inputs)
+        repeat = repeats[first] = repeats.get(first, -1) + 1
+        keys.append(_fingerprint.run_key(blueprint, plan.inputs, repeat) if repeat else first)
+    return keys

@@ -1,0 +1,114 @@
+"""`human_input=True`: a task that waits for a person says so in its row; it never approves itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from crew_nb import _crewai
+from crew_nb import _events as ev
+from crew_nb._errors import NobodyToAskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crewai import Crew
+
+    from crew_nb._attempt import Attempt
+
+_keys = itertools.count()
+
+
+@contextlib.contextmanager
+def asking(attempt: Attempt, crew: Crew) -> Iterator[None]:
+    """Ask people through the row of this attempt, where its crew asks at all.
+
+    Raises:
+        NobodyToAskError: When a task asks and nobody can answer here.
+    """
+    if not any(task.human_input for task in crew.tasks):
+        yield
+        return
+    if not attempt.asks_by:
+        raise NobodyToAskError(
+            "a task has human_input=True, but nobody can answer here (no board, no terminal). "
+            "Run it in a notebook with show=True, or build the crew with human_input=False."
+        )
+    with _crewai.human_provider(Provider(attempt)):
+        yield
+
+
+class Provider:
+    """CrewAI's `HumanInputProvider`, with the row's form as the person's pen."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._loop = asyncio.get_running_loop()
+
+    def setup_messages(self, context: Any) -> bool:
+        """Leave the messages to CrewAI."""
+        return False
+
+    def post_setup_messages(self, context: Any) -> None:
+        """Nothing to add to the messages."""
+
+    def handle_feedback(self, formatted_answer: Any, context: Any) -> Any:
+        """The sync flow, from a worker thread: ask on the engine's loop."""
+        answer = formatted_answer
+        while feedback := asyncio.run_coroutine_threadsafe(self._ask(answer, context), self._loop).result():
+            context.messages.append(context._format_feedback_message(feedback))
+            answer = context._invoke_loop()
+        context.ask_for_human_input = False
+        return answer
+
+    async def handle_feedback_async(self, formatted_answer: Any, context: Any) -> Any:
+        """Show the draft and wait for the person: approval ends it, feedback sends the agent back to work."""
+        answer = formatted_answer
+        while feedback := await self._ask(answer, context):
+            context.messages.append(context._format_feedback_message(feedback))
+            answer = await context._ainvoke_loop()
+        context.ask_for_human_input = False
+        return answer
+
+    async def _ask(self, answer: Any, context: Any) -> str:
+        """The person's feedback; empty where they approve."""
+        attempt = self._attempt
+        key = f"person-{next(_keys)}"
+        place = attempt.places.get(str(getattr(context.task, "id", "")))
+        draft = str(answer.output)
+        attempt.questions[key] = self._loop.create_future()
+        attempt.leave()  # others go on meanwhile; its calls are still limited with all others
+        common: dict[str, Any] = {"run": attempt.index, "key": key}
+        attempt.post(ev.WaitStarted(at=time.time(), reason="person", task=place, detail=draft, **common))
+        typing = None
+        if attempt.asks_by == "input":
+            words = f"run {attempt.index}, {getattr(context.task, 'name', None) or context.task.description}"
+            typing = self._loop.create_task(_typed(words, draft, attempt.questions[key]))
+        try:
+            return await attempt.questions[key]
+        finally:
+            attempt.questions.pop(key, None)
+            if typing is not None:
+                typing.cancel()
+            attempt.post(ev.WaitFinished(at=time.time(), **common))
+
+
+_terminal = threading.Lock()  # one question at a time on one keyboard
+
+
+async def _typed(task: str, draft: str, answer: asyncio.Future[str]) -> None:
+    """Ask in the terminal, in turn."""
+
+    def ask() -> str:
+        with _terminal:
+            if answer.done():
+                return ""
+            return input(f"\n{task} asks for a person.\n\n{draft}\n\nFeedback (empty: approve): ")
+
+    text = await asyncio.to_thread(ask)
+    if not answer.done():
+        answer.set_result(text.strip())

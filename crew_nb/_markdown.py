@@ -1,0 +1,161 @@
+"""What an LLM says, made fit to be shown: as sanitized HTML, or as plain text for a terminal.
+
+Any string is taken, none raises, and nothing that comes out runs, loads or restyles anything.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markdown_it.rules_core import StateCore
+
+LIMIT = 50_000
+"""Characters of Markdown that are rendered; the rest is counted and left out."""
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor
+    r"|\x9b[0-?]*[ -/]*[@-~]?"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # OSC and strings: titles, links
+    r"|\x1b[ -/]*[0-~]?"
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufff9-\ufffb]")
+_BIDI = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+
+_SCHEMES = {"http", "https", "mailto"}
+_BLOCKS = ("p", "h5", "h6", "ul", "ol", "li", "blockquote", "td", "th")
+_TAGS = {*_BLOCKS, "a", "br", "code", "del", "div", "em", "hr", "pre", "s", "strong"}
+_TAGS |= {"table", "thead", "tbody", "tr"}
+
+
+def render(text: str, *, limit: int = LIMIT) -> str:
+    """The Markdown as sanitized HTML in one `<div dir="auto">`.
+
+    HTML in it is shown as text. Only http, https and mailto links are kept, and images become links, so that
+    nothing is requested before somebody clicks. Headings start at `h5`: deeper ones than JupyterLab
+    lists in its table of contents.
+
+    Args:
+        text: What an LLM said; any string.
+        limit: Characters that are rendered.
+    """
+    clean = readable(text[:limit])
+    cut = len(text) - limit
+    try:
+        html = _parser().render(clean)
+    except (RecursionError, ValueError, IndexError):  # a parser's fault must not cost the user the words
+        html = f"<pre>{escape(clean)}</pre>"
+    if len(html) > 8 * limit:  # a few characters of Markdown can ask for thousands of table cells
+        html = f"<pre>{escape(clean)}</pre>"
+    if cut > 0:
+        html += f"<p><em>… {cut:,} more characters are not shown here</em></p>"
+    return _sanitize(f"<div>{html}</div>")
+
+
+def plain(text: str) -> str:
+    """The words with nothing in them that steers a terminal: no escape, control or direction characters."""
+    return _BIDI.sub("", readable(text))
+
+
+def one_line(text: str, limit: int) -> str:
+    """The words as `plain` gives them, on one line of at most `limit` characters."""
+    line = " ".join(plain(text[: 4 * limit]).split())
+    cut = len(line) > limit or len(text) > 4 * limit
+    return line[: limit - 1] + "…" if cut else line
+
+
+def tail(text: str, limit: int) -> str:
+    """The end of the words on one line of at most `limit` characters: what is being said now."""
+    line = " ".join(plain(text[-4 * limit :]).split())
+    return line if len(line) <= limit and len(text) <= 4 * limit else "…" + line[1 - limit :]
+
+
+def readable(text: str) -> str:
+    """The words without terminal escapes and control characters, and with half characters replaced."""
+    text = text.replace("\r\n", "\n")
+    text = _ESCAPES.sub("", text).replace("\r", "\n")
+    text = _CONTROLS.sub("", text)
+    return _SURROGATES.sub("\ufffd", text)
+
+
+@cache
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "breaks": False, "maxNesting": 20})
+    parser.enable(["table", "strikethrough"])
+    parser.validateLink = _is_safe_link  # type: ignore[method-assign]
+    parser.core.ruler.push("crew_nb", _tame)
+    return parser
+
+
+def _is_safe_link(url: str) -> bool:
+    """Relative links are refused too: in a notebook they point into the server that holds it."""
+    try:
+        return urlsplit(url).scheme.lower() in _SCHEMES
+    except ValueError:
+        return False
+
+
+def _tame(state: StateCore) -> None:
+    """Headings below the page's own, alignment without a style, no image."""
+    for token in state.tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(6, int(token.tag[1]) + 4)}"
+        elif token.type in ("td_open", "th_open"):
+            # Both: GitHub strips the style, and JupyterLab's own rule for cells outweighs the attribute.
+            style = str(token.attrs.setdefault("style", "text-align:left"))
+            token.attrs["align"] = style.removeprefix("text-align:")
+        elif token.type == "inline" and token.children:
+            token.children = _without_images(token.children)
+
+
+def _without_images(tokens: Sequence[Token]) -> list[Token]:
+    kept: list[Token] = []
+    links = 0
+    for token in tokens:
+        links += (token.type == "link_open") - (token.type == "link_close")
+        if token.type != "image":
+            kept.append(token)
+            continue
+        words = Token("text", "", 0, content=f"[image: {_alt(token) or 'no description'}]")
+        if links:
+            kept.append(words)
+        else:
+            opening = Token("link_open", "a", 1, attrs={"href": token.attrs["src"]})
+            kept += [opening, words, Token("link_close", "a", -1)]
+    return kept
+
+
+def _alt(token: Token) -> str:
+    return "".join(_alt(t) if t.children else t.content for t in token.children or ())
+
+
+def _sanitize(html: str) -> str:
+    """The second lock: whatever the parser let through, only these tags and attributes come out."""
+    return nh3.clean(
+        html,
+        tags=_TAGS,
+        clean_content_tags={"script", "style"},
+        attributes={"a": {"href"}, "ol": {"start"}, "td": {"style"}, "th": {"style"}},
+        filter_style_properties={"text-align"},
+        tag_attribute_values={tag: {"align": {"left", "right", "center"}} for tag in ("td", "th")},
+        set_tag_attribute_values={
+            "a": {"target": "_blank"},
+            **{block: {"dir": "auto"} for block in _BLOCKS},
+            # Notebooks typeset what is between dollar signs as mathematics, whose macros are one more way to do harm.
+            "div": {"dir": "auto", "class": "mathjax_ignore tex2jax_ignore"},
+        },
+        url_schemes=_SCHEMES,
+        attribute_filter=lambda _tag, name, value: value if name != "href" or _is_safe_link(value) else None,
+        link_rel="noopener noreferrer nofollow",
+    )

@@ -1,0 +1,273 @@
+"""The board in a real JupyterLab in a real Chromium."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.lab import serious
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Locator
+
+    from tests.support.lab import Lab, LabPage
+
+SETUP = "from tests.support.script import Script, Stage\n"
+TABS = ("runs", "timeline", "results", "log")
+
+
+def statuses(board: Locator) -> list[str]:
+    """The status words of the rows in sight, without their signs."""
+    return [text[1:] for text in board.locator(".cnb-item .cnb-status").all_inner_texts()]
+
+
+def tab(page: LabPage, board: Locator, name: str) -> None:
+    """Go to a tab, and wait until its view is there."""
+    board.locator(f"[data-tab={name}][role=tab]").click()
+    page.page.wait_for_function(
+        "n => document.querySelector('.crew-nb .cnb-body').dataset.tab === n",
+        arg="cards" if name == "results" else name,
+    )
+
+
+def text_of(page: LabPage, selector: str, text: str) -> None:
+    """Wait until an element says the text."""
+    page.page.locator(selector).filter(has_text=text).first.wait_for()
+
+
+def test_a_batch_is_watched_to_its_end_reloaded_and_seen_twice(lab: Lab, browser: Browser) -> None:
+    """Live rows, a reload in the middle, a second browser: the same final state in both, and no request outside."""
+    play = "stage = Stage(Script(8, width=8, seed=2, failing=0.5)); stage.jump(2)\nstage.board"
+    lab.write("live.ipynb", [SETUP + play, "stage.play(speed=4)"])
+    with lab.open("live.ipynb", browser) as page:
+        page.run(0)
+        page.done(0)
+        board = page.board()
+        board.locator(".cnb-say:visible").first.wait_for()
+        assert "running" in statuses(board)
+        page.save()
+        page.load()
+        board = page.board()
+        board.locator(".cnb-say:visible").first.wait_for()
+        with lab.view("live.ipynb", browser) as second:
+            other = second.board()
+            page.run(1)
+            for view in (page, second):
+                text_of(view, ".crew-nb .cnb-figure", "8 of 8")
+            page.page.wait_for_timeout(500)
+            assert statuses(board) == statuses(other)
+            assert set(statuses(board)) == {"done", "failed"}
+            assert second.errors == []
+        assert page.errors == []
+        assert page.outside == []
+
+
+def test_an_open_row_its_scroll_and_a_selection_survive_updates(lab: Lab, browser: Browser) -> None:
+    """While rows change five times a second, what a person opened, scrolled to and selected stays."""
+    play = "stage = Stage(Script(40, width=40, seed=3)); stage.jump(1)\nstage.board"
+    lab.write("keep.ipynb", [SETUP + play, "stage.play()"])
+    with lab.open("keep.ipynb", browser) as page:
+        page.run(0)
+        page.done(0)
+        board = page.board()
+        board.locator('[data-run="20"]').wait_for(state="detached")
+        board.locator(".cnb-scroll").evaluate("e => { e.scrollTop = 20 * 34 }")
+        row = board.locator('.cnb-row[data-run="22"]')
+        row.click()
+        board.locator('[data-item="22"] .cnb-label').wait_for()
+        before = board.locator(".cnb-scroll").evaluate("e => e.scrollTop")
+        # Select the words of the row that is open, by the page's own selection.
+        board.locator('[data-item="22"] .cnb-label').evaluate("e => getSelection().selectAllChildren(e)")
+        page.run(1)
+        page.page.wait_for_timeout(2000)
+        assert board.locator(".cnb-scroll").evaluate("e => e.scrollTop") == before
+        assert row.get_attribute("aria-expanded") == "true"
+        assert page.page.evaluate("() => String(getSelection())") == "topic=Vertical farms"
+        assert page.errors == []
+
+
+def test_a_thousand_rows_scroll_smoothly_while_64_stream(
+    lab: Lab, browser: Browser, record_property: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only rows in sight are in the document, at most five messages a second come, and frames keep coming."""
+    play = "stage = Stage(Script(1000, width=64, seed=3)); stage.jump(10)\nstage.board"
+    lab.write("many.ipynb", [SETUP + play, "stage.play()"])
+    with lab.open("many.ipynb", browser) as page:
+        frames: list[int] = []
+        page.page.on("websocket", lambda ws: ws.on("framereceived", lambda data: frames.append(len(data))))
+        page.run(0)
+        page.done(0)
+        board = page.board()
+        page.run(1)
+        page.page.wait_for_timeout(1500)
+        measured = page.page.evaluate(
+            """async () => {
+                const view = document.querySelector('.crew-nb .cnb-scroll');
+                let most = 0, frames = [], last = performance.now();
+                const end = last + 4000;
+                while (last < end) {
+                    await new Promise(requestAnimationFrame);
+                    const now = performance.now();
+                    frames.push(now - last); last = now;
+                    view.scrollTop = (view.scrollTop + 97) % (view.scrollHeight - view.clientHeight);
+                    most = Math.max(most, view.querySelectorAll('.cnb-item').length);
+                }
+                frames.sort((a, b) => a - b);
+                return { most, fps: 1000 * frames.length / frames.reduce((a, b) => a + b), slow: frames.at(-1),
+                         p95: frames[Math.floor(frames.length * 0.95)] };
+            }"""
+        )
+        record_property("frames", json.dumps(measured))
+        with capsys.disabled():
+            print(f"\n  scrolling 1,000 rows: {measured}")
+        assert measured["most"] < 60
+        assert int(board.locator("[role=treegrid]").get_attribute("aria-rowcount") or 0) == 1001
+        assert page.errors == []
+
+
+def test_everything_is_done_by_keyboard_alone(lab: Lab, browser: Browser) -> None:
+    """Tab into the board, move, open, close, change the view, stop: without the mouse."""
+    play = "stage = Stage(Script(6, width=6, seed=2)); stage.jump(2)\nstage.board"
+    lab.write("keys.ipynb", [SETUP + play, "print(stage.script.commands)"])
+    with lab.open("keys.ipynb", browser) as page:
+        page.run(0)
+        page.done(0)
+        board = page.board()
+        keys = page.page.keyboard
+        focused = "() => document.activeElement.dataset.act || document.activeElement.dataset.in || ''"
+        board.locator("[data-act=pause]").focus()
+        keys.press("Tab")
+        assert page.page.evaluate(focused) == "stop"
+        keys.press("Tab")
+        assert page.page.evaluate(focused) == "tab"
+        keys.press("ArrowRight")
+        keys.press("ArrowRight")
+        keys.press("ArrowRight")
+        text_of(page, ".crew-nb .cnb-line", "started")
+        keys.press("Home")
+        for _ in range(8):
+            keys.press("Tab")
+            if page.page.evaluate(focused) == "toggle":
+                break
+        keys.press("ArrowDown")
+        keys.press("ArrowDown")
+        keys.press("Enter")
+        board.locator('[data-item="2"] .cnb-taskcard').first.wait_for()
+        keys.press("Escape")
+        board.locator('[data-item="2"] .cnb-taskcard').first.wait_for(state="detached")
+        for _ in range(20):
+            keys.press("Shift+Tab")
+            if page.page.evaluate(focused) == "stop":
+                break
+        keys.press("Enter")
+        text_of(page, ".crew-nb .cnb-chip", "6 cancelled")
+        page.run(1)
+        page.done(1)
+        assert page.output(1).strip() == "[('cancel', {})]"
+
+
+def test_a_person_answers_in_the_row(lab: Lab, browser: Browser) -> None:
+    """The form shows the draft, takes feedback, and the answer reaches the batch."""
+    play = "stage = Stage(Script(4, width=4, seed=2, person=1)); stage.jump(14)\nstage.board"
+    lab.write("ask.ipynb", [SETUP + play, "print(stage.script.commands)"])
+    with lab.open("ask.ipynb", browser) as page:
+        page.run(0)
+        page.done(0)
+        form = page.board().locator(".cnb-form")
+        form.wait_for()
+        assert "synthesis asks for your view" in form.inner_text()
+        form.locator("textarea").fill("shorter")
+        form.get_by_role("button", name="Send feedback").click()
+        page.page.wait_for_timeout(300)
+        page.run(1)
+        page.done(1)
+        assert page.output(1).strip() == "[('answer', {'run': 1, 'key': '1-p', 'text': 'shorter', 'approve': False})]"
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"])
+def test_axe_finds_nothing_serious(lab: Lab, browser: Browser, theme: str) -> None:
+    """Roles and names are right in every view of a batch with every status; contrast is measured on a plain page."""
+    play = "stage = Stage(Script(30, width=6, seed=2, failing=0.2, person=3)); stage.jump(14)\nstage.board"
+    lab.write("axe.ipynb", [SETUP + play])
+    with lab.open("axe.ipynb", browser) as page:
+        page.theme(theme)
+        page.run(0)
+        page.done(0)
+        board = page.board()
+        assert board.get_attribute("data-theme") == ("light" if "Light" in theme else "dark")
+        found: list[str] = []
+        board.locator(".cnb-row[data-run]").first.click()
+        board.locator(".cnb-taskcard").first.wait_for()
+        for name in TABS:
+            tab(page, board, name)
+            page.page.wait_for_timeout(600)
+            found += [f"{name}: {v}" for v in serious(page.page, ".crew-nb")]
+        assert found == []
+
+
+def test_words_of_an_llm_never_run(lab: Lab, browser: Browser) -> None:
+    """Script, handlers and javascript: links in outputs are shown in every view, and nothing of them happens."""
+    corpus = [
+        "<script>top.hit = 1</script>",
+        "<img src=x onerror=top.hit=1>",
+        "[link](javascript:top.hit=1)",
+        "<svg onload=top.hit=1>",
+        "<a href='jav&#x09;ascript:top.hit=1'>x</a>",
+        "<iframe srcdoc='<script>top.hit=1</script>'>",
+        '![x](x"onerror="top.hit=1)',
+        "<style>.crew-nb{display:none}</style>",
+        "\x1b[31mred\x1b[0m",
+        "half \ud83d emoji",
+        "\u202eright to left",
+        "x" * 1_000_000,
+    ]
+    words = "\n\n".join(corpus)
+    play = f"words = {words!r}\nstage = Stage(Script(3, width=3, seed=2, output=words)); stage.jump(30)\nstage.board"
+    lab.write("xss.ipynb", [SETUP + play])
+    with lab.open("xss.ipynb", browser) as page:
+        page.run(0)
+        page.done(0)
+        board = page.board()
+        board.locator(".cnb-row[data-run]").first.click()
+        board.locator(".cnb-output .cnb-md").wait_for()
+        assert "more characters are not shown here" in board.locator(".cnb-output").inner_text()
+        for name in TABS:
+            tab(page, board, name)
+            page.page.wait_for_timeout(600)
+            assert board.is_visible()
+            assert board.locator("script, img, iframe, style, svg [onload]").count() == 0
+            assert board.locator("a[href^=javascript i]").count() == 0
+        assert page.page.evaluate("() => top.hit") is None
+        assert page.errors == []
+        assert page.outside == []
+
+
+def test_results_are_compared_and_downloaded(lab: Lab, browser: Browser, tmp_path: Path) -> None:
+    """Two cards side by side with their differences marked, and all results in one file."""
+    play = "stage = Stage(Script(6, width=6, seed=2)); stage.jump(30)\nstage.board"
+    lab.write("results.ipynb", [SETUP + play])
+    with lab.open("results.ipynb", browser) as page:
+        page.run(0)
+        page.done(0)
+        board = page.board()
+        tab(page, board, "results")
+        board.locator(".cnb-card .cnb-md").first.wait_for()
+        with page.page.expect_download() as download:
+            board.get_by_role("button", name="Download as JSON").click()
+        saved = tmp_path / "results.json"
+        download.value.save_as(saved)
+        rows = json.loads(saved.read_text())
+        assert [r["status"] for r in rows] == ["done"] * 6
+        for n in (0, 1):
+            board.get_by_role("checkbox", name=f"Compare run {n}", exact=True).check()
+        board.get_by_role("button", name="Compare 2").click()
+        board.locator(".cnb-column ins").first.wait_for()
+        assert board.locator(".cnb-column").count() == 2
+        assert board.locator(".cnb-column del").count() > 0
+        first = board.locator(".cnb-words").nth(0).inner_text()
+        assert " ".join(first.split()) == " ".join(rows[0]["output"].split())
+        assert page.errors == []

@@ -1,0 +1,269 @@
+"""The live board in Chromium: hostile words, ten thousand rows, the keyboard alone, and people who listen to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from crew_nb import _board
+from crew_nb import _events as ev
+from crew_nb._state import BatchState, RunState, advance
+from tests.support.batches import TASKS, ZERO, failed_run, finished_run
+from tests.support.page import board_page
+from tests.support.safety import ATTRIBUTES, TAGS, VECTORS
+from tests.support.script import Script
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.support.page import BoardPage
+
+MARK = """() => {
+  window.ran = [];
+  for (const name of ["alert", "confirm", "prompt", "msgbox", "open"]) window[name] = x => window.ran.push(name);
+}"""
+STRANGERS = """([tags, attributes]) => {
+  const root = document.querySelector(".crew-nb");
+  for (const e of root.querySelectorAll("*"))
+    for (const name of ["mouseover", "pointerover", "load", "error", "animationstart", "toggle"])
+      e.dispatchEvent(new Event(name));
+  const found = [...root.querySelectorAll("script, img, iframe, style, object, embed, link, base, form, math, video")];
+  return [
+    ...window.ran,
+    ...found.map(e => e.outerHTML),
+    ...[...root.querySelectorAll("*")].flatMap(e => [...e.attributes].filter(a => a.name.startsWith("on"))).map(String),
+    ...[...root.querySelectorAll("a[href]")].map(a => a.protocol)
+      .filter(p => !["http:", "https:", "mailto:"].includes(p)),
+    ...[...root.querySelectorAll(".cnb-md *")].filter(e => !tags.includes(e.localName)).map(e => e.outerHTML),
+  ];
+}"""
+
+
+class Still:
+    """A batch that stands still."""
+
+    def __init__(self, state: BatchState) -> None:
+        self.held = state
+        self.commands: list[tuple[str, dict[str, Any]]] = []
+
+    def state(self) -> BatchState:
+        """Always the same."""
+        return self.held
+
+    def command(self, name: str, **args: Any) -> None:
+        """Written down."""
+        self.commands.append((name, args))
+
+
+def hostile() -> BatchState:
+    """Everything that comes from outside is a vector; in turn, a run is done, has failed, or speaks and waits."""
+    runs: list[RunState] = []
+    for vector in VECTORS:
+        specs = tuple(replace(t, name=vector, agent=vector) for t in TASKS)
+        at = len(runs)
+        error = ev.ErrorInfo(type=vector, message=vector, traceback=vector, hint=vector)
+        speaks = finished_run(at, vector, 0.0, words=vector)
+        busy = replace(speaks, status="running", finished=None, output="")
+        task = replace(busy.tasks[2], status="running", finished=None, text=vector, output="")
+        busy = replace(busy, tasks=(*busy.tasks[:2], task))
+        asks = ev.WaitStarted(run=at, at=ZERO + 9, key="w", reason="person", task=1, detail=vector)
+        tool = ev.CallStarted(
+            run=at, at=ZERO + 9, call="t", kind="tool", name=vector, task=2, agent=vector, detail=vector
+        )
+        made = [
+            finished_run(at, vector, 0.0, words=vector),
+            failed_run(at, vector, 0.0, error=error),
+            advance(advance(busy, asks), tool),
+        ]
+        run = made[at % 3]
+        tasks = tuple(replace(t, spec=s, agent=vector) for t, s in zip(run.tasks, specs, strict=True))
+        runs.append(replace(run, label=f"topic={vector}", worker=vector, path="stock", why=vector, tasks=tasks))
+    name = '../..\\evil"><script>alert(1)</script>.exe'
+    return BatchState(key="k", name=name, runs=tuple(runs), created=ZERO, notes=tuple(VECTORS[:5]), limit_reason=name)
+
+
+def scroll(page: BoardPage, to: float) -> bool:
+    """Scroll, and say whether there is more below."""
+    more: bool = page.page.evaluate(
+        """to => { const view = document.querySelector(".crew-nb .cnb-scroll"); view.scrollTop = to;
+                   return view.scrollTop + view.clientHeight < view.scrollHeight - 1 }""",
+        to,
+    )
+    page.pump()
+    return more
+
+
+def test_hostile_words_do_nothing_in_any_view(browser: Browser) -> None:
+    """The whole corpus through labels, names, tools, errors, streamed and final words, with every row opened."""
+    source = Still(hostile())
+    allowed = [sorted(TAGS), {tag: sorted(names) for tag, names in ATTRIBUTES.items()}]
+    with board_page(browser, source, viewport={"width": 1100, "height": 15_000}, accept_downloads=True) as shown:
+        page = shown.page
+        page.evaluate(MARK)
+        page.add_style_tag(content=".crew-nb .cnb-scroll { max-height: 14000px !important }")
+        shown.pump()
+        for name in ("timeline", "results", "log"):
+            shown.tab(name)
+            at = 0
+            while scroll(shown, at):
+                assert page.evaluate(STRANGERS, allowed) == []
+                at += 13_000
+        shown.tab("runs")
+        unseen = set(range(len(VECTORS)))
+        while unseen:
+            page.evaluate("() => document.querySelectorAll('.cnb-open > [data-run]').forEach(r => r.click())")
+            shown.pump(1)
+            scroll(shown, 34 * min(unseen))
+            page.evaluate(
+                """first => [...document.querySelectorAll(".cnb-row[aria-expanded=false]")]
+                    .filter(r => first <= r.dataset.run && r.dataset.run < first + 12).forEach(r => r.click())""",
+                min(unseen),
+            )
+            shown.pump(3)
+            drawn = page.evaluate(
+                """() => [...document.querySelectorAll(".cnb-open")]
+                    .filter(e => e.querySelector(".cnb-facts")).map(e => Number(e.dataset.item))"""
+            )
+            assert unseen & set(drawn)
+            unseen -= set(drawn)
+            assert page.evaluate(STRANGERS, allowed) == []
+        shown.tab("results")
+        for run in (0, 3):
+            page.locator(f"[data-in=pick][data-run='{run}']").check()
+        page.get_by_role("button", name="Compare 2").click()
+        shown.pump()
+        assert page.evaluate(STRANGERS, allowed) == []
+        page.get_by_role("button", name="Back").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download as Markdown").click()
+            shown.pump()
+        assert download.value.suggested_filename == "-evil-script-alert-1-script-exe.md"
+        assert shown.errors == []
+        assert shown.outside == []
+
+
+def test_ten_thousand_rows_scroll_and_are_searched(browser: Browser) -> None:
+    """They come in bounded messages, a few are in the document, and the last one is found."""
+    one = finished_run(0, "x", 0.0)
+    runs = tuple(replace(one, index=i, label=f"topic=place {i}") for i in range(10_000))
+    state = BatchState(key="k", name="many", runs=runs, created=ZERO, finished=ZERO + 8)
+    with board_page(browser, Still(state)) as shown:
+        page = shown.page
+        assert max(shown.sizes) <= _board.ROOM + 2_000
+        assert not scroll(shown, 1e9)
+        page.locator('.cnb-row[data-run="9999"]').wait_for()
+        assert page.locator(".cnb-item").count() < 60
+        for name in ("timeline", "results", "log"):
+            shown.tab(name)
+            assert not scroll(shown, 1e9)
+        shown.tab("runs")
+        page.get_by_role("searchbox").fill("place 7777")
+        shown.pump()
+        assert page.locator(".cnb-shown").inner_text() == "1 of 10,000 shown"
+        assert page.locator('.cnb-row[data-run="7777"]').is_visible()
+        assert max(shown.sizes) <= _board.ROOM + 2_000
+        assert shown.errors == []
+
+
+def reach(shown: BoardPage, selector: str) -> None:
+    """Press Tab until the focus is there."""
+    for _ in range(120):
+        if shown.page.evaluate("s => document.activeElement.matches(s)", selector):
+            return
+        shown.page.keyboard.press("Tab")
+    raise AssertionError(f"{selector} is not reached by Tab")
+
+
+def test_every_action_by_keyboard(browser: Browser) -> None:
+    """Pause, sort, filter, answer, stop and retry one run, zoom, compare, download: with Tab, arrows, Enter, Space."""
+    script = Script(12, width=6, seed=8, failing=0.3, person=1)
+    script.play(7)  # one failed, one asks, two are done
+    with board_page(browser, script, accept_downloads=True) as shown:
+        page, keys = shown.page, shown.page.keyboard
+
+        def press(selector: str, key: str = "Enter") -> None:
+            page.evaluate("() => document.activeElement.blur()")
+            reach(shown, selector)
+            keys.press(key)
+            shown.pump()
+
+        press("[data-act=pause]")
+        press("[data-act=resume]", "Space")
+        press("[data-act=retry-all]")
+        press("[data-act=sort][data-sort=status]")
+        first = page.locator("[role=columnheader][aria-sort=ascending]")
+        assert first.inner_text().startswith("status")
+        press("[data-in=problems]", "Space")
+        assert page.locator(".cnb-shown").inner_text().endswith("of 12 shown")
+        press("[data-in=problems]", "Space")
+        press(".cnb-form textarea", "s")
+        keys.type("horter")
+        keys.press("Control+Enter")
+        shown.pump()
+        press("[data-act=approve]")
+
+        def open_row(run: int) -> None:
+            page.evaluate("() => document.activeElement.blur()")
+            reach(shown, ".cnb-row[data-run]")
+            keys.press("Home")
+            shown.pump(1)
+            while page.evaluate("() => document.activeElement.dataset.run") != str(run):
+                keys.press("ArrowDown")
+                shown.pump(1)
+            keys.press("Enter")
+            shown.pump()
+
+        running = next(r.index for r in script.runs if r.status == "running")
+        open_row(running)
+        press(f"[data-act=cancel][data-run='{running}']")
+        failed = next(r.index for r in script.runs if r.status == "failed")
+        open_row(failed)
+        press(f"[data-act=retry][data-run='{failed}']")
+        assert script.commands == [
+            ("pause", {}),
+            ("resume", {}),
+            ("retry", {}),
+            ("answer", {"run": 1, "key": "1-p", "text": "shorter", "approve": False}),
+            ("answer", {"run": 1, "key": "1-p", "text": "", "approve": True}),
+            ("cancel", {"run": running}),
+            ("retry", {"run": failed}),
+        ]
+        reach(shown, "[role=tab]")
+        keys.press("ArrowRight")
+        shown.pump()
+        reach(shown, ".cnb-lane[tabindex='0']")
+        keys.press("+")
+        keys.press("ArrowRight")
+        shown.pump()
+        assert page.locator(".cnb-tip").is_visible()
+        assert page.locator("[data-act=zoom-fit]").is_enabled()
+        press("[role=tab][aria-selected=true]", "ArrowRight")
+        ended = [r.index for r in script.runs if r.status == "done"][:2]
+        for place in ended:
+            press(f"[data-in=pick][data-run='{place}']", "Space")
+        press("[data-act=compare]")
+        assert page.locator(".cnb-column").count() == 2
+        press("[data-act=compare-end]")
+        with page.expect_download() as download:
+            press("[data-act=file][data-format=csv]")
+        assert download.value.suggested_filename == "research-sweep.csv"
+        assert shown.errors == []
+
+
+def test_those_who_listen_or_want_stillness(browser: Browser) -> None:
+    """A hundred updates are said in a few words, and nothing moves where motion is reduced."""
+    script = Script(40, width=8, seed=2)
+    with board_page(browser, script, reduced_motion="reduce") as shown:
+        shown.page.evaluate(
+            """() => { window.said = [];
+                new MutationObserver(() => said.push(document.querySelector(".cnb-voice").textContent))
+                    .observe(document.querySelector(".cnb-voice"), { childList: true }); }"""
+        )
+        for tenth in range(1, 101):
+            script.play(script.length * tenth / 100)
+            shown.pump(1)
+        said = shown.page.evaluate("() => said")
+        assert said[-1] == "40 of 40 done"
+        assert len(said) <= 5
+        spans = "() => getComputedStyle(document.querySelector('.cnb-progress span')).transitionDuration"
+        assert shown.page.evaluate(spans) == "0s"

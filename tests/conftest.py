@@ -1,0 +1,99 @@
+"""What all tests share: a quiet CrewAI with its files in a temporary place, the LLM server, and the leak check."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.support.quiet import be_quiet
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_HOME = tempfile.TemporaryDirectory(prefix="crew_nb-tests-")
+# While pytest loads this file, before anything imports CrewAI; kernels and workers inherit it.
+be_quiet(_HOME.name)
+# No test reaches a real provider, whoever runs it.
+for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
+    os.environ.pop(_name, None)
+
+GRACE = 5.0
+"""Seconds that what a test has ended may take to be gone."""
+_POOLS = ("crew_nb-", "CrewAISyncHandler", "asyncio_")
+"""Threads that may stay while they are idle: those of our pool, of CrewAI's event bus, and of a loop's executor."""
+
+
+@pytest.fixture(scope="session")
+def _server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(_server: Server) -> Server:
+    """The LLM server, as new."""
+    _server.reset()
+    return _server
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No asyncio task, busy thread or process survives a test."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("_no_task_left_on_the_tests_loop")
+    # The server of the session is started here if the test wants it, so that it is not taken for a leak.
+    if "server" in request.fixturenames:
+        request.getfixturevalue("_server")
+    threads = set(threading.enumerate())
+    processes = set(psutil.Process().children(recursive=True))
+    yield
+
+    def left() -> list[str]:
+        return [
+            *(f"thread {t.name}" for t in threading.enumerate() if t not in threads and _counts(t)),
+            *(f"process {p.pid}" for p in psutil.Process().children(recursive=True) if p not in processes),
+            *(f"task {t.get_coro()} of the engine" for t in _engine_tasks()),
+        ]
+
+    end = time.monotonic() + GRACE
+    while found := left():
+        if time.monotonic() > end:
+            pytest.fail(f"left behind: {'; '.join(found)}")
+        time.sleep(0.01)
+
+
+@pytest.fixture
+async def _no_task_left_on_the_tests_loop() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    end = time.monotonic() + GRACE
+    while found := asyncio.all_tasks() - before - {asyncio.current_task()}:
+        if time.monotonic() > end:
+            pytest.fail(f"left behind on the loop: {[t.get_coro() for t in found]}")
+        await asyncio.sleep(0.01)
+
+
+def _counts(thread: threading.Thread) -> bool:
+    if not thread.name.startswith(_POOLS):
+        return not thread.daemon
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None and frame.f_code.co_filename.endswith(("threading.py", "queue.py")):
+        frame = frame.f_back
+    # An idle worker waits inside its pool's own function, and in nothing that was handed to it.
+    return frame is not None and frame.f_code.co_name not in ("_worker", "_next")
+
+
+def _engine_tasks() -> set[asyncio.Task[object]]:
+    module = sys.modules.get("crew_nb._engine")
+    loop = getattr(getattr(module, "engine", None), "_loop", None)
+    return asyncio.all_tasks(loop) if loop is not None and loop.is_running() else set()

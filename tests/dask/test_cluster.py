@@ -1,0 +1,350 @@
+"""A batch on a Dask cluster: the same handle, state and results as here, on processes that may be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import crew_nb as cnb
+from crew_nb import _events as ev
+from tests.dask.conftest import factory
+from tests.support import crews
+from tests.support.server import ROOT, llm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crewai import Crew
+    from distributed import Client
+
+    from tests.support.server import Server
+
+    Build = Callable[..., Crew]
+
+
+LONG = 120.0
+"""Seconds that a busy machine may take to what is waited for; an idle one takes a few."""
+
+
+def topics(count: int) -> list[dict[str, Any]]:
+    return [{"topic": f"t{n}"} for n in range(count)]
+
+
+async def test_results_are_those_of_a_local_batch(client: Client, build: Build, server: Server):
+    """The same results in the same order, the same events, and the worker's name in each row."""
+    server.configure(answer="The same for all.")
+    results = await cnb.kickoff_for_each(build, topics(6), on=client, show=False)
+    near = await cnb.kickoff_for_each(build, topics(6), show=False)
+    assert [r.raw for r in results] == [r.raw for r in near]
+    assert [r.token_usage for r in results] == [r.token_usage for r in near]
+    assert [r.state.status for r in results] == ["done"] * 6
+    assert {r.state.worker for r in results} == {"0", "1"}
+    assert {r.state.worker for r in near} == {""}
+
+    def shape(result: Any) -> Any:
+        state = result.state
+        calls = [(c.kind, c.status, c.output) for c in state.all_calls]
+        return state.path, state.attempt, calls, [(t.spec, t.status, t.output) for t in state.tasks]
+
+    assert [shape(r) for r in results] == [shape(r) for r in near]
+    assert server.stats().by_topic == {f"t{n}": 2 for n in range(6)}
+
+
+async def test_all_are_in_flight_at_once(client: Client, build: Build, server: Server):
+    """64 crews on 2 workers of one thread each wait for their LLM at the same time."""
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(build, topics(64), on=client, show=False, max_concurrency=64)
+    await _thread(server.wait_for, lambda s: s.in_flight == 64, LONG)
+    assert batch.state().in_flight == 64
+    server.configure(hold=False)
+    assert {r.status for r in await batch} == {"done"}
+    assert server.stats().peak == 64
+
+
+async def test_the_limit_holds_over_the_cluster(client: Client, build: Build, server: Server):
+    """`max_concurrency` is one number for all workers; so is `max_rpm`."""
+    server.configure(hold=True)
+    first = cnb.kickoff_for_each(build, topics(20), on=client, show=False, max_concurrency=5)
+    await _thread(server.wait_for, lambda s: s.in_flight == 5, LONG)
+    server.configure(hold=False)
+    server.release()
+    assert {r.status for r in await first} == {"done"}
+    assert server.stats().peak == 5
+    server.reset()
+    batch = cnb.kickoff_for_each(build, topics(8), on=client, show=False, max_rpm=4)
+    await _thread(server.wait_for, lambda s: len(s.requests) == 4)
+    await _seen(batch, lambda: sum(s.status == "waiting" for s in batch.state().runs) == 4)
+    assert len(server.stats().requests) == 4
+    batch.cancel()
+    await batch
+
+
+async def test_a_lost_worker(fragile: Client, server: Server):
+    """Kill -9 of a worker in the middle: every input ends once, what was finished is not asked for again."""
+    server.configure(hold=True, topics={f"topic=t{n}\n": {"hold": False} for n in range(16)})
+    batch = cnb.kickoff_for_each(_lines(server), topics(64), on=fragile, show=False, max_concurrency=64)
+    await _seen(batch, lambda: sum(r.status == "done" for r in batch.runs) == 16)
+    await _thread(server.wait_for, lambda s: s.in_flight == 48, LONG)
+    lost = next(name for name in sorted(r.state.worker for r in batch.runs[:16]))
+    pids = await _thread(fragile.run, os.getpid)
+    names = {info["name"]: address for address, info in fragile.scheduler_info()["workers"].items()}
+    moved = [r.index for r in batch.runs[16:] if r.state.worker == lost]
+    os.kill(pids[names[int(lost)]], signal.SIGKILL)
+    await _thread(server.wait_for, lambda s: len(s.requests) == 64 + len(moved), LONG)
+    server.configure(hold=False)
+    results = await batch
+    assert [r.status for r in results] == ["done"] * 64
+    ends = [e.run for e in batch.events if isinstance(e, ev.RunFinished)]
+    assert sorted(ends) == list(range(64))
+    assert 0 < len(moved) < 48
+    asked = server.stats().by_topic
+    assert asked == {f"t{n}": 2 if n in moved else 1 for n in range(64)}
+    assert all(results[n].state.attempt == 2 for n in moved)
+    assert not any(c.finished is None for r in results for c in r.state.all_calls)
+
+
+async def test_stop_means_stop(client: Client, build: Build, server: Server):
+    """Cancelling ends the requests on all workers, starts no other one, and keeps what was finished."""
+    server.configure(hold=True, topics={"topic=t0\n": {"hold": False}})
+    batch = cnb.kickoff_for_each(_lines(server), topics(12), on=client, show=False, max_concurrency=8)
+    await _seen(batch, lambda: batch.runs[0].status == "done")
+    await _thread(server.wait_for, lambda s: s.in_flight == 8, LONG)
+    batch.cancel()
+    results = await batch
+    assert [r.status for r in results] == ["done"] + ["cancelled"] * 11
+    stats = await _thread(server.wait_for, lambda s: s.in_flight == 0, 2.0)
+    assert len(stats.requests) == 9
+    assert batch.retry() is batch
+    server.configure(hold=False)
+    assert {r.status for r in await batch} == {"done"}
+
+
+async def test_a_timeout_stops_the_run_on_its_worker(client: Client, build: Build, server: Server):
+    """`timeout` ends the remote call too."""
+    server.configure(hold=True)
+    results = await cnb.kickoff_for_each(build, topics(2), on=client, show=False, timeout=0.5)
+    assert [type(r.error) for r in results] == [cnb.RunTimeoutError] * 2
+    await _thread(server.wait_for, lambda s: s.in_flight == 0, 2.0)
+
+
+async def test_errors_arrive_as_they_were(client: Client, build: Build, server: Server):
+    """An error keeps its class, text, hint and traceback; what passes by itself is tried again there."""
+    import openai
+
+    server.configure(
+        faults=[{"kind": 401, "topic": "topic=t0"}, {"kind": 429, "topic": "topic=t1", "times": 1, "retry_after": 0.1}]
+    )
+    refused, retried = await cnb.kickoff_for_each(build, topics(2), on=client, show=False)
+    assert isinstance(refused.error, openai.AuthenticationError)
+    assert refused.state.error is not None
+    assert refused.state.error.type == "AuthenticationError"
+    assert "Traceback" in refused.state.error.traceback
+    assert (retried.status, server.stats().by_topic["t1"]) == ("done", 2)
+    assert any(c.kind == "wait" and c.name == "retry" for c in retried.state.all_calls)
+
+
+async def test_an_error_that_cannot_travel_keeps_its_name(client: Client):
+    """A stand-in of the same name and text comes instead."""
+
+    class OddError(Exception):
+        def __new__(cls, *args: object) -> OddError:
+            if not args or args[0] != "inside":
+                raise TypeError("not to be made elsewhere")
+            return super().__new__(cls, "it went wrong")
+
+        def __reduce__(self) -> Any:
+            raise TypeError("no")
+
+    def build(topic: str) -> Crew:
+        error = OddError("inside")
+        error.args = ("it went wrong", threading.Lock())
+        raise error
+
+    run = cnb.kickoff(build, {"topic": "a"}, on=client, show=False)
+    with pytest.raises(cnb.RunFailedError, match="OddError"):
+        await run
+
+
+async def test_structured_outputs_are_of_the_users_class(client: Client, server: Server):
+    """A pydantic output is an instance of the very class that the notebook knows."""
+    server.configure(answer='{"title": "T", "score": 3, "tags": ["a"]}')
+    build = factory(server.base_url, output_pydantic=crews.Report)
+    output = await cnb.kickoff(build, {"topic": "a"}, on=client, show=False)
+    assert output.pydantic == crews.Report(title="T", score=3, tags=["a"])
+    assert type(output.pydantic) is crews.Report
+
+
+async def test_budgets_hold(client: Client, build: Build, server: Server):
+    """No LLM call starts on any worker once the budget is spent."""
+    server.configure(latency=0.05)
+    batch = cnb.kickoff_for_each(build, topics(6), on=client, show=False, max_concurrency=1, max_total_tokens=1)
+    results = await batch
+    assert [r.status for r in results] == ["done"] + ["cancelled"] * 5
+    assert len(server.stats().requests) == 1
+
+
+async def test_streamed_text_is_live(client: Client, server: Server):
+    """Pieces of an answer reach the row while it is being said."""
+    server.configure(tokens=100, tokens_per_second=100)
+    batch = cnb.kickoff_for_each(factory(server.base_url), topics(1), on=client, show=False, stream=True)
+    await _seen(batch, lambda: any(t.text for t in batch.state().runs[0].tasks))
+    assert batch.status == "running"
+    assert (await batch)[0].status == "done"
+
+
+async def test_a_batch_resumes_from_the_record(client: Client, build: Build, server: Server):
+    """What was finished on a cluster is not asked for again, wherever it is run."""
+    await cnb.kickoff_for_each(build, topics(3), on=client, show=False, name="on dask")
+    results = await cnb.kickoff_for_each(build, topics(4), show=False, resume="on dask")
+    assert [r.state.from_record for r in results] == [True, True, True, False]
+    assert server.stats().by_topic == {f"t{n}": 1 for n in range(4)}
+
+
+async def test_nobody_can_be_asked(client: Client, server: Server):
+    """`human_input=True` fails at once, and says why."""
+    build = factory(server.base_url, human_input=True)
+    results = await cnb.kickoff_for_each(build, topics(1), on=client, show=False)
+    assert isinstance(results[0].error, cnb.NobodyToAskError)
+    assert "Dask" in str(results[0].error)
+    assert server.stats().requests == []
+
+
+def test_what_cannot_travel_is_refused_before_launch(client: Client, server: Server):
+    """A Crew, a factory that holds one, and inputs that cannot be pickled are refused with what to write."""
+    crew = crews.one(llm(server))
+    with pytest.raises(cnb.BlueprintError, match="Give a factory"):
+        cnb.kickoff(crew, {"topic": "a"}, on=client, show=False)
+    lock = threading.Lock()
+
+    def build(topic: str) -> Crew:
+        with lock:
+            return crews.one(llm(server))
+
+    with pytest.raises(cnb.BlueprintError, match=r"build\(\) cannot travel .* lock \(a lock\)"):
+        cnb.kickoff(build, {"topic": "a"}, on=client, show=False)
+    with pytest.raises(cnb.OptionError, match="not a dask"):
+        cnb.kickoff(build, {"topic": "a"}, on="cluster", show=False)
+    assert server.stats().requests == []
+
+
+def test_other_versions_are_named(client: Client, build: Build, monkeypatch: pytest.MonkeyPatch):
+    """A worker that runs another CrewAI is named, with both versions."""
+    from crew_nb import _crewai
+
+    monkeypatch.setattr(_crewai, "version", lambda: "0.1")  # this process pretends; the workers are real
+    with pytest.raises(cnb.OptionError, match=r"worker \d has crewai 1\.\S+ \(here 0\.1\)"):
+        cnb.kickoff_for_each(build, topics(1), on=client, show=False)
+
+
+@pytest.mark.slow
+async def test_a_client_that_dies_leaves_nothing_running(server: Server, monkeypatch: pytest.MonkeyPatch):
+    """Workers that no longer hear from their client stop its runs."""
+    from distributed import LocalCluster
+
+    from crew_nb import _dask_worker
+
+    monkeypatch.setattr(_dask_worker, "LEASE_SECONDS", 3.0)
+    monkeypatch.setattr(_dask_worker, "LISTEN_SECONDS", 0.2)
+    server.configure(hold=True)
+    code = f"""
+import sys
+from distributed import Client
+import crew_nb as cnb
+from tests.dask.conftest import factory
+client = Client(sys.argv[1])
+cnb.kickoff_for_each(factory({server.base_url!r}), [{{"topic": "a"}}] * 3, on=client, show=False)
+sys.stdin.read()
+"""
+    options: dict[str, Any] = {"n_workers": 1, "processes": False, "protocol": "tcp", "dashboard_address": None}
+    async with LocalCluster(asynchronous=True, **options) as cluster:
+        command = (sys.executable, "-c", code, cluster.scheduler_address)
+        child = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=subprocess.PIPE)
+        try:
+            await _thread(server.wait_for, lambda s: s.in_flight == 3, LONG)
+        finally:
+            child.kill()
+            await child.wait()
+        await _thread(server.wait_for, lambda s: s.in_flight == 0, LONG)
+
+
+async def test_an_asynchronous_client(server: Server):
+    """A client that lives on the kernel's own loop serves too, and so do workers in this process."""
+    from distributed import Client, LocalCluster
+
+    async with (
+        LocalCluster(n_workers=2, processes=False, asynchronous=True, dashboard_address=None) as cluster,
+        Client(cluster, asynchronous=True) as client,
+    ):
+        results = await cnb.kickoff_for_each(factory(server.base_url), topics(4), on=client, show=False)
+    assert [r.status for r in results] == ["done"] * 4
+    assert len({r.state.worker for r in results}) == 2
+
+
+async def test_a_client_that_is_closed_fails_its_runs(build: Build, server: Server, monkeypatch: pytest.MonkeyPatch):
+    """Runs whose cluster has gone end, and say so; workers that nobody asks any more stop them."""
+    from distributed import Client, LocalCluster
+
+    from crew_nb import _dask_worker
+
+    monkeypatch.setattr(_dask_worker, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(_dask_worker, "LISTEN_SECONDS", 0.2)
+    server.configure(hold=True)
+    async with (
+        LocalCluster(n_workers=1, processes=False, asynchronous=True, dashboard_address=None) as cluster,
+        Client(cluster, asynchronous=True) as client,
+    ):
+        batch = cnb.kickoff_for_each(build, topics(2), on=client, show=False)
+        await _thread(server.wait_for, lambda s: s.in_flight == 2)
+        await client.close()
+        results = await batch
+    assert [r.status for r in results] == ["failed"] * 2
+    assert "cannot be reached" in str(results[0].error)
+    await _thread(server.wait_for, lambda s: s.in_flight == 0)
+
+
+def test_importing_crew_nb_imports_no_dask():
+    """Neither the package nor a local batch loads Dask."""
+    code = "import sys, crew_nb, crew_nb._notebook; sys.exit('distributed' in sys.modules or 'dask' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
+def _lines(server: Server) -> Build:
+    """Crews whose prompt ends the line after the topic, so that `t1` is not taken for `t10`."""
+    base_url = server.base_url
+
+    def build(topic: str) -> Crew:
+        from crewai import LLM, Crew, Task
+
+        model = LLM(model="openai/gpt-4o-mini", base_url=base_url, api_key="test-key")
+        worker = crews.agent(model)
+        return Crew(agents=[worker], tasks=[Task(description=f"topic={topic}\nGo", expected_output="x", agent=worker)])
+
+    return build
+
+
+async def _thread(function: Any, *args: Any) -> Any:
+    return await asyncio.to_thread(function, *args)
+
+
+async def _seen(batch: cnb.Batch, condition: Callable[[], bool]) -> None:
+    changed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def tap(event: ev.Event) -> None:
+        loop.call_soon_threadsafe(changed.set)
+
+    batch.taps.append(tap)
+    try:
+        async with asyncio.timeout(LONG):
+            while not condition():
+                await changed.wait()
+                changed.clear()
+    finally:
+        batch.taps.remove(tap)

@@ -1,0 +1,338 @@
+"""Stop means stop: cancel, time-outs, retries, pauses, budgets. The server is the witness."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from crewai import BaseLLM
+from crewai.tools import tool
+
+import crew_nb as cnb
+from tests.support import crews
+from tests.support.server import Server, llm
+
+if TYPE_CHECKING:
+    from crewai import Crew
+
+
+def _inputs(n: int) -> list[dict[str, str]]:
+    return [{"topic": f"T{i}"} for i in range(n)]
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["direct", "stock"])
+def test_nothing_starts_after_a_cancel(server: Server, stock: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Crews of four calls are cancelled in their first: no request comes after, every row is final."""
+    if stock:
+        monkeypatch.setattr("crew_nb._fast.why_not", lambda crew: "asked for by the test")
+    server.configure(hold=True)
+    shared = llm(server)
+    batch = cnb.kickoff_for_each(crews.chain(shared, 4), _inputs(8), show=False)
+    server.wait_for(lambda stats: stats.in_flight == 8)
+    batch.cancel()
+    results = batch.wait(3)
+    server.configure(hold=False)
+    server.release()
+    assert {r.status for r in results} == {"cancelled"}
+    assert len(server.stats().requests) == 8
+    assert batch[0].state.dropped_calls == (1 if stock else 0)
+    if not stock:
+        stats = server.wait_for(lambda stats: stats.in_flight == 0)
+        assert all(request.disconnected for request in stats.requests)
+    with pytest.raises(cnb.RunCancelledError):
+        _ = results[0].raw
+
+
+def test_what_was_finished_stays(server: Server) -> None:
+    """After a cancel the finished runs keep their results, and retry runs only the others, in place."""
+    server.configure(topics={"topic=T1": {"hold": True}})
+    shared = llm(server)
+    batch = cnb.kickoff_for_each(lambda topic: crews.one(shared), _inputs(3), show=False)
+    batch[0].wait(30)
+    batch[2].wait(30)
+    batch.cancel()
+    results = batch.wait(3)
+    assert [r.status for r in results] == ["done", "cancelled", "done"]
+    server.configure(topics={})
+    again = batch.retry().wait(30)
+    assert [r.status for r in again] == ["done"] * 3
+    assert batch[1].state.attempt == 2
+    assert server.stats().by_topic == {"T0": 1, "T1": 2, "T2": 1}
+
+
+async def test_cancelling_who_awaits_stops_the_batch(server: Server) -> None:
+    """`asyncio.wait_for` that runs out ends the batch too, as it would end a task."""
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(4), show=False)
+    await asyncio.to_thread(server.wait_for, lambda stats: stats.in_flight == 4)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(_join(batch), 0.1)
+    assert {run.status for run in batch} == {"cancelled"}
+    await asyncio.to_thread(server.wait_for, lambda stats: stats.in_flight == 0)
+
+
+def test_a_stopped_batch_is_retried_at_once(server: Server) -> None:
+    """`retry()` right after `cancel()` runs them again when they have ended; a `cancel()` after that takes it back."""
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(3), show=False)
+    server.wait_for(lambda stats: stats.in_flight == 3)
+    batch.cancel()
+    batch.retry()
+    batch.cancel()
+    assert {r.status for r in batch.wait(5)} == {"cancelled"}
+    assert len(server.stats().requests) == 3
+    batch.retry()
+    server.wait_for(lambda stats: stats.in_flight == 3)
+    server.configure(hold=False)
+    batch.cancel()
+    assert {r.status for r in batch.retry().wait(10)} == {"done"}
+    assert [run.state.attempt for run in batch] == [3] * 3
+
+
+def test_retry_twice_is_retry_once(server: Server) -> None:
+    """A second click on "Retry failed" changes nothing, and who waits for the first is told."""
+    server.configure(faults=[{"kind": 400, "times": 3}])
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(3), show=False)
+    assert {r.status for r in batch.wait(20)} == {"failed"}
+    server.reset()
+    server.configure(hold=True)
+    batch.retry()
+    waiting = batch._driver.finals[0]
+    batch.retry()
+    server.wait_for(lambda stats: stats.in_flight == 3)
+    server.release()
+    assert {r.status for r in batch.wait(20)} == {"done"}
+    waiting.result(1)
+    assert len(server.stats().requests) == 3
+
+
+def test_a_paused_batch_that_was_stopped_can_be_retried(server: Server) -> None:
+    """Stop ends a pause; and a pause before a retry holds it until `resume`."""
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(2), show=False)
+    server.wait_for(lambda stats: stats.in_flight == 2)
+    batch.pause()
+    batch.cancel()
+    assert {r.status for r in batch.wait(5)} == {"cancelled"}
+    assert not batch.state().paused
+    batch.retry()
+    server.wait_for(lambda stats: stats.in_flight == 2)
+    batch.cancel()
+    batch.wait(5)
+    server.reset()
+    batch.pause()
+    batch.retry()
+    _until(lambda: all(run.state.attempt == 3 for run in batch))
+    assert server.stats().requests == []
+    batch.resume()
+    assert {r.status for r in batch.wait(10)} == {"done"}
+
+
+async def test_completed_runs_are_handed_out_again_after_a_retry(server: Server) -> None:
+    """`as_completed` waits for runs that are retried, also by the loop that it feeds."""
+    server.configure(faults=[{"kind": 400, "topic": "T1", "times": 2}])
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(3), show=False)
+    ends = []
+    async for run in batch.as_completed():
+        ends.append((run.index, run.status))
+        if run.status == "failed":
+            run.retry()
+    assert sorted(ends) == [(0, "done"), (1, "done"), (1, "failed"), (1, "failed"), (2, "done")]
+    assert sorted([run.index async for run in batch.as_completed()]) == [0, 1, 2]
+
+
+class Deaf(BaseLLM):
+    """Hears no cancellation, as a client that waits in a thread does not."""
+
+    release: Any = None
+
+    async def acall(self, *args: Any, **kwargs: Any) -> str:
+        while not self.release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+        return "too late"
+
+    def call(self, *args: Any, **kwargs: Any) -> str:
+        raise AssertionError("never called")
+
+
+def test_calls_that_cannot_be_stopped_hold_up_nobody(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that hear no stop are called ended; their places are free for a retry and for other batches."""
+    monkeypatch.setattr("crew_nb._driver.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    deaf = Deaf(model="deaf", release=threading.Event())
+    llms: list[BaseLLM] = [deaf, deaf]
+
+    def build(topic: str) -> Crew:
+        return crews.one(llms.pop() if llms else llm(server))
+
+    batch = cnb.kickoff_for_each(build, _inputs(2), max_concurrency=2, show=False)
+    _until(lambda: batch._driver.gate is not None and batch._driver.gate.in_flight == 2)
+    batch.cancel()
+    assert {r.status for r in batch.wait(5)} == {"cancelled"}
+    other = cnb.kickoff_for_each(build, _inputs(2), max_concurrency=2, show=False)
+    assert {r.status for r in other.wait(10)} == {"done"}
+    assert {r.status for r in batch.retry().wait(10)} == {"done"}
+    deaf.release.set()
+
+
+def test_a_stop_reaches_batches_that_a_tool_launched(server: Server) -> None:
+    """A tool runs crews of its own: one slot is enough for both, events are not mixed, and a stop ends both."""
+    call = {"tool_calls": [{"name": "study", "arguments": {"question": "x"}}]}
+    server.configure(topics={"topic=OUT": call})
+    shared, inner = llm(server), []
+
+    @tool("study")
+    def study(question: str) -> str:
+        """Ask other crews."""
+        batch = cnb.kickoff_for_each(crews.one(shared), [{"topic": f"IN{i}"} for i in range(2)], show=False)
+        inner.append(batch)
+        return " ".join(r.raw for r in batch.wait(20))
+
+    def launch() -> cnb.Batch:
+        return cnb.gather(
+            (lambda topic: crews.one(shared, tools=[study]), {"topic": "OUT"}), max_concurrency=1, show=False
+        )
+
+    outer = launch()
+    assert outer.wait(20)[0].status == "done"
+    assert [c.kind for c in outer[0].state.all_calls] == ["llm", "tool", "llm"]
+    server.reset()
+    server.configure(topics={"topic=OUT": call, "topic=IN": {"hold": True}})
+    outer = launch()
+    server.wait_for(lambda stats: sum(r.topic.startswith("IN") for r in stats.requests) == 2)
+    outer.cancel()
+    assert outer.wait(5)[0].status == "cancelled"
+    assert {r.status for r in inner[1].wait(5)} == {"cancelled"}
+    server.wait_for(lambda stats: stats.in_flight == 0)
+
+
+async def _join(batch: cnb.Batch) -> cnb.Results:
+    return await batch
+
+
+def test_a_hung_llm_is_timed_out_and_let_go(server: Server) -> None:
+    """`timeout` ends a run whose LLM never answers; the request is closed, the row says so and can be retried."""
+    server.configure(faults=[{"kind": "hang", "topic": "T0"}])
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(2), timeout=1, show=False)
+    results = batch.wait(5)
+    assert [r.status for r in results] == ["failed", "done"]
+    assert "timed out after 1 s" in results[0].state.error.message
+    with pytest.raises(cnb.RunTimeoutError) as caught:
+        _ = results[0].raw
+    assert isinstance(caught.value, TimeoutError)
+    server.wait_for(lambda stats: stats.in_flight == 0)
+
+
+def test_idle_is_told_from_busy(server: Server) -> None:
+    """`idle_timeout` lets a slow stream go on and ends a silent one."""
+    server.configure(tokens=20, tokens_per_second=20, topics={"topic=T1": {"hold": True}})
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(2), idle_timeout=0.6, stream=True, show=False)
+    results = batch.wait(20)
+    assert [r.status for r in results] == ["done", "failed"]
+    assert "nothing happened for 0.6 s" in results[1].state.error.message
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["direct", "stock"])
+def test_a_429_is_tried_again_when_the_server_says(
+    server: Server, stock: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each 429 costs one request; the row waits as long as Retry-After, and says which try comes next."""
+    if stock:
+        monkeypatch.setattr("crew_nb._fast.why_not", lambda crew: "asked for by the test")
+    server.configure(faults=[{"kind": 429, "times": 2, "retry_after": 0.05}])
+    run = cnb.kickoff(crews.one(llm(server)), {"topic": "R"}, max_retries=2, show=False)
+    assert "topic=R:" in run.wait(30).raw
+    assert [r.status for r in server.stats().requests] == [429, 429, 200]
+    waits = [e.detail for e in run._batch.events if type(e).__name__ == "WaitStarted"]
+    assert waits == ["429, try 2 of 3", "429, try 3 of 3"]
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["direct", "stock"])
+@pytest.mark.parametrize(("status", "calls"), [(401, 1), (400, 1), (500, 3), (429, 3)])
+def test_tries_are_not_multiplied(
+    server: Server, status: int, calls: int, stock: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lasting error costs 1 + max_retries requests, or one where trying again is no use."""
+    if stock:
+        monkeypatch.setattr("crew_nb._fast.why_not", lambda crew: "asked for by the test")
+    server.configure(faults=[{"kind": status, "retry_after": 0.01}])
+    monkeypatch.setattr("crew_nb._retry.backoff", lambda *args: 0.01)
+    run = cnb.kickoff(crews.one(llm(server)), {"topic": "R"}, max_retries=2, show=False)
+    with pytest.raises(cnb.RunFailedError) as caught:
+        run.wait(30)
+    assert len(server.stats().requests) == calls
+    assert getattr(caught.value.__cause__, "status_code", None) == status
+    if status == 401:
+        assert "OPENAI_API_KEY" in str(caught.value)
+
+
+def test_pause_holds_running_runs_at_their_next_call(server: Server) -> None:
+    """While paused no new request is sent; `resume` lets all go on."""
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(crews.chain(llm(server), 2), _inputs(4), max_concurrency=2, show=False)
+    server.wait_for(lambda stats: stats.in_flight == 2)
+    batch.pause()
+    server.configure(hold=False)
+    server.release()
+    _until(lambda: sum(r.status == "waiting" for r in batch) == 2)
+    assert [r.status for r in batch] == ["waiting", "waiting", "queued", "queued"]
+    assert len(server.stats().requests) == 2
+    batch.resume()
+    assert {r.status for r in batch.wait(30)} == {"done"}
+
+
+def test_a_token_budget_stops_new_work(server: Server) -> None:
+    """Once `max_total_tokens` is spent no further call is sent, and the batch says why."""
+    server.configure(tokens=50)
+    batch = cnb.kickoff_for_each(
+        crews.one(llm(server)), _inputs(10), max_concurrency=1, max_total_tokens=120, show=False
+    )
+    results = batch.wait(30)
+    done = [r for r in results if r.status == "done"]
+    assert len(server.stats().requests) == len(done) < 10
+    assert {r.status for r in results} == {"done", "cancelled"}
+    assert any("max_total_tokens" in note for note in batch.state().notes)
+    assert isinstance(results[9].error, cnb.BudgetExceededError)
+
+
+def test_fail_fast_and_max_errors(server: Server) -> None:
+    """`fail_fast` stops everything at the first failure, `max_errors` begins no new run after so many."""
+    server.configure(faults=[{"kind": 400, "topic": "T0"}, {"kind": 400, "topic": "T1"}])
+    shared = llm(server)
+    first = cnb.kickoff_for_each(crews.one(shared), _inputs(6), max_concurrency=1, fail_fast=True, show=False)
+    assert [r.status for r in first.wait(30)] == ["failed"] + ["cancelled"] * 5
+    second = cnb.kickoff_for_each(crews.one(shared), _inputs(6), max_concurrency=1, max_errors=2, show=False)
+    assert [r.status for r in second.wait(30)] == ["failed"] * 2 + ["cancelled"] * 4
+
+
+def test_max_rpm_is_shared_by_batches(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches of one limit: together they never send more than it allows in any window."""
+    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    made = []
+
+    class Short(cnb._limits.RateLimit):  # type: ignore[name-defined,misc]
+        def __init__(self, per_minute: int) -> None:
+            super().__init__(per_minute, window=0.5, guard=0.1)
+            made.append(self)
+
+    monkeypatch.setattr("crew_nb._limits.RateLimit", Short)
+    shared = llm(server)
+    batches = [
+        cnb.kickoff_for_each(crews.one(shared), _inputs(6), max_rpm=5, max_concurrency=6, show=False) for _ in range(2)
+    ]
+    for batch in batches:
+        assert {r.status for r in batch.wait(30)} == {"done"}
+    assert len(made) == 1
+    assert server.stats().most_in(0.5) <= 5
+
+
+def _until(condition: object, timeout: float = 10.0) -> None:
+    end = time.monotonic() + timeout
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "not so in time"
+        time.sleep(0.01)

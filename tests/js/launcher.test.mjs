@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { page } from "./board.mjs";
+
+const place = await mkdtemp(join(tmpdir(), "crew_nb-"));
+await copyFile(new URL("../../crew_nb/static/launcher.js", import.meta.url), join(place, "launcher.mjs"));
+const launcher = await import(join(place, "launcher.mjs"));
+await rm(place, { recursive: true });
+
+const text = (name, more = {}) => ({ name, kind: "text", required: true, default: "", choices: [], ...more });
+
+/** What anywidget hands to a view: traits that are set, and messages that are kept. */
+class Model {
+  sent = [];
+  saves = 0;
+  listeners = {};
+  constructor(traits) {
+    this.traits = {
+      title: "small crew",
+      fields: [text("topic")],
+      controls: [{ name: "max_rpm", label: "Calls per minute", empty: "no limit", kind: "text", main: true }],
+      rows: [{}],
+      options: {},
+      problems: {},
+      estimate: "",
+      code: "",
+      shows_code: false,
+      status: {},
+      names: [],
+      ...traits,
+    };
+  }
+  get(name) {
+    return this.traits[name];
+  }
+  set(name, value) {
+    this.traits[name] = value;
+    this.listeners[`change:${name}`]?.forEach((f) => f());
+  }
+  save_changes() {
+    this.saves += 1;
+  }
+  send(content) {
+    if (content.t !== "touch") this.sent.push(content);
+  }
+  on(name, callback) {
+    (this.listeners[name] ??= []).push(callback);
+  }
+  off(name, callback) {
+    this.listeners[name] = this.listeners[name].filter((f) => f !== callback);
+  }
+}
+
+let window, el, model, close;
+const open = (traits) => {
+  model = new Model(traits);
+  close = launcher.default.render({ model, el });
+};
+beforeEach(() => {
+  window = page();
+  globalThis.window = window;
+  globalThis.CSS = { escape: (s) => s };
+  el = document.createElement("div");
+  document.body.append(el);
+});
+afterEach(() => {
+  close?.();
+  window.close();
+});
+
+const find = (selector) => el.querySelector(selector);
+const labelled = (label) => find(`[aria-label="${label}"]`);
+const button = (words) => [...el.querySelectorAll("button")].find((b) => b.textContent === words);
+const type = (input, words) => {
+  input.value = words;
+  input.dispatchEvent(new window.Event("input", { bubbles: true }));
+};
+
+test("words are text, whatever they look like", () => {
+  open({ title: "<b>x</b>", fields: [text("<i>n</i>")], rows: [{ "<i>n</i>": "<script>1</script>" }], code: "<u>c</u>", estimate: "<s>e</s>" });
+  assert.equal(el.querySelectorAll("b, i, script, u, s").length, 0);
+  assert.equal(find("textarea").value, "<script>1</script>");
+});
+
+test("Run sends the rows as they are typed, before the pause of typing is over", () => {
+  open();
+  type(labelled("topic, row 0"), "Mars");
+  button("Run").click();
+  assert.deepEqual(model.sent, [{ t: "run", rows: [{ topic: "Mars" }], options: {} }]);
+  assert.deepEqual(model.get("rows"), [{ topic: "Mars" }]);
+  assert.equal(model.saves, 1);
+});
+
+test("rows are added, duplicated and removed, and the focus goes with them", () => {
+  open({ rows: [{ topic: "a" }, { topic: "b" }] });
+  labelled("Duplicate row 0").click();
+  assert.equal(document.activeElement.getAttribute("aria-label"), "topic, row 1");
+  assert.equal(document.activeElement.value, "a");
+  button("+ Add a row").click();
+  assert.equal(document.activeElement.getAttribute("aria-label"), "topic, row 3");
+  labelled("Remove row 0").click();
+  assert.deepEqual([...el.querySelectorAll("[data-field]")].map((e) => e.value), ["a", "b", ""]);
+  button("Clear").click();
+  assert.equal(find(".cnb-tag").textContent, "0 inputs");
+});
+
+test("each kind has its control, with its default shown", () => {
+  const kinds = ["integer", "number", "switch", "choice", "file", "literal"];
+  open({ fields: kinds.map((kind) => text(kind, { kind, required: false, default: { switch: "true", choice: "a", integer: "3" }[kind] ?? "", choices: kind === "choice" ? ["a", "b"] : [] })) });
+  assert.equal(labelled("integer, row 0").placeholder, "3");
+  assert.equal(labelled("switch, row 0").checked, true);
+  assert.deepEqual([...labelled("choice, row 0").options].map((o) => o.textContent), ["a (default)", "a", "b"]);
+  labelled("switch, row 0").click();
+  assert.deepEqual(close() ?? model.get("rows"), [{ switch: "false" }]);
+  close = null;
+});
+
+test("a wrong row says why, has the focus, and is forgiven once it is edited", () => {
+  open({ rows: [{ topic: "a" }, {}] });
+  model.set("problems", { alert: "Nothing was started", rows: { 1: { "": "inputs[1]: the crew needs topic" } }, number: 1 });
+  const cell = labelled("topic, row 1");
+  assert.equal(document.activeElement, cell);
+  assert.equal(document.getElementById(cell.getAttribute("aria-describedby")).textContent, "inputs[1]: the crew needs topic");
+  assert.equal(find("[role=alert]").textContent, "Nothing was started");
+  type(cell, "b");
+  assert.equal(cell.hasAttribute("aria-invalid"), false);
+  assert.equal(find(".cnb-rowsaid"), null);
+});
+
+test("buttons are there when they can do something, and keep the focus", () => {
+  open();
+  assert.deepEqual([button("Run").disabled, button("Stop").disabled, button("Retry failed").disabled], [false, true, true]);
+  model.set("status", { word: "running", total: 3, open: 2, done: 1, failed: 0 });
+  assert.deepEqual([button("Run").disabled, button("Stop").disabled], [true, false]);
+  button("Stop").focus();
+  model.set("status", { word: "cancelled", total: 3, open: 0, done: 1, failed: 2 });
+  assert.equal(document.activeElement, button("Stop"));
+  assert.equal(button("Stop").getAttribute("aria-disabled"), "true");
+  button("Stop").click();
+  assert.deepEqual(model.sent, []);
+  assert.equal(button("Retry failed (2)").disabled, false);
+  assert.equal(find(".cnb-runs").textContent, "Ended: 1 done, 2 without a result");
+});
+
+test("what Python sends does not take away what is being typed", () => {
+  open({ rows: [{ topic: "a" }] });
+  const cell = labelled("topic, row 0");
+  type(cell, "ab");
+  cell.focus();
+  model.set("rows", [{ topic: "ab" }]);
+  assert.equal(labelled("topic, row 0"), cell, "an echo draws nothing anew");
+  model.set("rows", [{ topic: "ab" }, { topic: "new" }]);
+  assert.equal(document.activeElement.getAttribute("aria-label"), "topic, row 0");
+});
+
+test("a thousand rows are shown in pages", () => {
+  open({ rows: Array.from({ length: 1000 }, (_, i) => ({ topic: `t${i}` })) });
+  assert.equal(el.querySelectorAll("tbody tr").length, launcher.PAGE);
+  button("Next").click();
+  assert.equal(labelled(`topic, row ${launcher.PAGE}`).value, `t${launcher.PAGE}`);
+  button("+ Add a row").click();
+  assert.equal(document.activeElement.getAttribute("aria-label"), "topic, row 1000");
+});
+
+test("a large file goes in parts", () => {
+  const all = "x".repeat(1_200_000);
+  assert.deepEqual(launcher.parts(all).map((p) => p.length), [500_000, 500_000, 200_000]);
+  assert.deepEqual(launcher.parts(""), [""]);
+});
+
+test("a grid counts its combinations, and a batch is put in words", () => {
+  assert.equal(launcher.combinations({ a: ["1", "2", "1"], b: [], c: ["x"] }), 2);
+  assert.equal(launcher.combinations({}), 0);
+  assert.equal(launcher.progress({}), "");
+  assert.equal(launcher.progress({ total: 3, open: 1, done: 1, failed: 1, word: "running" }), "Running: 1 done, 1 without a result, 1 to go");
+  assert.equal(launcher.progress({ total: 3, open: 1, done: 2, word: "cancelling" }), "Stopping…");
+  assert.equal(launcher.progress({ total: 1, open: 0, done: 1 }), "Finished: 1 result");
+});
+
+test("a view that is closed hears nothing, and what was typed is told first", () => {
+  open();
+  type(labelled("topic, row 0"), "late");
+  close();
+  close = null;
+  assert.deepEqual(model.get("rows"), [{ topic: "late" }]);
+  assert.equal(Object.values(model.listeners).flat().length, 0);
+});

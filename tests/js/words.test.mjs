@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { board, row, SPECS } from "./board.mjs";
+
+test("times are said as a person says them", () => {
+  assert.deepEqual([0, 42, 727, 3723].map(board.clock), ["0:00", "0:42", "12:07", "1:02:03"]);
+  assert.deepEqual([0.0004, 0.085, 4.21, 67].map(board.span), ["0 ms", "85 ms", "4.2 s", "1:07"]);
+});
+
+test("money never looks like nothing when it is something", () => {
+  assert.deepEqual([0, 0.00001, 0.0042, 0.11, 1234.5].map(board.money), ["$0.00", "<$0.0001", "$0.0042", "$0.11", "$1,234.50"]);
+});
+
+test("asynchronous neighbours start together, and the task that joins them says so", () => {
+  assert.deepEqual(board.stages(SPECS), [[0, 1], [2]]);
+  assert.equal(board.joins(SPECS, 2), "joins both");
+  assert.equal(board.joins(SPECS, 0), "");
+  assert.deepEqual(board.stages([{ name: "a" }, { name: "b", joins: [0] }]), [[0], [1]]);
+  assert.equal(board.joins([{ name: "a" }, { name: "b", joins: [0] }], 1), "");
+});
+
+test("a wait counts down to its end, and up where its end is unknown or past", () => {
+  const wait = { key: "w", reason: "retry", since: 10, until: 14, detail: "429, try 2 of 3" };
+  assert.equal(board.waiting(wait, 10), "waiting 4 s: 429, try 2 of 3");
+  assert.equal(board.waiting(wait, 75), "waiting for 1:05: 429, try 2 of 3");
+  assert.equal(board.waiting({ key: "s", reason: "slot", since: 10 }, 12), "waiting for 0:02: no free place");
+  assert.match(board.waiting({ key: "p", reason: "person", since: 10 }, 12), /^needs you/);
+});
+
+test("rows are filtered by every word, by problems, and sorted with ties in order", () => {
+  const rows = new Map(
+    [
+      row(0, { status: "done", label: "topic=AI trends", tokens: 5 }),
+      row(1, { status: "failed", label: "topic=AI chips", error: "RateLimitError", tokens: 5 }),
+      row(2, { status: "running", label: "topic=Robots", tokens: 9 }),
+    ].map((r) => [r.index, r]),
+  );
+  const by = { sort: "#", down: false, filter: "", problems: false };
+  assert.deepEqual(board.order(3, rows, { ...by, filter: "ai chips" }, 0), [1]);
+  assert.deepEqual(board.order(3, rows, { ...by, filter: "ratelimit" }, 0), [1]);
+  assert.deepEqual(board.order(3, rows, { ...by, problems: true }, 0), [1]);
+  assert.deepEqual(board.order(3, rows, { ...by, sort: "tokens" }, 0), [0, 1, 2]);
+  assert.deepEqual(board.order(3, rows, { ...by, sort: "tokens", down: true }, 0), [2, 1, 0]);
+  assert.deepEqual(board.order(4, rows, by, 0), [0, 1, 2, 3], "a row that has not come yet has its place");
+});
+
+test("the one input that all runs share is named once", () => {
+  assert.equal(board.onlyInput([row(0), row(1)]), "topic");
+  assert.equal(board.onlyInput([row(0), row(1, { label: "lang=de" })]), "");
+  assert.equal(board.onlyInput([row(0, { label: "topic=a, lang=de" })]), "");
+  assert.equal(board.onlyInput([row(0, { label: "" })]), "");
+});
+
+test("marks of an axis are round and few", () => {
+  assert.deepEqual(board.marks(0, 17, 5), [0, 5, 10, 15]);
+  assert.deepEqual(board.marks(61, 100, 3), [75, 90]);
+  assert.ok(board.marks(0, 1e6, 8).length <= 9);
+});
+
+test("a comparison gives both texts back, and marks only what differs", () => {
+  const [a, b] = ["The cat sat on the mat.", "The dog sat on a mat, there."];
+  const parts = board.diffWords(a, b);
+  const side = (drop) => parts.filter((p) => p.kind !== drop).map((p) => p.text).join("");
+  assert.equal(side("ins"), a);
+  assert.equal(side("del"), b);
+  assert.ok(parts.some((p) => p.kind === "del" && p.text === "cat"));
+  assert.deepEqual(board.diffWords("same", "same"), [{ kind: "same", text: "same" }]);
+  assert.deepEqual(board.diffWords("", "new"), [{ kind: "ins", text: "new" }]);
+});
+
+test("texts that are too different to compare word by word are still given back whole", () => {
+  const [a, b] = [0, 1].map((n) => Array.from({ length: 4000 }, (_, i) => `w${i * 2 + n}`).join(" "));
+  const parts = board.diffWords(a, b);
+  assert.equal(parts.filter((p) => p.kind !== "ins").map((p) => p.text).join(""), a);
+});
+
+test("structured outputs are known by being objects", () => {
+  assert.deepEqual(board.fields('{"a": 1}'), { a: 1 });
+  for (const text of [undefined, "", "{a", "[1]", "text {}", "12"]) assert.equal(board.fields(text), null);
+});

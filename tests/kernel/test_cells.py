@@ -1,0 +1,195 @@
+"""The main job in real kernels: launch in one cell, work on in the next, join in a later one; stop; crash; resume."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.support.kernel import ROOT, Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.server import Server
+
+SETUP = """
+from crewai import LLM
+import crew_nb as cnb
+from tests.support import crews
+llm = LLM(model="openai/gpt-4o-mini", base_url="{url}", api_key="test-key")
+def build(topic):
+    crew = crews.chain(llm, {length})
+    crew.verbose = True
+    for agent in crew.agents:
+        agent.verbose = True
+    return crew
+inputs = [{{"topic": f"T{{i}}"}} for i in range({n})]
+"""
+
+
+def _setup(server: Server, n: int = 32, length: int = 1) -> str:
+    return SETUP.format(url=server.base_url, n=n, length=length)
+
+
+@pytest.fixture(params=["this ipykernel", "ipykernel 6.29"])
+def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kernel]:
+    """A live kernel of each generation, with a record of its own."""
+    python = sys.executable if request.param == "this ipykernel" else request.getfixturevalue("ipykernel_6")
+    with Kernel(python, env={"CREW_NB_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}) as started:
+        yield started
+
+
+def test_launch_go_on_and_join(server: Server, kernel: Kernel) -> None:
+    """The launching cell ends with 32 requests in flight, the next cell runs meanwhile, a later one joins in order."""
+    kernel.run(_setup(server))
+    server.configure(hold=True)
+    launch = kernel.run("batch = cnb.kickoff_for_each(build, inputs, max_concurrency=32)")
+    stats = server.wait_for(lambda stats: stats.in_flight == 32)
+    assert stats.peak == 32
+    assert kernel.run("sum(run.status == 'running' for run in batch)").result == "32"
+    joining = kernel.execute("results = await batch")
+    kernel.listen(0.3)
+    assert not joining.done
+    server.release()
+    kernel.join(joining)
+    words = kernel.run("[f'topic=T{i}:' in r.raw for i, r in enumerate(results)].count(True)")
+    assert words.result == "32"
+    assert launch.stdout == launch.stderr == ""
+    bundle = launch.displays[0]
+    assert {"text/html", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(bundle)
+    board = kernel.comm(lambda comm: "_esm" in comm.state)
+    assert board.state["frozen"]
+
+
+def test_a_cell_run_three_times_in_a_row(server: Server, kernel: Kernel) -> None:
+    """The same cell again and again, without waiting: each batch has all its results."""
+    kernel.run(_setup(server, n=4))
+    code = "batches = globals().get('batches', []); batches.append(cnb.kickoff_for_each(build, inputs))"
+    for _ in range(3):
+        kernel.run(code)
+    found = kernel.run("[[r.status for r in await b] for b in batches] == [['done'] * 4] * 3")
+    assert found.result == "True"
+
+
+def test_interrupt_of_a_joining_cell_stops_everything(server: Server, kernel: Kernel) -> None:
+    """Interrupt on `await` and on `wait()`: no request comes after it, every row is final, a line says what is kept."""
+    kernel.run(_setup(server, n=8, length=4))
+    for join in ("await batch", "batch.wait()"):
+        server.reset()
+        server.configure(hold=True)
+        cell = kernel.execute(f"batch = cnb.kickoff_for_each(build, inputs)\n{join}")
+        server.wait_for(lambda stats: stats.in_flight == 8)
+        kernel.listen(0.2)
+        kernel.interrupt()
+        kernel.join(cell, check=False, timeout=10)
+        assert "Stopped. 0 of 8 runs are done and kept in batch.results" in cell.stdout
+        server.configure(hold=False)
+        server.release()
+        assert kernel.run("{run.status for run in batch}").result == "{'cancelled'}"
+        assert len(server.wait_for(lambda stats: stats.in_flight == 0).requests) == 8
+
+
+def test_stop_from_the_board(server: Server, kernel: Kernel) -> None:
+    """The message that the board's Stop sends ends the batch while its cell has long returned."""
+    kernel.run(_setup(server, n=8, length=4))
+    server.configure(hold=True)
+    kernel.run("batch = cnb.kickoff_for_each(build, inputs)")
+    server.wait_for(lambda stats: stats.in_flight == 8)
+    board = kernel.comm(lambda comm: "_esm" in comm.state)
+    kernel.send_comm(board, {"method": "custom", "content": {"t": "do", "name": "cancel"}})
+    server.wait_for(lambda stats: stats.in_flight == 0)
+    assert kernel.run("[r.status for r in await batch] == ['cancelled'] * 8").result == "True"
+    assert len(server.stats().requests) == 8
+
+
+def test_the_board_is_drawn_at_most_five_times_a_second(server: Server, kernel: Kernel) -> None:
+    """32 runs stream 40 tokens each: the messages of the board do not grow with them."""
+    kernel.run(_setup(server))
+    server.configure(tokens=40, tokens_per_second=40)
+    kernel.run("batch = cnb.kickoff_for_each(build, inputs)")
+    board = kernel.comm(lambda comm: "_esm" in comm.state)
+    kernel.send_comm(board, {"method": "custom", "content": {"t": "hello", "view": "v", "tab": "runs"}})
+    kernel.run("results = await batch", timeout=120)
+    kernel.listen(0.5)
+    sent = [m for m in board.messages if m.content.get("data", {}).get("method") == "custom"]
+    took = sent[-1].at - sent[0].at
+    assert len(sent) <= 5 * took + 2
+    assert len(sent) > 2
+
+
+def test_a_notebook_saved_by_nbclient_shows_the_finished_board(server: Server) -> None:
+    """Headless, the launching cell waits, and its saved output is static HTML in the final state, with a text.
+
+    What asks a person fails there at once.
+    """
+    asking = "cnb.kickoff(lambda topic: crews.one(llm, human_input=True), inputs[0], show=True).error"
+    cells = [_setup(server, n=3), "batch = cnb.kickoff_for_each(build, inputs)", "print((await batch)[0].raw)", asking]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells])
+    client = NotebookClient(book, timeout=120, resources={"metadata": {"path": str(ROOT)}})
+    client.execute()
+    (output,) = book.cells[1].outputs
+    assert set(output.data) == {"text/html", "text/plain"}
+    assert "3 done" in output.data["text/plain"]
+    assert "topic=T0:" in output.data["text/html"]
+    assert "topic=T0:" in book.cells[2].outputs[0].text
+    assert "NobodyToAskError" in book.cells[3].outputs[-1].data["text/plain"]
+    assert any(model.get("frozen") for model in client.widget_state.values())
+
+
+def test_what_a_killed_kernel_finished_is_asked_for_once(server: Server, tmp_path: Path) -> None:
+    """Kill -9 in the middle, a new kernel, the same cell with `resume=True`: what was finished is not run again."""
+    code = "results = await cnb.kickoff_for_each(build, inputs, resume=True, max_concurrency=4, show=False)"
+    env = {"CREW_NB_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    server.configure(latency=0.1)
+    with Kernel(env=env) as first:
+        first.run(_setup(server, n=40))
+        first.execute(code)
+        server.wait_for(lambda stats: len(stats.requests) >= random.Random().randint(8, 30), timeout=60)
+        first.kill()
+    killed = time.time()
+    answered = Counter(r.topic for r in server.stats().requests if r.status == 200 and r.ended and not r.disconnected)
+    with Kernel(env=env) as second:
+        second.run(_setup(server, n=40))
+        second.run(code, timeout=120)
+        found = second.run("[r.status for r in results] == ['done'] * 40, sum(r.state.from_record for r in results)")
+    kept = int(found.result.strip("()").split(",")[1])
+    assert found.result.startswith("(True")
+    assert kept > 0
+    asked = Counter(r.topic for r in server.stats().requests if r.arrived > killed)
+    assert sum(asked.values()) == 40 - kept
+    assert set(asked.values()) <= {1}
+    # What was answered but not yet recorded when the kernel died, and only that, was asked for twice.
+    assert sum(topic in answered for topic in asked) <= 4
+
+
+def test_shutting_a_kernel_down_ends_its_requests(server: Server, kernel: Kernel) -> None:
+    """A kernel that is shut down in the middle of a batch closes what is in flight and starts nothing."""
+    kernel.run(_setup(server, n=8, length=4))
+    server.configure(hold=True)
+    kernel.run("batch = cnb.kickoff_for_each(build, inputs)")
+    server.wait_for(lambda stats: stats.in_flight == 8)
+    kernel.shutdown()
+    assert len(server.wait_for(lambda stats: stats.in_flight == 0).requests) == 8
+
+
+def test_a_thread_of_a_headless_kernel_is_not_held_up(server: Server, tmp_path: Path) -> None:
+    """Only the cell itself waits for its batch there; a server's thread launches and goes on."""
+    server.configure(hold=True)
+    with Kernel(allow_stdin=False, env={"CREW_NB_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}) as kernel:
+        kernel.run(_setup(server, n=2))
+        kernel.run("import threading\nheld = []")
+        kernel.run("t = threading.Thread(target=lambda: held.append(cnb.kickoff_for_each(build, inputs, show=False)))")
+        kernel.run("t.start(); t.join()")
+        server.wait_for(lambda stats: stats.in_flight == 2)
+        assert kernel.run("held[0].status").result == "'running'"
+        server.configure(hold=False)
+        server.release()
+        assert kernel.run("[r.status for r in await held[0]]").result == "['done', 'done']"

@@ -1,0 +1,183 @@
+"""`%load_ext crew_nb` in a real kernel: the real errors, each with its hint under it, and nothing hidden."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.kernel import Cell, Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SETUP = """
+import asyncio
+import crew_nb as cnb
+from crewai import Agent, Crew, Task
+
+def agent(latency=0.05, **options):
+    llm = cnb.OfflineLLM(latency=latency, tokens_per_second=None)
+    return Agent(role="Researcher", goal="Find out", backstory="Curious", llm=llm, **options)
+
+def crew(by=None, **options):
+    by = by or agent()
+    return Crew(agents=[by], tasks=[Task(description="Look at {topic}", expected_output="A note", agent=by)], **options)
+
+def spoilt():
+    return crew(before_kickoff_callbacks=[callback])
+def busy():
+    by, editor = agent(), agent()
+    two = [Task(description=d, expected_output="A note", agent=by, async_execution=True) for d in ("left", "right")]
+    join = Task(description="join", expected_output="A note", agent=editor, context=two)
+    return Crew(agents=[by, editor], tasks=[*two, join])
+
+async def main():
+    return await crew().akickoff(inputs={"topic": "AI"})
+
+async def callback(value):
+    return value
+
+ai = {"topic": "AI"}
+"""
+
+# What a newcomer writes, the error that Python or CrewAI gives, the line that the hint names, and the line to write.
+CASES = [
+    (
+        "topic = 'AI'\nasyncio.run(main())",
+        "RuntimeError: asyncio.run() cannot be called from a running event loop",
+        "line 2: asyncio.run(main())",
+        "await main()",
+    ),
+    (
+        "asyncio.get_event_loop().run_until_complete(main())",
+        "RuntimeError: This event loop is already running",
+        "line 1: asyncio.get_event_loop().run_until_complete(main())",
+        "await main()",
+    ),
+    (
+        "result = crew().kickoff(inputs=ai)",
+        "RuntimeError: Agent execution was invoked synchronously from within a running event loop",
+        "line 1: result = crew().kickoff(inputs=ai)",
+        "run = cnb.kickoff(crew, inputs={...})",
+    ),
+    (
+        "crew().kickoff_for_each(inputs=[ai, ai])",
+        "RuntimeError: Agent execution was invoked synchronously from within a running event loop",
+        "line 1: crew().kickoff_for_each(inputs=[ai, ai])",
+        "batch = cnb.kickoff_for_each(crew, inputs=[{...}, ...])",
+    ),
+    (
+        "by = agent()\nawait asyncio.gather(crew(by).akickoff(inputs=ai), crew(by).akickoff(inputs=ai))",
+        "RuntimeError: Executor is already running",
+        "line 2: await asyncio.gather(",
+        "results = await cnb.gather(crew_a, crew_b)",
+    ),
+    (
+        "await busy().akickoff()",
+        "RuntimeError: Executor is already running",
+        "line 1: await busy().akickoff()",
+        "run = cnb.kickoff(crew)  # or one agent for each of these tasks",
+    ),
+    (
+        "await crew(before_kickoff_callbacks=[callback]).akickoff(inputs=ai)",
+        "ValidationError: 1 validation error for CrewKickoffStartedEvent",
+        "line 1: await crew(before_kickoff_callbacks=[callback])",
+        "def callback(value): ...  # without async",
+    ),
+    (
+        "output = crew().akickoff(inputs=ai)\noutput.raw",
+        "AttributeError: 'coroutine' object has no attribute 'raw'",
+        "line 2: output.raw",
+        "output = await crew.akickoff(inputs={...})",
+    ),
+    (
+        "for output in crew().akickoff_for_each(inputs=[ai]):\n    print(output)",
+        "TypeError: 'coroutine' object is not iterable",
+        "line 1: for output in crew().akickoff_for_each(inputs=[ai]):",
+        "output = await crew.akickoff(inputs={...})",
+    ),
+    (
+        "await crew(agent(latency=1.5, max_execution_time=1)).akickoff(inputs=ai)",
+        "TimeoutError: Task 'Look at AI' execution timed out after 1 seconds",
+        "line 1: await crew(agent(latency=1.5, max_execution_time=1))",
+        "run = cnb.kickoff(crew, timeout=60)",
+    ),
+    (
+        "results = await cnb.kickoff(spoilt, ai, show=False)",
+        "RunFailedError: run 0 (topic=AI) failed: ValidationError: 1 validation error for CrewKickoffStartedEvent",
+        "line 1: results = await cnb.kickoff(spoilt, ai, show=False)",
+        "def callback(value): ...  # without async",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    with Kernel() as kernel:
+        kernel.run("%load_ext crew_nb")
+        kernel.run(SETUP)
+        yield kernel
+
+
+def hints(cell: Cell) -> list[dict[str, str]]:
+    return [data for data in cell.displays if data.get("text/plain", "").startswith("Hint: ")]
+
+
+@pytest.mark.parametrize(("code", "error", "line", "instead"), CASES, ids=[case[0].splitlines()[-1] for case in CASES])
+def test_the_hint_is_under_the_error(kernel, code, error, line, instead):
+    """The user's error is whole and first; after it one hint names the line, what happens and what to write."""
+    cell = kernel.run(code, check=False)
+    assert cell.status == "error"
+    assert cell.error.startswith(error)
+    assert "Traceback" in cell.traceback
+    (found,) = hints(cell)
+    assert found["text/plain"].startswith(f"Hint: {line}")
+    assert instead in found["text/plain"]
+    assert 'class="crew-nb"' in found["text/html"]
+    shown = [m.type for m in cell.messages if m.type in ("error", "display_data")]
+    assert shown[-2:] == ["error", "display_data"]
+
+
+def test_other_errors_and_good_cells_have_no_hint(kernel):
+    """A hint is only given where we know."""
+    assert not hints(kernel.run("1 / 0", check=False))
+    assert not hints(kernel.run("raise RuntimeError('Executor of a will')", check=False))
+    assert not hints(kernel.run("(await main()).raw"))
+
+
+def test_the_errors_of_a_batch_are_looked_into(kernel):
+    """An ExceptionGroup of runs, and an error that was raised from another."""
+    cell = kernel.run("(await cnb.kickoff_for_each(spoilt, [ai, ai], show=False)).raise_for_errors()", check=False)
+    assert cell.status == "error"
+    assert len(hints(cell)) == 1
+    cell = kernel.run(
+        "try:\n    asyncio.run(main())\nexcept RuntimeError as e:\n    raise ValueError('mine') from e", check=False
+    )
+    assert cell.error == "ValueError: mine"
+    assert "await main()" in hints(cell)[0]["text/plain"]
+
+
+def test_the_line_to_write_works(kernel):
+    """What the hints say, done."""
+    kernel.run("await main()")
+    kernel.run("run = cnb.kickoff(crew, inputs=ai, show=False)\nawait run")
+    kernel.run("batch = cnb.kickoff_for_each(crew, inputs=[ai, ai], show=False)\nresults = await batch")
+    assert (
+        kernel.run(
+            "by = agent()\nresults = await cnb.gather((crew(by), ai), (crew(by), ai), show=False)\nlen(results.outputs)"
+        ).result
+        == "2"
+    )
+
+
+def test_hints_can_be_turned_off_and_on_again():
+    """`%unload_ext` ends them; loading twice shows each once."""
+    with Kernel() as kernel:
+        kernel.run("%load_ext crew_nb")
+        kernel.run("%reload_ext crew_nb")
+        code = "import asyncio\nasync def main(): ...\nasyncio.run(main())"
+        assert len(hints(kernel.run(code, check=False))) == 1
+        kernel.run("%unload_ext crew_nb")
+        assert not hints(kernel.run(code, check=False))
+        assert kernel.run("import sys; 'crewai' in sys.modules").result == "False"

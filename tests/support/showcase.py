@@ -1,0 +1,107 @@
+"""Crews for the screenshots: real ones on the offline LLM, with tools, joins, waits and failures."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from crewai import Agent, Crew, Task
+from crewai.tools import tool
+from pydantic import BaseModel
+
+import crew_nb as cnb
+
+if TYPE_CHECKING:
+    from crew_nb._offline import Failure
+
+TOPICS = (
+    "AI agents",
+    "Batteries",
+    "Deep-sea mining",
+    "Fusion",
+    "Gene therapy",
+    "Quantum sensors",
+    "Robotics",
+    "Satellites",
+)
+PLACES = ("Lagos", "Lima", "Osaka", "Turin", "Pune", "Quito", "Tampa", "Hanoi", "Accra", "Graz")
+FIELDS = ("water", "transit", "housing", "power", "schools", "waste", "clinics", "harbours", "parks", "broadband")
+
+
+class Verdict(BaseModel):
+    """A structured output."""
+
+    topic: str
+    score: int
+    risk: str
+
+
+@tool("search")
+def search(query: str) -> str:
+    """Search reports and news for a query."""
+    time.sleep(1.5)
+    return f"4 reports on {query}, the newest of this month"
+
+
+FAILURES: dict[str, Failure | list[Failure]] = {
+    "Search what is new in Deep-sea mining": 401,
+    "Say who pays for Quantum sensors": [429],
+    "Search what is new in Satellites": [429],
+    "Say who pays for Satellites": [429],
+}
+"""What goes wrong, by words of the prompt; a list holds one failure per try."""
+PACES = {"AI agents": 46.0, "Batteries": 60.0, "Robotics": 9.0, "Gene therapy": 13.0, "Fusion": 17.0}
+"""Words a second, by topic."""
+
+
+def research(topic: str) -> Crew:
+    """Two looks at the topic, side by side, and a report that joins them."""
+    model = cnb.OfflineLLM(
+        seed=4, latency=(0.4, 1.2), tokens_per_second=PACES.get(topic, 40.0), errors=FAILURES, retry_after=14
+    )
+    scout = Agent(role="Scout", goal="Find what is new", backstory="Reads everything.", llm=model, tools=[search])
+    analyst = Agent(role="Analyst", goal="Weigh what it means", backstory="Doubts everything.", llm=model)
+    writer = Agent(role="Writer", goal="Say it briefly", backstory="Cuts every second word.", llm=model)
+    news = Task(
+        name="research",
+        agent=scout,
+        async_execution=True,
+        description=f"Search what is new in {topic}.",
+        expected_output="Three facts",
+    )
+    market = Task(
+        name="market",
+        agent=analyst,
+        async_execution=True,
+        description=f"Say who pays for {topic}.",
+        expected_output="Three facts",
+    )
+    report = Task(
+        name="report",
+        agent=writer,
+        context=[news, market],
+        description=f"Write a report on {topic}.",
+        expected_output="Four points",
+    )
+    return Crew(agents=[scout, analyst, writer], tasks=[news, market, report], name="research")
+
+
+def brief(topic: str) -> Crew:
+    """Notes and a summary, one after the other."""
+    model = cnb.OfflineLLM(
+        seed=7, latency=(0.2, 1.0), tokens_per_second=60, fail_rate=0.02, rate_limit_rate=0.03, retry_after=2
+    )
+    analyst = Agent(role="Analyst", goal="Take notes", backstory="Doubts everything.", llm=model)
+    writer = Agent(role="Writer", goal="Say it briefly", backstory="Cuts every second word.", llm=model)
+    notes = Task(name="notes", agent=analyst, description=f"Take notes on {topic}.", expected_output="Three facts")
+    summary = Task(name="summary", agent=writer, description=f"Sum up {topic}.", expected_output="Two points")
+    return Crew(agents=[analyst, writer], tasks=[notes, summary], name="brief")
+
+
+def verdict(topic: str) -> Crew:
+    """A structured output."""
+    judge = Agent(role="Judge", goal="Decide", backstory="Fair.", llm=cnb.OfflineLLM(seed=4, latency=(0.1, 0.4)))
+    task = Task(
+        name="verdict", agent=judge, description=f"Judge {topic}.", expected_output="A verdict", output_pydantic=Verdict
+    )
+    return Crew(agents=[judge], tasks=[task], name="verdict")

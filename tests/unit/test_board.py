@@ -1,0 +1,323 @@
+"""The board's Python side: what crosses the comm, and what a browser may ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import comm
+import pytest
+
+from crew_nb import _board
+from crew_nb._board import Board, Pacer
+from tests.support.page import Wire
+from tests.support.script import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def _wires(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Widgets get a comm of this test's: the `comm` package has this very hook for kernels."""
+    monkeypatch.setattr(comm, "create_comm", Wire)
+    return
+
+
+class Browser:
+    """The other end of a board: keeps rows as board.js does."""
+
+    def __init__(self, board: Board, view: str = "a") -> None:
+        self.board = board
+        self.view = view
+        self.read = 0
+        self.rows: dict[str, Any] = {}
+        self.details: dict[str, Any] = {}
+        self.lines: list[dict[str, Any]] = []
+        self.files: list[dict[str, Any]] = []
+        self.shapes: dict[str, Any] = {}
+        self.batch: dict[str, Any] = {}
+        self.sizes: list[int] = []
+
+    def say(self, t: str, **more: Any) -> None:
+        """Send a message as the front end does."""
+        assert self.board.comm is not None
+        content = {"t": t, "view": self.view, **more}
+        self.board.comm.handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
+
+    def hear(self) -> list[dict[str, Any]]:
+        """Take in what came since the last time."""
+        wire = self.board.comm
+        assert isinstance(wire, Wire)
+        new = [m["content"] for m in wire.sent[self.read :] if m.get("method") == "custom"]
+        self.read = len(wire.sent)
+        for message in new:
+            self.sizes.append(len(json.dumps(message, ensure_ascii=False).encode()))
+            if message["t"] == "file":
+                self.files.append(message)
+                continue
+            if message["full"]:
+                self.rows, self.details, self.lines, self.shapes = {}, {}, [], {}
+            self.rows |= message.get("rows", {})
+            self.shapes |= message.get("shapes", {})
+            self.details |= message.get("details", {})
+            self.lines += message.get("lines", [])
+            self.batch = message["batch"]
+        return new
+
+    def all(self) -> list[dict[str, Any]]:
+        """Flush until there is nothing more, and take it in."""
+        while self.board.flush():
+            assert len(self.sizes) < 10_000
+        return self.hear()
+
+
+def board(script: Script) -> tuple[Board, Browser]:
+    """A board of the script, and a browser that has said hello."""
+    made = Board(script)
+    browser = Browser(made)
+    browser.say("hello")
+    return made, browser
+
+
+def test_nothing_is_sent_while_nobody_looks() -> None:
+    """Under nbclient no browser says hello, and no message is spent on it."""
+    made = Board(Script(3))
+    assert not made.flush()
+
+
+def test_hello_brings_everything_in_bounded_messages() -> None:
+    """A thousand rows come in several messages, each within its room, and all are there in the end."""
+    script = Script(1000, width=64)
+    script.play(20)
+    _, browser = board(script)
+    messages = browser.all()
+    assert messages[0]["full"]
+    assert not any(m["full"] for m in messages[1:])
+    assert [m["revision"] for m in messages] == list(range(1, len(messages) + 1))
+    assert sorted(map(int, browser.rows)) == list(range(1000))
+    assert max(browser.sizes) <= _board.ROOM + 2_000
+
+
+def test_only_rows_that_changed_are_sent_again() -> None:
+    """A flush after nothing is no message; a flush after one event is one row."""
+    script = Script(50, width=4)
+    script.play(3)
+    made, browser = board(script)
+    browser.all()
+    assert not made.flush()
+    before = list(script.runs)
+    while sum(a is not b for a, b in zip(before, script.runs, strict=True)) == 0:
+        script.play(script.events[script.place].at - script.created)
+    changed = {str(i) for i, (a, b) in enumerate(zip(before, script.runs, strict=True)) if a is not b}
+    assert made.flush()
+    (message,) = browser.hear()
+    assert set(message["rows"]) == changed
+
+
+def test_the_final_state_is_right_in_a_view_that_saw_it_all_and_in_one_that_came_late() -> None:
+    """Played to its end with a flush in between now and then, both views hold the same rows."""
+    script = Script(40, width=8, failing=0.2)
+    made, browser = board(script)
+    for tenth in range(12):
+        script.play(script.length * tenth / 10)
+        made.flush()
+        browser.hear()
+    browser.all()
+    late = Browser(made, "b")
+    late.read = browser.read
+    late.say("hello")
+    late.all()
+    for row in (*late.rows.values(), *browser.rows.values()):
+        row["shape"] = (late if row is late.rows[str(row["index"])] else browser).shapes[str(row["shape"])]
+    assert late.rows == browser.rows
+    assert {r["status"] for r in late.rows.values()} == {"done", "failed"}
+    assert late.batch["counts"]["failed"] == sum(r.status == "failed" for r in script.runs)
+
+
+def test_an_opened_row_gets_its_detail_and_keeps_getting_it() -> None:
+    """The detail comes once it is looked at, again when the run changed, and not when it is closed."""
+    script = Script(5, width=5)
+    script.play(1)
+    made, browser = board(script)
+    browser.all()
+    assert browser.details == {}
+    browser.say("look", row=[0, 1], detail=[2])
+    browser.all()
+    assert set(browser.details) == {"2"}
+    first = browser.details["2"]
+    script.play(2)
+    browser.all()
+    assert browser.details["2"] != first
+    browser.say("look", row=[0, 1], detail=[])
+    browser.all()
+    last = browser.details["2"]
+    script.play(script.length)
+    browser.all()
+    assert browser.details["2"] == last
+    made.close()
+
+
+def test_rows_in_sight_come_first() -> None:
+    """With more rows than one message holds, those that are looked at are in the first one."""
+    script = Script(1000, width=64)
+    script.play(10)
+    made, browser = board(script)
+    browser.say("look", row=[900, 901])
+    assert made.flush()
+    (message,) = browser.hear()
+    assert {"900", "901"} <= set(message["rows"])
+    assert len(message["rows"]) < 1000
+
+
+def test_every_opened_row_gets_its_turn() -> None:
+    """Many large details that all change do not keep one another, or the rows out of sight, from coming."""
+    script = Script(200, width=200, output="long " * 4_000)
+    _, browser = board(script)
+    script.play(script.length)
+    browser.say("look", detail=list(range(64)))
+    browser.all()
+    assert len(browser.details) == 64
+    assert {r["status"] for r in browser.rows.values()} == {"done"}
+    assert max(browser.sizes) <= _board.ROOM + 2_000
+
+
+def test_a_page_that_asks_for_the_log_gets_each_line_once() -> None:
+    """Lines come as they are written, none twice, in the end all of the newest."""
+    script = Script(10, width=5)
+    script.play(2)
+    _, browser = board(script)
+    browser.say("look", log=5_000)
+    browser.all()
+    script.play(script.length)
+    browser.all()
+    keys = [(line["at"], line["run"], line["text"]) for line in browser.lines]
+    assert len(keys) == len(set(keys))
+    assert sum(line["text"] == "done" for line in browser.lines) == 10
+
+
+def test_files_come_in_parts_and_whole() -> None:
+    """A file that somebody asked for is cut into bounded messages that join to the whole."""
+    script = Script(30, width=30, output="é" * 10_000)
+    script.play(script.length)
+    made, browser = board(script)
+    browser.all()
+    browser.say("file", format="json")
+    browser.all()
+    assert len(browser.files) > 1
+    rows = json.loads("".join(part["text"] for part in browser.files))
+    assert [r["output"] for r in rows] == ["é" * 10_000] * 30
+    assert {part["view"] for part in browser.files} == {"a"}
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "command"),
+    [
+        ({"name": "cancel"}, ("cancel", {})),
+        ({"name": "cancel", "run": 2}, ("cancel", {"run": 2})),
+        ({"name": "pause"}, ("pause", {})),
+        ({"name": "resume"}, ("resume", {})),
+        ({"name": "retry", "run": 0}, ("retry", {"run": 0})),
+        (
+            {"name": "answer", "run": 1, "key": "k", "text": "shorter", "approve": False},
+            ("answer", {"run": 1, "key": "k", "text": "shorter", "approve": False}),
+        ),
+    ],
+)
+def test_a_click_becomes_a_command(content: dict[str, Any], command: tuple[str, dict[str, Any]]) -> None:
+    """What a person clicks reaches the batch with its arguments."""
+    script = Script(3)
+    _, browser = board(script)
+    browser.say("do", **content)
+    assert script.commands == [command]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"name": "__class__"},
+        {"name": "state"},
+        {"name": "cancel", "run": "0"},
+        {"name": "retry", "run": True},
+        {"name": ["cancel"]},
+        {},
+    ],
+)
+def test_what_is_no_command_is_dropped(content: dict[str, Any]) -> None:
+    """Only the commands that exist, with arguments of their kinds, are handed on."""
+    script = Script(3)
+    _, browser = board(script)
+    browser.say("do", **content)
+    assert script.commands == []
+
+
+@pytest.mark.parametrize(
+    "look", [{"row": "all"}, {"row": [-1, 99_999, "x", None, True]}, {"detail": {"0": 1}}, {"log": "many"}, {"log": -4}]
+)
+def test_a_look_that_makes_no_sense_does_no_harm(look: dict[str, Any]) -> None:
+    """Places that are none are left out, and the rows still come."""
+    _, browser = board(Script(3))
+    browser.say("look", **look)
+    browser.all()
+    assert set(browser.rows) == {"0", "1", "2"}
+
+
+def test_views_that_went_away_without_a_word_are_forgotten() -> None:
+    """A hundred reloads leave no hundred views behind."""
+    made, browser = board(Script(3))
+    for n in range(100):
+        Browser(made, f"v{n}").say("hello")
+    browser.all()
+    assert len(made._looks) == _board.VIEWS
+
+
+def test_the_frozen_board_is_whole_and_bounded() -> None:
+    """A saved widget has its rows and results without a kernel, in a bounded size."""
+    script = Script(500, width=50, output="words " * 500)
+    script.play(script.length)
+    made, _ = board(script)
+    made.freeze()
+    frozen = made.frozen
+    assert len(frozen["rows"]) == 500
+    assert frozen["full"]
+    assert frozen["batch"]["counts"] == {"done": 500}
+    assert len(json.dumps(frozen, ensure_ascii=False).encode()) <= _board.FROZEN_ROOM + 3_000
+
+
+async def _until(held: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not held():
+            await asyncio.sleep(0)
+
+
+async def test_all_boards_of_a_pacer_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two boards with much to send get a message each in turn, and the pacer sleeps when both are done."""
+    monkeypatch.setattr(_board, "INTERVAL", 0.0)
+    pacer = Pacer(asyncio.get_running_loop())
+    scripts = [Script(600, width=64), Script(600, width=64)]
+    browsers = []
+    for script in scripts:
+        script.play(20)
+        made, browser = board(script)
+        browsers.append(browser)
+        pacer.add(made)
+    turns: list[int] = []
+    while not all(len(b.rows) == 600 for b in browsers):
+        await asyncio.sleep(0)
+        for n, browser in enumerate(browsers):
+            turns += [n] * len(browser.hear())
+    assert {0, 1} == set(turns[:3])
+    assert {0, 1} == set(turns[-3:])
+    await _until(lambda: pacer._timer is None)
+    # It wakes again for a word from a browser, on whatever thread that comes.
+    await asyncio.to_thread(browsers[0].say, "hello")
+    await _until(lambda: bool(browsers[0].hear()))
+    for browser in browsers:
+        browser.board.close()
+    await _until(lambda: pacer._timer is None)
+    pacer.wake()
+    await asyncio.sleep(0)
+    assert pacer._timer is None
+    assert len(pacer._boards) == 0

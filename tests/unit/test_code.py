@@ -1,0 +1,55 @@
+"""The cell that the launcher shows."""
+
+from __future__ import annotations
+
+import ast
+import enum
+from pathlib import Path
+
+from crew_nb import _code
+from tests.support import crews
+
+
+class Tone(enum.Enum):
+    PLAIN = "plain words"
+    FORMAL = "formal words"
+
+
+def test_the_code_means_the_same_inputs() -> None:
+    """Read back by Python, it has the very inputs and options, whatever quotes and lines they hold."""
+    inputs = [{"topic": 'a "quoted"\nline \\ {x}', "n": 1, "f": 0.5, "on": True, "tags": ["a", {"b": None}]}, {}]
+    text = _code.cell("build", inputs, {"max_concurrency": 4, "name": "a\u2028b"})
+    tree = ast.parse(text.replace("await ", ""))
+    call = next(node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    given = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+    assert given == {"inputs": inputs, "max_concurrency": 4, "name": "a\u2028b"}
+
+
+def test_the_code_imports_what_it_names() -> None:
+    """Paths, enums and a factory from a module."""
+    text = _code.cell("build", [{"p": Path("a.txt"), "mood": Tone.FORMAL}], {}, ["from lab import build"])
+    head = text.split("\n\n")[0].split("\n")
+    assert set(head) == {
+        "import crew_nb as cnb",
+        "from lab import build",
+        "from pathlib import Path",
+        f"from {__name__} import Tone",
+    }
+    assert '{"p": Path("a.txt"), "mood": Tone.FORMAL}' in text
+
+
+def test_a_crew_is_named_as_a_cell_can_name_it() -> None:
+    """By its variable, its owner, its module, or the form itself."""
+
+    class Research:
+        def crew(self) -> None: ...
+
+    owner = Research()
+    of = object()
+    named = _code.expression
+    assert named(owner.crew, {"research": owner}, of) == ("research.crew", [])
+    assert named(owner.crew, {"Research": Research}, of) == ("Research().crew", [])
+    assert named(crews.one, {}, of) == ("one", ["from tests.support.crews import one"])
+    assert named(lambda: None, {"Out": {7: of}, "_": of}, of) == ("Out[7].crew", [])
+    name, lines = named(lambda: None, {}, of)
+    assert ast.parse(_code.cell(name, [{}], {}, lines).replace("await ", ""))

@@ -1,0 +1,251 @@
+"""A blueprint and its inputs have one key in every kernel, and another one when their content changes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crew_nb._fingerprint import fingerprint, run_key
+
+FACTORY = """
+MODEL = "{model}"
+CONFIG = {{"role": "{role}", "tags": {{"a", "b", "c"}}}}
+calls = []
+def agent(topic):
+    return (CONFIG["role"], topic, MODEL)
+class Builder:
+    tone = "{tone}"
+    def build(self, topic):
+        return agent(topic), self.tone
+def build(topic, style="{style}"):
+    calls.append(topic){comment}
+    return Builder().build(topic), style, {{"x", "y", "z"}}
+def make(depth):
+    def inner(topic):
+        return topic * depth
+    return inner
+"""
+PLAIN = {"model": "gpt", "role": "writer", "tone": "dry", "style": "short", "comment": ""}
+
+
+def namespace(**change: str) -> dict[str, Any]:
+    """The factory's cell, run as a kernel runs it: without a file."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(FACTORY.format(**{**PLAIN, **change}), names)
+    return names
+
+
+def in_a_new_process(code: str, seed: str) -> str:
+    """What another kernel prints."""
+    env = {**os.environ, "PYTHONHASHSEED": seed}
+    return subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_factory_has_one_fingerprint_in_every_kernel(tmp_path: Path) -> None:
+    """Hash seeds and processes make no difference, with source at hand and without."""
+    module = tmp_path / "factories_of_a_test.py"
+    module.write_text(FACTORY.format(**PLAIN))
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import factories_of_a_test as f\n"
+        "from crew_nb._fingerprint import *\n"
+        f"names = {{'__name__': '__main__'}}; exec({FACTORY.format(**PLAIN)!r}, names)\n"
+        "print(fingerprint(f.build), fingerprint(names['build']), fingerprint(names['Builder']().build),\n"
+        "      fingerprint(lambda topic: names), run_key('b', {'s': {'a', 'b', 'c'}, 'd': {'x': 1, 'y': 2}}))"
+    )
+    first, second = in_a_new_process(code, "1"), in_a_new_process(code, "2")
+    assert first == second
+    assert len(set(first.split())) == 5
+
+
+def test_running_a_cell_again_with_the_same_text_changes_nothing() -> None:
+    """Neither does having been called, nor a comment where the source is known."""
+    names = namespace()
+    before = fingerprint(names["build"])
+    names["build"]("AI")
+    assert names["calls"] == ["AI"]
+    assert fingerprint(namespace()["build"]) == before
+
+
+@pytest.mark.parametrize("change", ["model", "role", "tone", "style"])
+def test_what_a_factory_reaches_is_part_of_it(change: str) -> None:
+    """Globals, functions, classes and default arguments of the user count."""
+    assert fingerprint(namespace(**{change: "other"})["build"]) != fingerprint(namespace()["build"])
+
+
+def test_what_a_factory_logs_and_a_comment_are_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that the factory appends to may grow, and comments may come and go."""
+    import importlib
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    prints = []
+    for name, comment in (("factory_one", ""), ("factory_two", "  # a comment")):
+        (tmp_path / f"{name}.py").write_text(FACTORY.format(**{**PLAIN, "comment": comment}))
+        module = importlib.import_module(name)
+        prints.append(fingerprint(module.build))
+        module.build("AI")
+        prints.append(fingerprint(module.build))
+    assert len(set(prints)) == 1
+
+
+def test_closures_and_partials_carry_their_values() -> None:
+    """The same function around another value is another blueprint."""
+    make = namespace()["make"]
+    assert fingerprint(make(1)) == fingerprint(make(1)) != fingerprint(make(2))
+    assert fingerprint(partial(make, 1)) == fingerprint(partial(make, 1)) != fingerprint(partial(make, 2))
+
+
+def test_a_lambda_is_known_by_itself() -> None:
+    """The statement around it, with its options, may change."""
+    build = namespace()["build"]
+    first = [lambda topic: build(topic, "long"), "max_concurrency=4"][0]
+    second = [lambda topic: build(topic, "long"), "max_concurrency=8, resume=True"][0]
+    other = [lambda topic: build(topic, "brief"), "max_concurrency=4"][0]
+    assert fingerprint(first) == fingerprint(second) != fingerprint(other)
+
+
+def crew(**change: Any) -> Any:
+    """A crew of two agents and two tasks, fresh each time."""
+    from crewai import LLM, Agent, Crew, Task
+    from crewai.tools import tool
+    from pydantic import BaseModel, create_model
+
+    marks = change.get("marks", 1)
+
+    @tool("look")
+    def look(q: str) -> str:
+        """Looks."""
+        return q * marks
+
+    report = create_model("Report", title=(change.get("field", str), ...), __base__=BaseModel)
+    llm = LLM(
+        model=change.get("model", "openai/gpt-4o"),
+        api_key=change.get("api_key", "sk-one-one-one-one-11"),
+        temperature=change.get("temperature", 0.1),
+    )
+    agents = [
+        Agent(role=change.get("role", "r {topic}"), goal="g", backstory="b", llm=llm, tools=[look]),
+        Agent(role="second", goal="g", backstory="b", llm=llm),
+    ]
+    first = Task(description=change.get("task", "about {topic}"), expected_output="e", agent=agents[0])
+    context = {"context": [first]} if change.get("context", True) else {}
+    second = Task(description="d", expected_output="e", agent=agents[1], output_pydantic=report, **context)
+    return Crew(
+        agents=agents, tasks=[first, second], name=change.get("name", "crew"), verbose=change.get("verbose", False)
+    )
+
+
+def test_a_crew_is_known_by_its_content() -> None:
+    """Built twice it is the same; keys, names and verbosity are no content."""
+    before = fingerprint(crew())
+    assert fingerprint(crew()) == before
+    assert fingerprint(crew(api_key="sk-two-two-two-two-22", name="other", verbose=True)) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"role": "x"}, {"task": "x"}, {"model": "openai/gpt-5"}, {"temperature": 0.9}),
+        *({"context": False}, {"field": int}, {"marks": 2}),
+    ],
+)
+def test_what_changes_the_answer_changes_the_fingerprint(change: dict[str, Any]) -> None:
+    """Texts, LLM settings, context links, output types and the code of tools count."""
+    assert fingerprint(crew(**change)) != fingerprint(crew())
+
+
+async def test_a_crew_that_was_run_keeps_its_fingerprint() -> None:
+    """CrewAI writes the inputs and its own state into the crew; the templates count."""
+    from crewai import Agent, Crew, Task
+
+    from crew_nb._offline import OfflineLLM
+
+    agent = Agent(role="on {topic}", goal="g {topic}", backstory="b", llm=OfflineLLM(seed=1))
+    ran = Crew(agents=[agent], tasks=[Task(description="about {topic}", expected_output="e {topic}", agent=agent)])
+    before = fingerprint(ran)
+    await ran.akickoff(inputs={"topic": "AI"})
+    assert ran.agents[0].role == "on AI"
+    assert fingerprint(ran) == before
+
+
+def test_a_crew_class_keeps_its_fingerprint_when_it_is_used(tmp_path: Path) -> None:
+    """`@CrewBase` keeps what it built in itself; the bound `crew` method is the same factory before and after."""
+    from crewai import Agent, Crew, Task
+    from crewai.project import CrewBase, agent, task
+    from crewai.project import crew as a_crew
+
+    from crew_nb._offline import OfflineLLM
+
+    def define(goal: str) -> Any:
+        @CrewBase
+        class Research:
+            agents: list[Any]
+            tasks: list[Any]
+
+            @agent
+            def writer(self) -> Agent:
+                return Agent(role="writer", goal=goal, backstory="b", llm=OfflineLLM(seed=1))
+
+            @task
+            def write(self) -> Task:
+                return Task(description="about {topic}", expected_output="e", agent=self.writer())
+
+            @a_crew
+            def crew(self) -> Crew:
+                return Crew(agents=self.agents, tasks=self.tasks)
+
+        return Research
+
+    used = define("g")()
+    before = fingerprint(used.crew)
+    used.crew()
+    assert fingerprint(used.crew) == before == fingerprint(define("g")().crew)
+    assert fingerprint(define("other")().crew) != before
+
+
+def test_keys_follow_the_content_of_the_inputs() -> None:
+    """The order of names makes no difference; types and values do, whatever the type; so does the repeat."""
+    import numpy as np
+
+    class Odd:
+        __slots__ = ("lock",)
+
+        def __init__(self) -> None:
+            import threading
+
+            self.lock = threading.Lock()
+
+    assert run_key("b", {"a": 1, "b": 2}) == run_key("b", {"b": 2, "a": 1})
+    values: list[Any] = [
+        *(
+            1,
+            1.0,
+            True,
+            None,
+            "1",
+            "\ud800",
+            b"1",
+            (1,),
+            [1],
+            {1},
+            {"1": 1},
+            {1: 1},
+            float("nan"),
+            Decimal(1),
+            Path("1"),
+        ),
+        *(dt.date(2026, 1, 1), dt.datetime(2026, 1, 1), np.arange(3), np.arange(2000), np.arange(2000) * 2),
+    ]
+    keys = [run_key("b", {"x": value}) for value in values]
+    assert len(set(keys)) == len(keys)
+    assert keys == [run_key("b", {"x": value}) for value in values]
+    assert run_key("b", {}, 0) != run_key("b", {}, 1) != run_key("c", {}, 1)
+    # No content to compare: never taken for something that was run before.
+    assert run_key("b", {"x": Odd()}) != run_key("b", {"x": Odd()})

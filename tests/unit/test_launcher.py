@@ -1,0 +1,309 @@
+"""The launcher from Python's side: what a browser says becomes a batch or words for the form; the server is witness."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import comm
+import pytest
+from comm.base_comm import BaseComm
+
+import crew_nb as cnb
+from crew_nb import _launcher
+from tests.support import crews
+from tests.support.server import Server, llm
+
+if TYPE_CHECKING:
+    from crewai import Crew
+
+    from crew_nb._launcher import Launcher
+
+
+class Wire(BaseComm):
+    """A comm that goes nowhere."""
+
+    def publish_msg(self, *args: Any, **keys: Any) -> None:
+        """Drop it."""
+
+
+@pytest.fixture(autouse=True)
+def _a_kernel_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Widgets get a comm (the `comm` package has this hook for kernels), and no form is remembered."""
+    monkeypatch.setattr(comm, "create_comm", Wire)
+    monkeypatch.setattr(_launcher, "_kept", {})
+
+
+def say(launcher: Launcher, t: str, **more: Any) -> None:
+    """Send a message as the front end does."""
+    launcher.form._handle_custom_msg({"t": t, **more}, [])
+
+
+def rows(*topics: str) -> list[dict[str, str]]:
+    return [{"topic": topic} for topic in topics]
+
+
+@pytest.fixture
+def build(server: Server) -> Any:
+    shared = llm(server)
+
+    def build_one_crew(topic: str, count: int = 1) -> Crew:
+        return crews.one(shared)
+
+    return build_one_crew
+
+
+def test_run_starts_every_row_and_joins_in_order(server: Server, build: Any) -> None:
+    """Rows become inputs in their types, blank rows are dropped, and the batch is the handle."""
+    launcher = cnb.launcher(build, max_concurrency=2)
+    say(launcher, "run", rows=[*rows("A"), {}, {"topic": "B", "count": "3"}, *rows("C")], options={"max_retries": "1"})
+    results = launcher.batch.wait(30)
+    assert [r.inputs for r in results] == [{"topic": "A"}, {"topic": "B", "count": 3}, {"topic": "C"}]
+    assert [r.status for r in results] == ["done"] * 3
+    assert launcher.inputs == [{"topic": "A"}, {"topic": "B", "count": 3}, {"topic": "C"}]
+    assert launcher.batch.options.max_retries == 1
+    assert launcher.batch.options.max_concurrency is None  # the browser's word is the newest
+    assert launcher.form.problems == {}
+    assert server.stats().by_topic == {"A": 1, "B": 1, "C": 1}
+    launcher.form.flush()
+    assert launcher.form.status == {"word": "done", "total": 3, "open": 0, "done": 3, "failed": 0}
+    assert launcher._box.children == (launcher.form, launcher.batch.board)
+
+
+def test_bad_rows_and_options_are_marked_and_nothing_starts(server: Server, build: Any) -> None:
+    """Each with the words of the verbs' own errors, in its row or at its option."""
+    launcher = cnb.launcher(build)
+    bad = [*rows("A"), {"count": "3"}, {"topic": "C", "count": "x"}]
+    say(launcher, "run", rows=bad, options={"max_rpm": "0", "max_cost": "much"})
+    problems = launcher.form.problems
+    assert problems["alert"] == "Nothing was started: 2 rows and 2 options cannot be used as they are."
+    assert problems["rows"]["1"][""].startswith("inputs[1]: build_one_crew() needs topic, but the inputs have only")
+    assert problems["rows"]["2"] == {"count": "“x” is not a whole number."}
+    assert set(problems["options"]) == {"max_rpm", "max_cost"}
+    assert problems["options"]["max_rpm"].startswith("max_rpm is 0. Write a whole number from 1")
+    with pytest.raises(cnb.NotFinishedError, match="Press Run"):
+        _ = launcher.batch
+    assert server.stats().requests == []
+
+
+def test_a_blank_form_says_what_is_needed(build: Any) -> None:
+    """With the words of the BlueprintError."""
+    launcher = cnb.launcher(build)
+    say(launcher, "run", rows=[{}], options={})
+    assert "needs topic, but no inputs were given" in launcher.form.problems["rows"]["0"][""]
+
+
+def test_the_first_two_are_tried_and_not_run_again(server: Server, build: Any) -> None:
+    """Their results come back in the whole batch; a failed one, and whatever is run a second time, is asked anew."""
+    launcher = cnb.launcher(build, rows("A", "B", "C", "D"))
+    assert launcher.form.estimate == "4 runs. Try the first 2 to see what they take."
+    say(launcher, "run", first=2)
+    tried = launcher.batch
+    assert [r.status for r in tried.wait(30)] == ["done", "done"]
+    assert server.stats().by_topic == {"A": 1, "B": 1}
+    assert launcher.form.estimate.startswith("4 runs, about 4 calls; the first 2 took ")
+    assert launcher.form.estimate.endswith(" for the other 2.")
+    say(launcher, "run")
+    results = launcher.batch.wait(30)
+    assert launcher.batch is not tried
+    assert [r.inputs["topic"] for r in results if r.inputs] == ["A", "B", "C", "D"]
+    assert [r.state.from_record for r in results] == [True, True, False, False]
+    assert server.stats().by_topic == {"A": 1, "B": 1, "C": 1, "D": 1}
+    say(launcher, "run")
+    launcher.batch.wait(30)
+    assert server.stats().by_topic == {"A": 2, "B": 2, "C": 2, "D": 2}
+
+
+def test_stop_and_retry_failed_from_another_thread(server: Server, build: Any) -> None:
+    """As from a subshell: rows are stopped, and run again in the same batch."""
+    server.configure(hold=True)
+    launcher = cnb.launcher(build)
+
+    def elsewhere(t: str, **more: Any) -> None:
+        thread = threading.Thread(target=say, args=(launcher, t), kwargs=more)
+        thread.start()
+        thread.join(10)
+
+    elsewhere("run", rows=rows("A", "B"), options={})
+    batch = launcher.batch
+    server.wait_for(lambda stats: stats.in_flight == 2)
+    elsewhere("run", rows=rows("C"), options={})
+    assert launcher.form.problems["alert"] == "a batch is running. Stop it first, or wait for its end."
+    elsewhere("stop")
+    assert [r.status for r in batch.wait(5)] == ["cancelled", "cancelled"]
+    server.configure(hold=False)
+    server.release()
+    elsewhere("retry")
+    assert [r.status for r in batch.wait(30)] == ["done", "done"]
+    assert launcher.batch is batch
+
+
+def test_the_form_is_kept_when_its_cell_is_run_again(server: Server, build: Any) -> None:
+    """Rows, options and the board; other inputs in the cell's code make it new."""
+    first = cnb.launcher(build, rows("A"), timeout=60)
+    first.form.rows = rows("A", "B")
+    say(first, "run", rows=rows("A", "B", "C"), options={"timeout": "30"})
+    first.batch.wait(30)
+    again = cnb.launcher(build, rows("A"), timeout=60)
+    assert again.form.rows == rows("A", "B", "C")
+    assert again.form.options == {"timeout": "30"}
+    assert again.batch is first.batch
+    assert again._box.children[1] is again.batch.board
+    other = cnb.launcher(build, rows("Z"), timeout=60)
+    assert other.form.rows == rows("Z")
+    assert other.form.options == {"timeout": "60"}
+    assert server.stats().by_topic == {"A": 1, "B": 1, "C": 1}
+
+
+def test_a_placeholder_that_is_gone_leaves_the_form(server: Server) -> None:
+    """The crew was edited: its old words are dropped, columns of the user's own stay."""
+    shared = llm(server)
+    first = cnb.launcher(crews.one(shared))
+    say(first, "read", how="text", text="topic,id\nA,7")
+    assert first.form.rows == [{"topic": "A", "id": "7"}]
+    edited = crews.one(shared)
+    edited.tasks[0].description = "Look at {subject}"
+    again = cnb.launcher(edited)
+    assert [f["name"] for f in again.form.fields] == ["subject", "id"]
+    assert again.form.rows == [{"id": "7"}]
+
+
+def test_rows_come_from_text_in_parts_a_grid_and_a_variable(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are added below what is there, or replace it; columns that are new are shown."""
+    launcher = cnb.launcher(build)
+    say(launcher, "read", how="text", text="topic,id\nA", more=True)
+    assert launcher.form.rows == [{}]
+    say(launcher, "read", how="text", text=",7\nB,8")
+    assert launcher.form.rows == [{"topic": "A", "id": "7"}, {"topic": "B", "id": "8"}]
+    assert [f["name"] for f in launcher.form.fields] == ["topic", "count", "id"]
+    say(launcher, "read", how="grid", values={"topic": ["C", "D"], "count": ["1"]})
+    assert len(launcher.form.rows) == 4
+    names = {"frame": [{"topic": "E", "count": 2}], "words": ["F"], "other": 3, "_hidden": [{}]}
+    monkeypatch.setattr(launcher, "_namespace", lambda: names)
+    say(launcher, "names")
+    assert launcher.form.names == ["frame", "words"]
+    say(launcher, "read", how="variable", name="frame", replace=True)
+    assert launcher.form.rows == [{"topic": "E", "count": "2"}]
+    say(launcher, "read", how="variable", name="words")
+    assert launcher.form.rows == [{"topic": "E", "count": "2"}, {"topic": "F"}]
+    for name, said in (("nothing", "there is no variable 'nothing'."), ("other", "inputs is 3. Write inputs=")):
+        say(launcher, "read", how="variable", name=name)
+        assert launcher.form.problems["alert"].startswith(said)
+
+
+def test_a_file_of_the_browser_becomes_one_of_the_kernel(server: Server) -> None:
+    """In a place of its own, by its name alone, and the factory gets its path."""
+    shared = llm(server)
+    got: list[bytes] = []
+
+    def build_reader(paper: Path) -> Crew:
+        got.append(paper.read_bytes())
+        return crews.one(shared)
+
+    launcher = cnb.launcher(build_reader)
+    text = base64.b64encode(b"\x00some\xff").decode()
+    say(launcher, "upload", row=0, field="paper", name="../../etc/a.pdf", text=text[:4], more=True)
+    say(launcher, "upload", row=0, field="paper", name="../../etc/a.pdf", text=text[4:])
+    path = Path(launcher.form.rows[0]["paper"])
+    assert path.name == "a.pdf"
+    assert path.parent.name.startswith("crew_nb-")
+    say(launcher, "column", name="topic")
+    say(launcher, "run", rows=[{**launcher.form.rows[0], "topic": "A"}], options={})
+    assert launcher.batch.wait(30)[0].inputs == {"paper": path, "topic": "A"}
+    assert got == [b"\x00some\xff"]
+
+
+def test_a_factory_may_ask_for_the_content_of_a_file(server: Server, tmp_path: Path) -> None:
+    """`bytes` is a file too: it reaches the factory and no prompt, and the code reads it; a missing one is marked."""
+    shared = llm(server)
+    got: list[bytes] = []
+
+    def build_reader(paper: bytes, topic: str) -> Crew:
+        got.append(paper)
+        return crews.one(shared)
+
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"\x00some\xff")
+    launcher = cnb.launcher(build_reader)
+    row = {"paper": str(path), "topic": "A"}
+    say(launcher, "run", rows=[row, {**row, "paper": "gone.bin"}], options={})
+    assert launcher.form.problems["rows"] == {"1": {"paper": "gone.bin cannot be read: No such file or directory."}}
+    say(launcher, "run", rows=[row], options={})
+    (result,) = launcher.batch.wait(30)
+    assert (result.status, result.state.label) == ("done", "paper=6 bytes, topic=A")
+    assert got == [b"\x00some\xff"]
+    assert f'"paper": Path("{path}").read_bytes()' in launcher.code()
+    again = cnb.kickoff_for_each(build_reader, launcher.inputs, show=False, resume=True).wait(30)
+    assert again[0].state.from_record
+
+
+def test_the_code_is_the_cell_that_would_do_the_same(server: Server, build: Any) -> None:
+    """Run as it is, it starts the same inputs with the same options."""
+    launcher = cnb.launcher(build, rows("A", 'B "x"'), max_concurrency=2, max_retries=0)
+    names = {"make": build, "form": launcher}
+    launcher._namespace = lambda: names  # type: ignore[method-assign]
+    text = launcher.code()
+    scope = dict(names)
+    exec(text.replace("results = await batch", ""), scope)
+    batch = scope["batch"]
+    batch.wait(30)
+    assert [run.inputs for run in batch] == launcher.inputs
+    assert (batch.options.max_concurrency, batch.options.max_retries) == (2, 0)
+    del names["make"]
+    assert "    form.crew,\n" in launcher.code()
+
+
+def test_junk_from_a_browser_changes_nothing(build: Any) -> None:
+    """Messages of the wrong shape are dropped or answered in the form; no error escapes."""
+    launcher = cnb.launcher(build, rows("A"))
+    for junk in (
+        None,
+        3,
+        [],
+        {},
+        {"t": "read"},
+        {"t": "read", "how": "grid", "values": 3},
+        {"t": "upload"},
+        {"t": "stop"},
+    ):
+        launcher.form._handle_custom_msg(junk, [])
+    say(launcher, "read", how="grid", values={"topic": 3})
+    say(launcher, "upload", row=99, field="topic", name="a", text="")
+    say(launcher, "run", rows=[3, None, {"topic": {"a": 1}}], options=[1], first="x")
+    assert launcher.batch.wait(30)[0].inputs == {"topic": "{'a': 1}"}
+
+
+def test_the_static_form_has_inputs_and_outcome_and_no_markup_of_theirs(build: Any) -> None:
+    """Words of a cell stay words."""
+    launcher = cnb.launcher(build, rows("<script>alert(1)</script>"))
+    before = launcher._static()
+    assert "Run this cell to have the form" in before["text/plain"]
+    say(launcher, "run")
+    launcher.batch.wait(30)
+    after = launcher._static()
+    for html in (before["text/html"], after["text/html"]):
+        assert "<script" not in html
+        assert "&lt;script&gt;" in html
+    assert "1 done" in after["text/plain"]
+    assert "1 done" in after["text/html"]
+
+
+def test_a_secret_that_was_typed_is_not_saved(build: Any) -> None:
+    """The static form goes into the notebook's file."""
+    launcher = cnb.launcher(build, [{"topic": "A", "api_key": "sk-1234567890abcdef"}])
+    assert "sk-1234567890abcdef" not in launcher._static()["text/html"]
+
+
+def test_a_terminal_gets_a_line(build: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is no form outside a notebook, and no error either."""
+    cnb.launcher(build, rows("A"))
+    assert capsys.readouterr().out == "Launcher of one crew: 1 input. Run this cell to have the form.\n"
+
+
+@pytest.mark.parametrize("options", [{"max_rpm": 0}, {"n_jobs": 3}])
+def test_bad_options_are_refused_in_the_cell(build: Any, options: Any) -> None:
+    """As the verbs refuse them."""
+    with pytest.raises(cnb.OptionError):
+        cnb.launcher(build, **options)

@@ -1,0 +1,112 @@
+"""What an LLM says becomes HTML that does nothing, or text that steers nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crew_nb import _markdown
+from tests.support.safety import VECTORS, dangers, words
+
+
+@given(st.text(st.characters(codec=None), max_size=400))
+@settings(max_examples=150, deadline=None)
+def test_any_string_is_taken(text: str) -> None:
+    """Control characters, half characters, anything: it renders, and nothing in it is dangerous."""
+    assert dangers(_markdown.render(text)) == []
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e]", _markdown.plain(text))
+
+
+PARTS = [*"<>&\"'`[]()!*_#|-~:\\/= \n\tabj", "javascript:", "onerror=", "<script>", "](", "![", "```"]
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=60).map("".join))
+@settings(max_examples=150, deadline=None)
+def test_marks_and_tags_in_any_order_are_harmless(text: str) -> None:
+    """Markup characters in any order leave nothing outside of the allow-list."""
+    assert dangers(_markdown.render(text)) == []
+
+
+def test_markdown_is_rendered() -> None:
+    """Headings, emphasis, lists, code and tables come out as such."""
+    html = _markdown.render("# A\n\n**b** ~~c~~\n\n3. x\n\n| l | r |\n|---|--:|\n| 1 | 2 |\n\n```py\nx < 1\n```")
+    assert '<h5 dir="auto">A</h5>' in html
+    assert "<strong>b</strong> <s>c</s>" in html
+    assert '<ol start="3" dir="auto">' in html
+    assert re.search(r'<td [^>]*align="right"[^>]*>2</td>', html)
+    assert "<pre><code>x &lt; 1\n</code></pre>" in html
+
+
+def test_html_is_shown_not_obeyed() -> None:
+    """Tags that an LLM writes are words."""
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in _markdown.render("<script>alert(1)</script>")
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///x", "/api", "//h/x", "x"]
+)
+def test_only_whole_web_and_mail_links_are_links(url: str) -> None:
+    """Other schemes and relative links stay words."""
+    html = _markdown.render(f"[click]({url})")
+    assert "<a" not in html
+    assert "click" in html
+
+
+def test_links_say_nothing_of_where_they_were_clicked() -> None:
+    """A link opens elsewhere, without opener and referrer."""
+    html = _markdown.render("[x](https://example.org)")
+    assert 'href="https://example.org" target="_blank" rel="noopener noreferrer nofollow"' in html
+
+
+def test_images_are_links() -> None:
+    """Nothing is loaded until somebody clicks; inside a link an image is its description."""
+    html = _markdown.render("![a *map*](https://e.org/m.png) [![in](https://e.org/i.png)](https://e.org)")
+    assert "<img" not in html
+    assert 'href="https://e.org/m.png"' in html
+    assert ">[image: a map]</a>" in html
+    assert "i.png" not in html
+
+
+def test_a_long_text_says_what_is_left_out() -> None:
+    """A megabyte on one line is cut, and counted."""
+    html = _markdown.render("x" * 1_000_000)
+    assert len(html) < _markdown.LIMIT + 300
+    assert "950,000 more characters" in html
+
+
+@pytest.mark.parametrize(
+    "text", ["|a" * 8000 + "\n" + "|-" * 8000 + "\n" + "a\n" * 2000, "&" * 50_000, ">" * 50_000, "[" * 5_000]
+)
+def test_a_short_text_cannot_ask_for_a_huge_page(text: str) -> None:
+    """Tables, entities and nesting that blow up stay bounded."""
+    assert len(_markdown.render(text)) < 8 * _markdown.LIMIT + 1_000
+
+
+def test_colour_codes_go_and_half_characters_are_marked() -> None:
+    """ANSI is removed, a lone surrogate is replaced, and the words stay."""
+    assert words(_markdown.render("\x1b[1;31mred\x1b[0m \x1b]0;title\x07\ud83d end")) == "red \ufffd end"
+    assert _markdown.plain("\x1b]8;;http://x\x07a\x1b]8;;\x07\x9b2Jb\rc\x00") == "ab\nc"
+
+
+def test_each_block_has_its_own_direction() -> None:
+    """A right-to-left paragraph does not turn its neighbours."""
+    assert _markdown.render("שלום\n\nhello").count('<p dir="auto">') == 2
+    assert _markdown.plain("\u202eabc") == "abc"
+
+
+def test_one_line_and_tail_are_bounded() -> None:
+    """One keeps the beginning, the other the end."""
+    assert _markdown.one_line("a\n b\tc", 10) == "a b c"
+    assert _markdown.one_line("abcdef" * 10_000, 6) == "abcde…"
+    assert _markdown.tail("x" * 10_000 + "end", 6) == "…xxend"
+    assert _markdown.tail("end", 6) == "end"
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+def test_vectors(vector: str) -> None:
+    """No vector leaves an element, an attribute or a scheme outside of the allow-list."""
+    assert dangers(_markdown.render(vector)) == []
+    assert "\x1b" not in _markdown.plain(vector)

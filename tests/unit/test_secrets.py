@@ -1,0 +1,197 @@
+"""Secrets are taken out by value and by shape; ordinary text is left alone."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from crew_nb._secrets import HIDDEN, SCRUBBER, Scrubber, is_secret_name
+
+KEYS = [
+    "sk-proj-Ab12cd34EF56gh78IJ90kl12MN34op56",
+    "sk-ant-api03-Zx9_y8W7v6U5t4S3r2Q1p0O9n8M7-l6K5",
+    "sk-or-v1-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    "AIzaSyA1234567890abcdefghijklmnopqrstuv",
+    "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+    "github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuv",
+    "hf_aBcDeFgHiJ0123456789kLmNoPqRsTuVwX",
+    "gsk_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP",
+    "AKIAIOSFODNN7EXAMPLE",
+    "xoxb-123456789012-abcdefABCDEF",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("around", ["{}", "Incorrect API key provided: {}.", "{{'api_key': '{}'}}", "a\n{}\nb", "x={}"])
+def test_well_known_keys_are_hidden_by_their_shape(key: str, around: str) -> None:
+    """A key nobody told us of is hidden, whatever stands around it, and the rest of the text stays."""
+    scrubbed = Scrubber().scrub(around.format(key))
+    assert key[6:] not in scrubbed
+    assert scrubbed == around.format(HIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Authorization: Bearer abcDEF123456ghiJKL789", "Authorization: Bearer ***"),
+        ("authorization: Basic dXNlcjpwYXNzd29yZA==", "authorization: Basic ***"),
+        ("postgres://anna:s3cret@db:5432/x", "postgres://anna:***@db:5432/x"),
+        ("GET https://x.org/v1?alt=sse&key=abcdefgh12345", "GET https://x.org/v1?alt=sse&key=***"),
+        ('{"password": "tr0ub4dor&3"}', '{"password": "***"}'),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----\nrest", "***\nrest"),
+    ],
+)
+def test_credentials_in_headers_addresses_and_fields_are_hidden(text: str, left: str) -> None:
+    """Only the secret goes; what says where it stood stays."""
+    assert Scrubber().scrub(text) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The bearer certificates of the token economy keep their secret: a password is a key, not a value.",
+        "commit 3f786850e387550fdab836ed7e6dc881de23001b, md5 d41d8cd98f00b204e9800998ecf8427e",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "token = tokens['first_one']; api_key = os.environ['OPENAI_API_KEY']; password=getpass.getpass()",
+        'LLM(model="gpt-4o", api_key=key)  # max_tokens=4096, "token": "attention", key="C major"',
+        "scikit-learn (sk-learn-compatible-estimators-everywhere), task-2024-report-on-risk, desk-12345678901234567890",
+        "see https://docs.python.org/3/library/re.html?highlight=re#re.sub and mailto:a@b.org, ratio 3://4",
+        "Basic understanding; bearer of good news 2024; hf_model, r8_x, xai-ok, npm_config",
+        "日本語のテキスト🙂 ünïcödé",
+        "",
+    ],
+)
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    """Prose, code, hashes and addresses come out as they went in."""
+    assert Scrubber().scrub(text) == text
+
+
+def test_a_known_secret_is_hidden_in_every_form_it_takes() -> None:
+    """URL-quoted, in JSON, in a repr, in a header and in capitals-free text alike."""
+    scrubber = Scrubber()
+    secret = 'p@ss "w\\rd/ü-x'
+    scrubber.learn([f"Bearer {secret}"])
+    for form in (
+        secret,
+        "p%40ss%20%22w%5Crd%2F%C3%BC-x",
+        "p%40ss%20%22w%5Crd/%C3%BC-x",
+        'p@ss \\"w\\\\rd/\\u00fc-x',
+        repr(secret)[1:-1],
+    ):
+        assert scrubber.scrub(f"<{form}>") == f"<{HIDDEN}>"
+
+
+def test_the_longer_of_two_known_secrets_wins() -> None:
+    """A secret that begins with another one leaves no rest."""
+    scrubber = Scrubber()
+    scrubber.learn(["longsecret1"])
+    scrubber.learn(["longsecret1-and-more"])
+    assert scrubber.scrub("longsecret1-and-more longsecret1") == f"{HIDDEN} {HIDDEN}"
+
+
+def test_a_known_secret_that_looks_like_a_word_is_hidden_on_its_own_only() -> None:
+    """Other words that contain it stay, and so do placeholders and very short values."""
+    scrubber = Scrubber()
+    scrubber.learn(["correcthorse", "password", "lm-studio", "short"])
+    text = "correcthorse, incorrecthorses, the password of lm-studio is short"
+    assert scrubber.scrub(text) == "***, incorrecthorses, the password of lm-studio is short"
+
+
+def test_environment_variables_with_secret_names_are_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those set after the import; paths and values of other variables are left."""
+    scrubber = Scrubber()
+    monkeypatch.setenv("MY_API_KEY", "value-of-the-key-1")
+    monkeypatch.setenv("SERVICE_TOKEN", "value-of-the-token-1")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/home/anna/credentials.json")
+    monkeypatch.setenv("KEYBOARD_LAYOUT", "german-layout-1")
+    scrubber.learn_environment()
+    text = "value-of-the-key-1 value-of-the-token-1 /home/anna/credentials.json german-layout-1"
+    assert scrubber.scrub(text) == "*** *** /home/anna/credentials.json german-layout-1"
+    monkeypatch.setenv("LATER_SECRET", "value-of-the-late-one")
+    scrubber.learn_environment()
+    monkeypatch.delenv("LATER_SECRET")
+    assert scrubber.scrub("value-of-the-late-one") == HIDDEN
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        *((n, True) for n in ("api_key", "apiKey", "OPENAI_API_KEY", "x-api-key", "password", "db_password", "token")),
+        *((n, True) for n in ("Authorization", "accessToken", "client_secret", "aws_secret_access_key", "Cookie")),
+        *((n, False) for n in ("topic", "key", "keywords", "key_points", "max_tokens", "token_count", "tokens", "")),
+        *((n, False) for n in ("author", "monkey", "api_base", "password_length", "secretary", "C major", "42")),
+    ],
+)
+def test_secret_names(name: str, secret: bool) -> None:
+    """Names of fields and inputs are told apart by their words."""
+    assert is_secret_name(name) is secret
+
+
+def test_inputs_with_secret_names_are_hidden_and_learnt() -> None:
+    """Their value is hidden elsewhere, too, unless it is an ordinary word."""
+    scrubber = Scrubber()
+    inputs = {"topic": "AI", "api_key": "my-own-key-77", "token": "attention", "n": 3, "auth": {"token": "deep-key-12"}}
+    hidden = scrubber.scrub_inputs(inputs)
+    assert hidden == {"topic": "AI", "api_key": HIDDEN, "token": HIDDEN, "n": 3, "auth": {"token": HIDDEN}}
+    assert inputs["api_key"] == "my-own-key-77"
+    assert scrubber.scrub("pay attention to my-own-key-77 and deep-key-12") == "pay attention to *** and ***"
+
+
+def test_the_secrets_of_a_crew_are_learnt() -> None:
+    """Keys of LLMs, their headers and client parameters, and keys of tools, wherever they hang in the crew."""
+    from crewai import LLM, Agent, Crew, Task
+    from crewai.tools import BaseTool
+
+    class Search(BaseTool):
+        name: str = "search"
+        description: str = "searches"
+        api_key: str = "key-of-the-tool-3"
+
+        def _run(self, q: str) -> str:
+            return q
+
+    llm = LLM(
+        model="openai/gpt-4o",
+        api_key="key-of-the-llm-1",
+        default_headers={"X-Api-Key": "key-in-a-header-2", "X-Title": "my-application"},
+        client_params={"default_headers": {"Authorization": "Bearer key-in-params-4"}},
+    )
+    agent = Agent(role="r", goal="g", backstory="b", llm=llm, tools=[Search()])
+    crew = Crew(agents=[agent], tasks=[Task(description="d", expected_output="e", agent=agent)])
+    scrubber = Scrubber()
+    scrubber.learn_from(crew)
+    text = "key-of-the-llm-1 key-in-a-header-2 key-of-the-tool-3 key-in-params-4 my-application gpt-4o"
+    assert scrubber.scrub(text) == "*** *** *** *** my-application gpt-4o"
+
+
+def test_a_secret_in_bytes_is_hidden_before_they_are_encoded() -> None:
+    """Base64 would carry it past a search of the file."""
+    from crew_nb._codec import plain
+
+    scrubber = Scrubber()
+    scrubber.learn(["the-secret-99"])
+    tree = plain(b"\xff the-secret-99 \x00", scrubber.scrub)
+    assert base64.b64decode(tree["v"]) == b"\xff *** \x00"
+
+
+def test_no_part_of_a_secret_is_left_where_a_text_is_cut_short() -> None:
+    """Labels and prompts are cut for display; half a key would not be known again."""
+    from crew_nb._blueprint import LABEL_KEPT, label
+    from crew_nb._listen import DETAIL_KEPT, _cut
+
+    for before in range(LABEL_KEPT - 30, LABEL_KEPT):
+        assert "zebra" not in label(dict, {"x": "y" * (before - 10), "api_key": "zebra-zebra-zebra-" + "z" * 90})
+    SCRUBBER.learn(["yak-yak-yak-yak-12"])
+    for before in range(DETAIL_KEPT - 30, DETAIL_KEPT):
+        assert "yak" not in _cut("y" * before + " yak-yak-yak-yak-12 " + "y" * DETAIL_KEPT)
+
+
+def test_a_long_text_is_scrubbed_at_its_end_too() -> None:
+    """Nothing is cut off by size: 5 MB, with the key at the end."""
+    scrubber = Scrubber()
+    scrubber.learn(["the-secret-99"])
+    text = "All work and no play makes a key = value. " * 120_000
+    assert scrubber.scrub(text + "the-secret-99" + KEYS[0]) == text + HIDDEN + HIDDEN

@@ -1,0 +1,189 @@
+"""State to JSON: small, bounded, and fit to cross a comm whatever an LLM says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from crew_nb import _events as ev
+from crew_nb import _view
+from crew_nb._state import BatchState, RunState, advance, new_run
+from tests.support.script import Script
+
+NASTY = [
+    "<script>alert(1)</script>",
+    '<img src=x onerror="alert(1)">',
+    "[click](javascript:alert(1))",
+    "\x1b[31mred\x1b[0m \x1b]0;title\x07",
+    "half an emoji \ud83d and \udc00",
+    "\u202eright to left",
+    "\x00\x01\x07\x7f\x9f",
+    "|" * 5_000,
+    "x" * 1_000_000,
+]
+
+
+def fold(*events: ev.Event, label: str = "topic=AI") -> RunState:
+    """A run after these events."""
+    run = new_run(0, label, 100.0)
+    for event in events:
+        run = advance(run, event)
+    return run
+
+
+def said(text: str) -> RunState:
+    """A run in which an LLM, a tool and an error all say the text."""
+    spec = ev.TaskSpec(name=text, agent=text)
+    return fold(
+        ev.RunStarted(run=0, at=101),
+        ev.CrewReady(run=0, at=101, tasks=(spec, spec), path="stock", why=text, worker=text),
+        ev.TaskStarted(run=0, at=102, task=0, agent=text),
+        ev.CallStarted(run=0, at=102, call="a", kind="llm", name=text, task=0, detail=text),
+        ev.CallChunk(run=0, at=102, call="a", text=text, task=0),
+        ev.CallFinished(run=0, at=103, call="a", kind="llm", task=0, output=text),
+        ev.CallStarted(run=0, at=103, call="t", kind="tool", name=text, task=0, detail=text),
+        ev.CallFailed(run=0, at=104, call="t", kind="tool", message=text, task=0),
+        ev.TaskFinished(run=0, at=105, task=0, output=text),
+        ev.TaskStarted(run=0, at=105, task=1),
+        ev.WaitStarted(run=0, at=106, key="w", reason="person", task=1, detail=text),
+        label=text,
+    )
+
+
+def views(run: RunState) -> list[object]:
+    """Every view of the run."""
+    error = ev.ErrorInfo(type=run.label, message=run.label, traceback=run.label, hint=run.label)
+    failed = advance(run, ev.RunFinished(run=0, at=107, status="failed", error=error))
+    done = advance(run, ev.RunFinished(run=0, at=107, status="done", output=run.label))
+    found: list[object] = []
+    for r in (run, failed, done):
+        found += [_view.row(r, 100.0, 0), _view.detail(r, 100.0), _view.lane(r, 100.0), _view.card(r)]
+        found += [_view.log(r, 100.0), _view.shape(r)]
+    return found
+
+
+@pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
+def test_whatever_is_said_crosses_a_comm(text: str) -> None:
+    """Each view is JSON in UTF-8, without control characters, and small."""
+    for view in views(said(text)):
+        wire = json.dumps(view, ensure_ascii=False).encode()
+        assert len(wire) < 60_000
+        for char in ("\x1b", "\x00", "\x07", "\x7f"):
+            assert json.dumps(char)[1:-1].encode() not in wire
+            assert char.encode() not in wire
+
+
+@pytest.mark.parametrize("text", NASTY[:3], ids=range(3))
+def test_html_is_only_ever_what_was_sanitized(text: str) -> None:
+    """The fields named `html` hold no tag that the text brought along."""
+    found: list[str] = []
+
+    def walk(value: object) -> None:
+        if isinstance(value, dict):
+            found.extend(v for k, v in value.items() if k == "html")
+            for child in value.values():
+                walk(child)
+        elif isinstance(value, list):
+            for child in value:
+                walk(child)
+
+    walk(views(said(text)))
+    assert found
+    for html in found:
+        assert "<script" not in html
+        assert "<img" not in html
+        assert 'href="javascript' not in html
+
+
+def test_what_is_left_out_is_counted() -> None:
+    """A cut text says how many characters are missing, in the opened row and on the card."""
+    run = fold(ev.RunStarted(run=0, at=101), ev.RunFinished(run=0, at=102, status="done", output="y" * 100_000))
+    card = _view.card(run)
+    assert len(card["text"]) + card["left_out"] == 100_000
+    output = _view.detail(run, 100.0)["output"]
+    assert output["left_out"] > 0
+    assert output["html"].count("y") + output["left_out"] == 100_000
+
+
+def test_a_detail_stays_in_its_room_with_many_calls() -> None:
+    """A run with hundreds of long calls is cut to size, its newest calls kept."""
+    events: list[ev.Event] = [
+        ev.RunStarted(run=0, at=101),
+        ev.CrewReady(run=0, at=101, tasks=(ev.TaskSpec(name="t", agent="a"),), path="direct"),
+        ev.TaskStarted(run=0, at=101, task=0),
+    ]
+    for n in range(300):
+        at = 101 + n / 10
+        events.append(ev.CallStarted(run=0, at=at, call=str(n), kind="llm", name=f"m{n}", task=0, detail="é" * 5_000))
+        events.append(ev.CallFinished(run=0, at=at, call=str(n), kind="llm", task=0, output="é" * 5_000))
+    detail = _view.detail(fold(*events), 100.0)
+    assert _view.size(detail) <= _view.DETAIL_BYTES
+    (task,) = detail["tasks"]
+    assert task["calls"][-1]["name"] == "m299"
+    assert task["calls_left_out"] + len(task["calls"]) == 300
+    assert len(_view.lane(fold(*events), 100.0)["spans"]) == _view.LANE_SPANS
+
+
+def test_a_row_tells_what_goes_on() -> None:
+    """The speaking task with the end of its words, the tool in use, the wait with its end."""
+    script = Script(1, seed=4)
+    script.play(script.length / 3)
+    (run,) = script.state().runs
+    row = _view.row(run, script.created, 0)
+    assert row["status"] == run.status
+    assert [t["status"] for t in row["tasks"]] == [t.status for t in run.tasks]
+    asks = fold(
+        ev.RunStarted(run=0, at=101),
+        ev.CrewReady(run=0, at=101, tasks=(ev.TaskSpec(name="t", agent="a"),), path="direct"),
+        ev.TaskStarted(run=0, at=101, task=0),
+        ev.CallStarted(run=0, at=101, call="a", kind="llm", name="m", task=0),
+        ev.CallChunk(run=0, at=101.5, call="a", text="the draft", task=0),
+        ev.CallFinished(run=0, at=102, call="a", kind="llm", task=0, output="the draft"),
+        ev.WaitStarted(run=0, at=103, key="k", reason="person", task=0, detail="Is it right?"),
+    )
+    (wait,) = _view.row(asks, 100.0, 0)["waits"]
+    assert wait["draft"]["text"] == "the draft"
+    assert (wait["reason"], wait["since"], wait["task"]) == ("person", 3.0, 0)
+
+
+def test_a_row_is_small() -> None:
+    """A thousand rows at rest take less than half a megabyte."""
+    script = Script(200, width=16, failing=0.1)
+    script.play(script.length / 2)
+    rows = [_view.row(r, script.created, 0) for r in script.state().runs]
+    assert _view.size(rows) / len(rows) < 600
+
+
+def test_the_log_is_in_order_and_in_words() -> None:
+    """Lines of a run go by time, begin with its queueing and end with its end."""
+    script = Script(1, failing=1.0)
+    script.play(script.length)
+    lines = _view.log(script.state().runs[0], script.created)
+    assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
+    assert lines[0]["text"] == "queued"
+    assert lines[-1]["text"].startswith("failed: RateLimitError: 429")
+    assert any("waits for another try: 429, try 2 of 3" in line["text"] for line in lines)
+
+
+def test_an_unknown_cost_is_none() -> None:
+    """No price, no number: the board shows no money rather than an invented sum."""
+    state = BatchState(key="k", name="n", runs=(new_run(0, "", 0.0),), created=0.0)
+    assert _view.summary(state, 1.0)["cost"] is None
+
+
+@pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
+def test_files_hold_every_output_whole(text: str) -> None:
+    """JSON and CSV give back each output as it was, save for characters that no file can hold."""
+    run = fold(ev.RunStarted(run=0, at=101), ev.RunFinished(run=0, at=102, status="done", output=text), label="a,b\n=1")
+    state = BatchState(key="k", name="n", runs=(run, replace(run, index=1, output="two")), created=100.0)
+    rows = json.loads(_view.export(state, "json"))
+    assert [r["run"] for r in rows] == [0, 1]
+    csv.field_size_limit(10_000_000)
+    table = list(csv.DictReader(io.StringIO(_view.export(state, "csv"), newline="")))
+    assert [r["output"] for r in table] == [r["output"] for r in rows]
+    assert len(rows[0]["output"]) >= len(text) - 20
+    assert rows[1]["output"] in _view.export(state, "md")
