@@ -9,10 +9,11 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from crew_nb import _attempt
+from crew_nb import _attempt, _loop
 from crew_nb._driver import Driver
 from crew_nb._engine import engine
 from crew_nb._errors import CrewNbError
+from crew_nb._human import CellPrompt
 from crew_nb._results import Results
 from crew_nb._run import Run
 from crew_nb._state import BatchState
@@ -183,16 +184,21 @@ class Batch:
         if final.done():
             return
         waiter = _wait_for(final)
+        prompt = self._prompt(awaits=True)
         self.joined += 1
         try:
             while not waiter.done():
                 await asyncio.wait([waiter], timeout=HEARTBEAT)
-        except asyncio.CancelledError:
+                if prompt is not None:
+                    prompt.ask(self._driver.states)
+        except (asyncio.CancelledError, KeyboardInterrupt) as error:
             self.cancel(index)
             settled = _wait_for(self._final(index))
             await asyncio.wait([settled], timeout=SETTLE_SECONDS)
             settled.cancel()
             self._say_stopped()
+            if isinstance(error, KeyboardInterrupt):  # at the prompt; as it is, it would end the kernel's loop
+                raise asyncio.CancelledError from error
             raise
         finally:
             self.joined -= 1
@@ -203,6 +209,7 @@ class Batch:
             raise CrewNbError("wait() was called from crew_nb's own loop, which would wait for itself. Write `await`.")
         final = self._final(index)
         end = None if timeout is None else time.monotonic() + timeout
+        prompt = self._prompt(awaits=False)
         self.joined += 1
         try:
             while not final.done():
@@ -210,6 +217,8 @@ class Batch:
                 if left <= 0:
                     raise TimeoutError(f"{self!r} did not end within {timeout} s; it goes on.")
                 concurrent.futures.wait([final], timeout=left)
+                if prompt is not None:
+                    prompt.ask(self._driver.states)
         except KeyboardInterrupt:
             self.cancel(index)
             concurrent.futures.wait([self._final(index)], timeout=SETTLE_SECONDS)
@@ -217,6 +226,12 @@ class Batch:
             raise
         finally:
             self.joined -= 1
+
+    def _prompt(self, *, awaits: bool) -> CellPrompt | None:
+        """How this join asks for people, where the board's form is not heard while it lasts."""
+        if self.asks_by != "form" or _loop.hears(_loop.where(), awaits=awaits):
+            return None
+        return CellPrompt(lambda run, key, text: self.command("answer", run=run, key=key, text=text, approve=not text))
 
     def wait_quietly(self, seconds: float) -> None:
         """Wait until every run has ended, or the seconds have passed."""

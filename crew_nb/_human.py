@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,12 @@ from crew_nb import _events as ev
 from crew_nb._errors import NobodyToAskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from crewai import Crew
 
     from crew_nb._attempt import Attempt
+    from crew_nb._state import RunState
 
 _keys = itertools.count()
 
@@ -97,6 +99,41 @@ class Provider:
             attempt.post(ev.WaitFinished(at=time.time(), **common))
 
 
+class CellPrompt:
+    """Asks at the prompt of a cell that joins, where the kernel cannot hear the board's form until the cell ends."""
+
+    def __init__(self, answer: Callable[[int, str, str], object]) -> None:
+        """Hand each answer to `answer`: the run, the key of its question, and the feedback (empty: approved)."""
+        self._answer = answer
+        self._asked: set[str] = set()
+
+    def ask(self, states: Iterable[RunState]) -> None:
+        """Ask what these runs wait to be told, one after another; blocks until each has its answer."""
+        for state in states:
+            for wait in state.waits:
+                if wait.reason == "person" and wait.key not in self._asked:
+                    self._asked.add(wait.key)
+                    spec = state.tasks[wait.task].spec.name if wait.task is not None else "a task"
+                    words = f"run {state.index} ({state.label}), {spec}"
+                    with _interruptible():
+                        text = input(_question(words, wait.detail))
+                    self._answer(state.index, wait.key, text.strip())
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Interrupt end a prompt: while a cell awaits, ipykernel's own handler only cancels the cell, later."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _question(task: str, draft: str) -> str:
+    return f"\n{task} asks for a person.\n\n{draft}\n\nFeedback (empty: approve): "
+
+
 _terminal = threading.Lock()  # one question at a time on one keyboard
 
 
@@ -107,7 +144,7 @@ async def _typed(task: str, draft: str, answer: asyncio.Future[str]) -> None:
         with _terminal:
             if answer.done():
                 return ""
-            return input(f"\n{task} asks for a person.\n\n{draft}\n\nFeedback (empty: approve): ")
+            return input(_question(task, draft))
 
     text = await asyncio.to_thread(ask)
     if not answer.done():

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+import threading
 from collections import deque
 from dataclasses import dataclass
 from functools import cache
@@ -286,12 +287,19 @@ def _stop_works(place: Place) -> str:
         return "no board with a button here: Ctrl-C stops"
     if place.headless:
         return "nobody to press it"
-    version = _numbers(_version("ipykernel"))
-    if version >= (7, 4):
-        return "yes"
-    if version >= (7, 0) and place.front_end in ("jupyterlab", "notebook"):
+    if hears(place, awaits=False):
         return "yes (over a subshell)"
+    if hears(place, awaits=True):
+        return "yes, where it awaits; while it blocks in `wait()`, use the notebook's Interrupt"
     return "no, it is heard after the cell: use the notebook's Interrupt; or launch in one cell, and Stop works at once"
+
+
+def hears(place: Place, *, awaits: bool) -> bool:
+    """Whether what is pressed in a board reaches the kernel while a cell joins there, by `await` or by blocking."""
+    if place.kind != "kernel" or threading.current_thread() is not threading.main_thread():
+        return True
+    version = _numbers(_version("ipykernel"))
+    return (awaits and version >= (7, 4)) or (version >= (7, 0) and place.front_end in ("jupyterlab", "notebook"))
 
 
 def _joins(place: Place) -> str:
