@@ -143,6 +143,11 @@ class Finding:
         head = el("strong", f"{title}: {self.where}")
         return join((el("p", head, el("br"), prose(self.what), " Write:"), el("pre", self.instead)))
 
+    def _repr_html_(self) -> str:
+        from crew_nb._html import el
+
+        return el("div", self.html(self.title), class_="crew-nb")
+
     @property
     def title(self) -> str:
         """The severity, as a sign and a word."""

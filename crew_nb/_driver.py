@@ -432,7 +432,7 @@ class Driver:
             if ended and self.all_final.done():
                 self.all_final = _promise()
         if ended:
-            engine.call(self._again, ended)
+            engine.call_and_wait(self._again, ended)  # so that the statuses read next are the new ones
 
     def _is_stopping(self, place: int) -> bool:
         attempt = self.attempts.get(place)

@@ -110,6 +110,14 @@ class Engine:
         """Run `function` on the loop soon; from any thread."""
         self.loop.call_soon_threadsafe(function, *args)
 
+    def call_and_wait(self, function: Callable[..., object], *args: Any) -> None:
+        """The same, but from another thread return once it has run, or after a second if the loop is that busy."""
+        done = threading.Event()
+        self.call(function, *args)
+        self.call(done.set)
+        if not self.here():
+            done.wait(1.0)
+
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on the loop; from any thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import threading
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from crew_nb import _blueprint, _loop
 from crew_nb._batch import Batch
-from crew_nb._options import Options, options
+from crew_nb._options import Options, RunOptions, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,24 +21,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class BatchOptions(TypedDict, total=False):
+class BatchOptions(RunOptions, total=False):
     """The keyword options of the three verbs; `Options` says what they mean."""
 
-    max_concurrency: int | Literal["auto"] | None
-    timeout: float | None
-    idle_timeout: float | None
-    max_retries: int
-    max_rpm: int | None
-    max_tpm: int | None
-    fail_fast: bool
-    max_errors: int | float | None
-    max_total_tokens: int | None
-    max_cost: float | None
-    stream: bool | None
     show: bool
-    name: str | None
-    resume: bool | str
-    on: Any
     keep_replay: bool
 
 

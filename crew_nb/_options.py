@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from crew_nb._errors import OptionError
 
@@ -12,6 +12,25 @@ DEFAULT_CONCURRENCY = 32
 """Runs at once where `max_concurrency` is None: many providers' first tiers bear it, and 2 cores do."""
 
 DEFAULT_RETRIES = 3
+
+
+class RunOptions(TypedDict, total=False):
+    """The options that say how runs are run, in a cell or in a server; `Options` says what they mean."""
+
+    max_concurrency: int | Literal["auto"] | None
+    timeout: float | None
+    idle_timeout: float | None
+    max_retries: int
+    max_rpm: int | None
+    max_tpm: int | None
+    fail_fast: bool
+    max_errors: int | float | None
+    max_total_tokens: int | None
+    max_cost: float | None
+    stream: bool | None
+    name: str | None
+    resume: bool | str
+    on: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

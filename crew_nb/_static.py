@@ -111,7 +111,7 @@ def results(cards: Sequence[ResultCard], *, whole: bool = False) -> str:
     """
     counts = Counter(c.status for c in cards)
     tokens = sum(c.usage.total_tokens for c in cards)
-    costs = [c.cost for c in cards if c.cost is not None]
+    costs = [c.cost for c in cards if c.cost]
     facts = [f"{n:,} {status}" for status, n in counts.items()] + [f"{tokens:,} tokens"]
     if costs:
         facts.append(money(sum(costs)))
@@ -261,7 +261,7 @@ def _row(run: RunState, now: float, *, mixed: bool) -> Html:
         ),
         el("td", "" if spent is None else clock(spent)),
         el("td", f"{run.usage.total_tokens:,}" if run.usage.total_tokens else ""),
-        el("td", "" if run.cost is None else money(run.cost)),
+        el("td", money(run.cost) if run.cost else ""),
     )
 
 
@@ -379,7 +379,7 @@ def _title(card: ResultCard) -> Html:
     facts = [
         "" if card.seconds is None else clock(card.seconds),
         f"{card.usage.total_tokens:,} tokens" if card.usage.total_tokens else "",
-        "" if card.cost is None else money(card.cost),
+        money(card.cost) if card.cost else "",
         "offline LLM" if card.offline else "",
     ]
     shown = [f for f in facts if f]

@@ -272,7 +272,7 @@ def facts(summary: Summary) -> tuple[str, ...]:
     if summary.eta is not None:
         parts.append(f"~{clock(summary.eta)} left")
     parts.append(f"{summary.tokens:,} tokens")
-    if summary.cost is not None:
+    if summary.cost:
         more = f" of ~{money(summary.projected_cost)}" if summary.projected_cost is not None else ""
         unpriced = f" (+ {calls(summary.unpriced_calls)} of unknown price)" if summary.unpriced_calls else ""
         parts.append(f"{money(summary.cost)}{more}{unpriced}")

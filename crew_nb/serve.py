@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
@@ -35,6 +35,7 @@ from crew_nb._batch import Batch
 from crew_nb._engine import engine
 from crew_nb._errors import BlueprintError, CrewNbError, OptionError
 from crew_nb._limits import Slots
+from crew_nb._options import RunOptions
 from crew_nb._options import options as checked_options
 from crew_nb._secrets import SCRUBBER, is_secret_name
 from crew_nb._state import RunState, Status
@@ -55,25 +56,6 @@ MESSAGE_KEPT = 1_000
 """Characters of an error's message that a client gets."""
 STOP_SECONDS = 2.0
 """How long a server that stops waits for open requests, and a router for its runs."""
-
-
-class ServeOptions(TypedDict, total=False):
-    """The options of the verbs that make sense for a server."""
-
-    max_concurrency: int | Literal["auto"] | None
-    timeout: float | None
-    idle_timeout: float | None
-    max_retries: int
-    max_rpm: int | None
-    max_tpm: int | None
-    fail_fast: bool
-    max_errors: int | float | None
-    max_total_tokens: int | None
-    max_cost: float | None
-    stream: bool | None
-    name: str | None
-    resume: bool | str
-    on: Any
 
 
 class RunError(BaseModel):
@@ -143,7 +125,7 @@ def router(
     max_queued: int = 1_000,
     keep: int = 100,
     keep_seconds: float = 3_600.0,
-    **options: Unpack[ServeOptions],
+    **options: Unpack[RunOptions],
 ) -> APIRouter:
     """Routes that run a crew; include them with a prefix: `app.include_router(router(build_crew), prefix="/research")`.
 

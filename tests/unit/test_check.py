@@ -207,7 +207,8 @@ def test_the_gravest_comes_first_and_the_text_is_safe():
     assert order == sorted(order, key=["error", "warning", "note"].index)
     assert {"error", "warning", "note"} == set(order)
     assert "· note: agent '<img src=x onerror=alert(1)>' on the tasks 'left' and 'right' of the crew" in str(found)
-    assert "<img" not in found._repr_html_()
+    assert "<img" not in found._repr_html_() + found[-1]._repr_html_()
+    assert "<strong>· note" in found[-1]._repr_html_()
     assert isinstance(found[:1], cnb.Findings)
     assert found[:1][0] == found[0]
 
