@@ -1,0 +1,183 @@
+"""Real kernels that are killed, interrupted and restarted at random moments, and two of them on one store."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.kernel import ROOT, Cell, Kernel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.server import Request, Server
+
+SETUP = """
+from crewai import LLM
+import crew_nb as cnb
+from tests.support import crews
+llm = LLM(model="openai/gpt-4o-mini", base_url="{url}", api_key="test-key")
+def build(topic):
+    return crews.chain(llm, 2)
+def inputs(name, n=40):
+    return [{{"topic": f"{{name}}x{{i}}"}} for i in range(n)]
+def right(results, name, n=40):
+    return len(results) == n and all(f"topic={{name}}x{{i}}:" in r.raw for i, r in enumerate(results))
+batch = None
+"""
+ROUNDS = 20
+
+
+def _kernel(home: Path) -> Kernel:
+    return Kernel(env={"CREW_NB_HOME": str(home), "PYTHONPATH": str(ROOT)})
+
+
+def _answered(requests: list[Request]) -> Counter[str]:
+    return Counter(r.topic for r in requests if r.status == 200 and r.ended and not r.disconnected)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_kill_at_random_moments_and_resume(server: Server, tmp_path: Path) -> None:
+    """Kill -9 in the middle of a batch of 40, a new kernel, the same cell: no finished run is asked for again.
+
+    Each kernel resumes what the one before left, then begins the batch in which it is killed.
+    """
+    rng = random.Random(20)
+    launch = "batch = cnb.kickoff_for_each(build, inputs('R{n}'), resume=True, max_concurrency=8, show=False)"
+    tell = "async for run in batch.as_completed():\n    print(run.index, run.status, flush=True)"
+    server.configure(latency=(0.02, 0.15))
+    told: set[int] = set()
+    kept_in_all = 0
+    for n in range(ROUNDS + 1):
+        with _kernel(tmp_path) as kernel:
+            kernel.run(SETUP.format(url=server.base_url))
+            if n:
+                before = server.stats().requests
+                kernel.run(launch.format(n=n - 1))
+                kernel.run("results = await batch", timeout=120)
+                kept = eval(kernel.run("{r.index for r in results if r.state.from_record}").result or "set()") or set()
+                assert kernel.run(f"right(results, 'R{n - 1}')").result == "True"
+                assert told <= kept, "what a cell said to be done is on disk"
+                asked = Counter(r.topic for r in server.stats().requests[len(before) :])
+                assert set(asked) == {f"R{n - 1}x{i}" for i in range(40) if i not in kept}
+                assert set(asked.values()) <= {2}
+                assert all(_answered(before)[f"R{n - 1}x{i}"] == 2 for i in kept)
+                kept_in_all += len(kept)
+            if n == ROUNDS:
+                break
+            start = len(server.stats().requests)
+            kernel.run(launch.format(n=n))
+            cell = kernel.execute(tell)
+            stop_at = start + rng.randint(4, 76)
+            server.wait_for(lambda stats, at=stop_at: len(stats.requests) >= at, timeout=60)  # type: ignore[misc]
+            time.sleep(rng.uniform(0, 0.1))
+            kernel.kill()
+            told = _told(kernel, cell)
+        server.wait_for(lambda stats: stats.in_flight == 0)
+    print(f"\n{ROUNDS} rounds: {kept_in_all} of {ROUNDS * 40} runs were kept, none was lost or asked for again")
+
+
+def _told(kernel: Kernel, cell: Cell) -> set[int]:
+    """The runs that a killed kernel's cell had said to be done."""
+    kernel.listen(0.2)
+    return {int(line.split()[0]) for line in cell.stdout.splitlines() if line.endswith(" done")}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("join", ["await batch", "batch.wait()"])
+def test_interrupts_at_random_moments(server: Server, tmp_path: Path, join: str) -> None:
+    """Whenever Interrupt comes, and however often: nothing is asked after it, and retry does what is missing."""
+    rng = random.Random(join)
+    server.configure(latency=(0.02, 0.15))
+    with _kernel(tmp_path) as kernel:
+        kernel.run(SETUP.format(url=server.base_url))
+        kernel.run("cnb.kickoff(build, inputs('warm')[0], show=False).wait().raw")
+        for n in range(ROUNDS):
+            server.reset()
+            server.configure(latency=(0.02, 0.15))
+            kernel.run("batch = None")
+            cell = kernel.execute(f"batch = cnb.kickoff_for_each(build, inputs('I{n}'), max_concurrency=8)\n{join}")
+            kernel.listen(rng.uniform(0.0, 1.5))
+            for _ in range(rng.choice((1, 1, 2, 3))):
+                kernel.interrupt()
+                kernel.listen(rng.uniform(0.0, 0.2))
+            kernel.join(cell, check=False, timeout=20)
+            server.wait_for(lambda stats: stats.in_flight == 0)
+            asked = len(server.stats().requests)
+            kernel.listen(0.3)
+            assert len(server.stats().requests) == asked, "a call began after the stop"
+            if kernel.run("batch is None").result == "True":
+                continue
+            assert kernel.run("{r.status for r in batch} <= {'done', 'cancelled'}").result == "True"
+            kernel.run("results = await batch.retry()")
+            assert kernel.run(f"right(results, 'I{n}')").result == "True"
+        left = "import asyncio; len(asyncio.all_tasks(cnb._engine.engine._loop))"
+        kernel.run("import time\ntime.sleep(0.5)")
+        assert kernel.run(left).result == "0"
+
+
+def test_two_kernels_resume_on_one_store(server: Server, tmp_path: Path) -> None:
+    """The same cell in two kernels at once: each has all results, a third asks for nothing."""
+    server.configure(latency=(0.02, 0.1))
+    launch = "batch = cnb.kickoff_for_each(build, inputs('S'), resume=True, max_concurrency=8, show=False)"
+    with _kernel(tmp_path) as first, _kernel(tmp_path) as second:
+        for kernel in (first, second):
+            kernel.run(SETUP.format(url=server.base_url))
+        cells = [kernel.execute(f"{launch}\nresults = await batch") for kernel in (first, second)]
+        for kernel, cell in zip((first, second), cells, strict=True):
+            kernel.join(cell, timeout=120)
+            assert kernel.run("right(results, 'S')").result == "True"
+        asked = len(server.stats().requests)
+        second.run(f"{launch}\nresults = await batch")
+        assert second.run("sum(r.state.from_record for r in results)").result == "40"
+        assert len(server.stats().requests) == asked
+        first.run("stored = cnb.runs()")
+        assert first.run("len(stored)").result == "3"
+
+
+def test_restart_in_the_middle_and_resume(server: Server, tmp_path: Path) -> None:
+    """Restart ends what is in flight; the same cells, run again, do only what is missing."""
+    launch = "batch = cnb.kickoff_for_each(build, inputs('T', 16), resume=True, max_concurrency=4)"
+    server.configure(latency=0.05)
+    with _kernel(tmp_path) as kernel:
+        kernel.run(SETUP.format(url=server.base_url))
+        kernel.run(launch)
+        server.wait_for(lambda stats: len(stats.requests) >= 12, timeout=60)
+        kernel.restart()
+        server.wait_for(lambda stats: stats.in_flight == 0)
+        asked = len(server.stats().requests)
+        kernel.run(SETUP.format(url=server.base_url))
+        kernel.run(launch)
+        kernel.run("results = await batch")
+        assert kernel.run("right(results, 'T', 16)").result == "True"
+        kept = int(kernel.run("sum(r.state.from_record for r in results)").result)
+    assert kept > 0
+    assert len(server.stats().requests) - asked == 2 * (16 - kept)
+
+
+def test_a_store_that_cannot_be_made_or_is_taken_away(server: Server, tmp_path: Path) -> None:
+    """The batch goes on in memory and says so on its board."""
+    blocked = tmp_path / "a file"
+    blocked.write_text("not a folder")
+    with _kernel(blocked) as kernel:
+        kernel.run(SETUP.format(url=server.base_url))
+        kernel.run("results = await cnb.kickoff_for_each(build, inputs('U', 4), name='kept nowhere')")
+        assert kernel.run("right(results, 'U', 4)").result == "True"
+        notes = kernel.run("print(results.state.notes)").stdout
+        assert str(blocked) in notes
+        kernel.run(f"import shutil\ncnb.set_record({str(tmp_path / 'home')!r})")
+        server.configure(hold=True)
+        kernel.run("batch = cnb.kickoff_for_each(build, inputs('V', 4))")
+        server.wait_for(lambda stats: stats.in_flight == 4)
+        kernel.run(f"shutil.rmtree({str(tmp_path / 'home')!r}, ignore_errors=True)")
+        server.configure(hold=False)
+        server.release()
+        kernel.run("results = await batch")
+        assert kernel.run("right(results, 'V', 4)").result == "True"
+        assert kernel.run("[len(cnb.load(b.key)) for b in cnb.runs()]").result == "[4]"
