@@ -181,3 +181,42 @@ def test_a_store_that_cannot_be_made_or_is_taken_away(server: Server, tmp_path: 
         kernel.run("results = await batch")
         assert kernel.run("right(results, 'V', 4)").result == "True"
         assert kernel.run("[len(cnb.load(b.key)) for b in cnb.runs()]").result == "[4]"
+
+
+@pytest.mark.parametrize("way", ["batch.cancel()", "Interrupt", "the board's Stop"])
+def test_stop_of_32_crews_of_4_calls(server: Server, tmp_path: Path, way: str) -> None:
+    """Stopped after 1.2 s, no request comes later than 0.5 s after that, and all rows are final."""
+    with _kernel(tmp_path) as kernel:
+        kernel.run(SETUP.format(url=server.base_url))
+        kernel.run("cnb.kickoff(build, inputs('warm')[0], show=False).wait().raw")
+        server.reset()
+        server.configure(latency=0.5)
+        kernel.run("four = lambda topic: crews.chain(llm, 4)")
+        kernel.run("batch = cnb.kickoff_for_each(four, inputs('W', 32), max_concurrency=32)")
+        joining = kernel.execute("await batch") if way == "Interrupt" else None
+        server.wait_for(lambda stats: stats.requests)
+        kernel.listen(1.2)
+        stopped = time.time()
+        if way == "Interrupt":
+            kernel.interrupt()
+        elif way == "batch.cancel()":
+            kernel.run("batch.cancel()")
+        else:
+            board = kernel.comm(lambda comm: "_esm" in comm.state)
+            kernel.send_comm(board, {"method": "custom", "content": {"t": "do", "name": "cancel"}})
+        if joining is not None:
+            kernel.join(joining, check=False)
+            assert "Stopped. " in joining.stdout
+            back = next(m.at for m in joining.messages if m.type == "execute_reply") - stopped
+            print(f"\nthe cell is back after {back:.2f} s")
+        kernel.run("batch.wait_quietly(10)")
+        assert kernel.run("{r.status for r in batch} <= {'done', 'cancelled'}").result == "True"
+        final = float(kernel.run("max(r.finished for r in batch)").result) - stopped
+        stats = server.wait_for(lambda stats: stats.in_flight == 0)
+        kernel.listen(1.0)
+        late = [r for r in server.stats().requests if r.arrived > stopped]
+        assert not [r for r in late if r.arrived > stopped + 0.5]
+        assert len(server.stats().requests) < 32 * 4
+        print(
+            f"\n{way}: {len(stats.requests)} requests, {len(late)} after the stop, all rows final after {final:.2f} s"
+        )
