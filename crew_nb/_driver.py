@@ -126,7 +126,7 @@ class Driver:
     async def _key(self) -> None:
         """What each run is known by: the content of its blueprint and inputs, and how often it stands in the batch."""
         try:
-            self._run_keys = await asyncio.to_thread(_run_keys, self._plans)
+            self._run_keys = await _engine.work_out(_run_keys, self._plans)
         except Exception as error:  # the user's objects are walked; the runs must end all the same
             self.note(f"resume=True will not know these runs: their content cannot be read ({_failure.said(error)})")
             self._run_keys = [uuid.uuid4().hex for _ in self._plans]

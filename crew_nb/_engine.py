@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from crew_nb import _attempt, _calls, _check, _crewai, _fast, _human, _limits, _listen, _prices, _record
 from crew_nb import _events as ev
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from crew_nb._attempt import Attempt
     from crew_nb._blueprint import Plan
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 THREAD_NAME = "crew_nb"
 BUILDS = 16
-"""Crews that are built at once: 1,000 threads that each want the processor only slow each other down."""
+"""Crews that are built, or read, at once: 1,000 threads that each want the processor only slow each other down."""
 EXIT_SECONDS = 1.0
 """How long a kernel that shuts down waits for calls in flight to be closed."""
 
@@ -168,14 +169,19 @@ def _task_of_attempt(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, 
     return task
 
 
+async def work_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The outcome of a function that needs the processor, and so gains nothing from running beside many others."""
+    await _builds.acquire()
+    try:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    finally:
+        _builds.release()
+
+
 async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> CrewOutput:
     """Build one crew and run it, in the context of its attempt; called on the engine's loop."""
     _crewai.silence()
-    await _builds.acquire()
-    try:
-        crew: Crew = await asyncio.to_thread(plan.build)
-    finally:
-        _builds.release()
+    crew: Crew = await work_out(plan.build)
     why = _fast.why_not(crew)
     if not why:
         _fast.accelerate(crew, keep_replay=keep_replay)

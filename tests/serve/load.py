@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import select
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 from typing import TYPE_CHECKING
 
 import httpx
@@ -26,15 +29,6 @@ async def measure(url: str, limit: int, serving: psutil.Process) -> None:
     """Post all at once, and ask another endpoint meanwhile."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(trust_env=False, timeout=120, limits=limits) as client:
-        done = asyncio.Event()
-        pings: list[float] = []
-
-        async def ping() -> None:
-            while not done.is_set():
-                began = time.perf_counter()
-                (await client.get(f"{url}/ping")).raise_for_status()
-                pings.append(time.perf_counter() - began)
-                await asyncio.sleep(0.02)
 
         async def post(n: int) -> float:
             began = time.perf_counter()
@@ -44,20 +38,39 @@ async def measure(url: str, limit: int, serving: psutil.Process) -> None:
             return time.perf_counter() - began
 
         await post(-1)
-        used = sum(serving.cpu_times()[:2])
-        pinging = asyncio.ensure_future(ping())
-        times = sorted(await asyncio.gather(*(post(n) for n in range(POSTS))))
-        done.set()
-        await pinging
-        used = sum(serving.cpu_times()[:2]) - used
+        command = [sys.executable, "-m", "tests.serve.load", "ping", url]
+        # A process of its own: a client that is busy with the posts would measure itself.
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pinging:  # noqa: ASYNC220
+            assert pinging.stdin is not None
+            assert pinging.stdout is not None
+            pinging.stdout.readline()
+            used = sum(serving.cpu_times()[:2])
+            times = sorted(await asyncio.gather(*(post(n) for n in range(POSTS))))
+            used = sum(serving.cpu_times()[:2]) - used
+            pinging.stdin.close()
+            pings = sorted(float(line) for line in pinging.stdout)
     ideal = POSTS * TOPICS * SECONDS / limit
-    pings.sort()
     print(
         f"limit {limit}: p50 {statistics.median(times):.2f} s, p95 {times[int(0.95 * POSTS)]:.2f} s, "
         f"ideal {ideal:.2f} s; "
         f"ping p50 {1e3 * statistics.median(pings):.0f} ms, p99 {1e3 * pings[int(0.99 * len(pings))]:.0f} ms, "
         f"max {1e3 * pings[-1]:.0f} ms of {len(pings)}; CPU of the server {1e3 * used / (POSTS * TOPICS):.1f} ms a run"
     )
+
+
+def ping(url: str) -> None:
+    """Ask the other endpoint 50 times a second until stdin ends, then print what each answer took, in seconds."""
+    place = urllib.parse.urlsplit(url)
+    client = http.client.HTTPConnection(str(place.hostname), place.port, timeout=60)
+    took = []
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0.02)[0]:
+        began = time.perf_counter()
+        client.request("GET", "/ping")
+        client.getresponse().read()
+        took.append(time.perf_counter() - began)
+    client.close()
+    print(*took, sep="\n")
 
 
 def site(base_url: str, limit: int) -> None:
@@ -102,4 +115,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    site(sys.argv[1], int(sys.argv[2])) if sys.argv[1:] else main()
+    match sys.argv[1:]:
+        case []:
+            main()
+        case ["ping", url]:
+            ping(url)
+        case [base_url, limit]:
+            site(base_url, int(limit))
