@@ -16,7 +16,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
-from crew_nb import _attempt, _calls, _check, _crewai, _fast, _human, _limits, _listen, _prices, _record
+from crew_nb import _attempt, _calls, _check, _connections, _crewai, _fast, _human, _limits, _listen, _prices, _record
 from crew_nb import _events as ev
 from crew_nb._limits import Slots
 from crew_nb._pool import DaemonPool
@@ -154,6 +154,7 @@ def _prepare() -> str:
         if missing := _crewai.missing():
             moved += [f"this CrewAI does not have {', '.join(missing)}"]
     _fast.install()
+    _connections.install(engine.here)
     _take_crewai_logging()
     _prices.load()
     return "; ".join(filter(None, moved))

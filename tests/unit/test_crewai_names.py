@@ -16,7 +16,7 @@ from crewai.agents.agent_executor import AgentExecutor
 from crewai.events.base_events import BaseEvent
 from crewai.llms.base_llm import BaseLLM
 
-from crew_nb import _crewai, _listen
+from crew_nb import _connections, _crewai, _listen
 from tests.support.server import ROOT
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pytest
 
 PRIVATE = re.compile(r"_[a-z]\w*")
-LISTED = {name for names in _crewai.NAMES.values() for name in names.split()}
+LISTED = {name for names in (*_crewai.NAMES.values(), _connections.NAMES) for name in names.split()}
 OF_OTHERS = {
     "_blank": "a value of `target` in HTML",
     "_crew_nb": "our mark on functions that stand in CrewAI's place",
