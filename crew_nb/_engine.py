@@ -35,8 +35,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREAD_NAME = "crew_nb"
-BUILDS = 16
-"""Crews that are built, or read, at once: 1,000 threads that each want the processor only slow each other down."""
+BUILDS = 4
+"""Crews that are built, or read, at once: more threads that all want the processor only slow the other loops down."""
+BUILD_SECONDS = 0.1
+"""What takes longer waits for something else, most likely, and keeps nobody from beginning."""
 EXIT_SECONDS = 1.0
 """How long a kernel that shuts down waits for calls in flight to be closed."""
 
@@ -173,10 +175,15 @@ def _task_of_attempt(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, 
 async def work_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The outcome of a function that needs the processor, and so gains nothing from running beside many others."""
     await _builds.acquire()
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:
-        return await asyncio.to_thread(function, *args, **kwargs)
+        await asyncio.wait([work], timeout=BUILD_SECONDS)
+    except asyncio.CancelledError:
+        work.cancel()
+        raise
     finally:
         _builds.release()
+    return await work
 
 
 async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> CrewOutput:
