@@ -279,18 +279,18 @@ def _lanes(lines: Timeline, summary: _summary.Summary, *, whole: bool) -> Html:
     axis = f"{'':{wide}} 0:00{clock(lines.length / 2):>{WIDTH // 2 - 3}}{clock(lines.length):>{WIDTH // 2 - 1}}"
     rows: list[Node] = [axis, "\n"]
     for lane in shown:
-        rows += [_lane_name(lane, wide), " ", *_bars(lane, lines.length), "\n"]
+        rows += [_columns_of(_lane_name(lane, wide), wide + 1), *_bars(lane, lines.length), "\n"]
     counts = _timeline.at_once(lines, WIDTH)
-    most = max(counts, default=0)
+    highest = max(counts, default=0)
     steps = " ▁▂▃▄▅▆▇█"
-    curve = "".join(steps[0 if not n else max(1, round(8 * n / most))] for n in counts) if most else ""
+    curve = "".join(steps[0 if not n else max(1, round(8 * n / highest))] for n in counts) if highest else ""
     if wide >= len("at once"):
-        rows += [f"{'at once':{wide}} {curve}"]
+        rows += [_columns_of(f"{'at once':{wide}}", wide + 1), *(_columns_of(sign, 1) for sign in curve)]
     spent = _timeline.totals(lines)
     legend: list[Node] = []
     for kind, (sign, word) in _timeline.KINDS.items():
         legend += [el("span", sign, style=f"color:{_LANE_COLOURS[kind]}"), f" {word} {clock(spent[kind])}\u2003"]
-    legend.append(f"at most {most:,} at once")
+    legend.append(f"at most {_timeline.most_at_once(lines):,} at once")
     faster = f" — {summary.speedup:.1f}x faster than one by one" if (summary.speedup or 0) >= 1.05 else ""
     return _folded(
         join([el("strong", "Timeline"), faster]),
@@ -315,11 +315,14 @@ def _bars(lane: Lane, length: float) -> list[Node]:
     bars: list[Node] = []
     for kind, group in groupby(_timeline.paint(lane.spans, length, WIDTH)):
         count = len(list(group))
-        if kind is None:
-            bars.append(" " * count)
-        else:
-            bars.append(el("span", _timeline.KINDS[kind][0] * count, style=f"color:{_LANE_COLOURS[kind]}"))
+        sign, colour = (" ", "") if kind is None else (_timeline.KINDS[kind][0], f"color:{_LANE_COLOURS[kind]};")
+        bars.append(_columns_of(sign * count, count, colour))
     return bars
+
+
+def _columns_of(text: Node, count: int, style: str = "") -> Html:
+    """Text in so many columns, also where the font takes a sign from another one, of another width."""
+    return el("span", text, style=f"{style}display:inline-block;width:{count}ch")
 
 
 def _errors(failed: Sequence[RunState], *, whole: bool) -> Html:

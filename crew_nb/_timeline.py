@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 from crew_nb import _summary
@@ -99,6 +100,13 @@ def at_once(timeline: Timeline, width: int) -> list[int]:
             for column in range(first, max(first + 1, min(width, round(span.end * scale)))):
                 columns[column] += 1
     return columns
+
+
+def most_at_once(timeline: Timeline) -> int:
+    """The most runs that were running at any moment; one that begins when another ends is not beside it."""
+    spans = [span for lane in timeline.lanes for span in lane.spans if span.kind == "run"]
+    steps = sorted([(span.start, 1) for span in spans] + [(span.end, -1) for span in spans])
+    return max(accumulate(step for _, step in steps), default=0)
 
 
 def totals(timeline: Timeline) -> dict[Kind, float]:

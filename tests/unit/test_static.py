@@ -15,6 +15,7 @@ from crew_nb import _diff, _html, _static, _summary, _timeline
 from crew_nb._events import ErrorInfo
 from crew_nb._state import BatchState
 from crew_nb._static import ResultCard
+from crew_nb._timeline import Lane, Span, Timeline
 from tests.support import batches
 from tests.support.safety import VECTORS, dangers, renderings, words
 
@@ -220,6 +221,15 @@ def test_lanes_tell_kinds_apart() -> None:
     assert "limit" in _timeline.paint(lines.lanes[2].spans, lines.length, 60)
     assert _timeline.totals(lines)["limit"] == pytest.approx(4)
     assert max(_timeline.at_once(lines, 60)) == 3
+    assert _timeline.most_at_once(lines) == 3
+
+
+def test_runs_one_after_another_are_one_at_once() -> None:
+    """A run that begins in the moment, or in the column, in which another ends does not run beside it."""
+    runs = [Span(kind="run", start=float(n), end=n + 1.0) for n in range(7)]
+    lanes = tuple(Lane(label=f"run {n}", status="done", spans=(span,)) for n, span in enumerate(runs))
+    lines = Timeline(length=7.0, lanes=lanes, task_lanes=((),) * 7)
+    assert _timeline.most_at_once(lines) == 1
 
 
 @pytest.mark.parametrize("vector", VECTORS)
