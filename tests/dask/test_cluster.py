@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,6 +109,58 @@ async def test_a_lost_worker(fragile: Client, server: Server):
     assert asked == {f"t{n}": 2 if n in moved else 1 for n in range(64)}
     assert all(results[n].state.attempt == 2 for n in moved)
     assert not any(c.finished is None for r in results for c in r.state.all_calls)
+
+
+async def test_a_run_that_kills_its_workers_is_given_up(fragile: Client, server: Server):
+    """The third worker that is lost under one run is the last: its error says so, and the others end well."""
+
+    def build(topic: str) -> Crew:
+        if topic == "t0":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return make(topic)
+
+    make = _lines(server)
+    results = await cnb.kickoff_for_each(build, topics(1), on=fragile, show=False)
+    assert results[0].status == "failed"
+    assert "So were the 2 that ran it before" in str(results[0].error)
+    assert results[0].state.attempt == 3
+    again = await cnb.kickoff_for_each(build, topics(4)[1:], on=fragile, show=False)
+    assert [r.status for r in again] == ["done"] * 3
+
+
+async def test_clocks_that_differ(fragile: Client, server: Server):
+    """Workers an hour ahead and half an hour behind: every event is on this machine's clock."""
+
+    def shift(dask_worker: Any) -> None:
+        ahead, real = (3_600.0 if dask_worker.name == 0 else -1_800.0), time.time
+        time.time = lambda: real() + ahead
+
+    await _thread(fragile.run, shift)
+    server.configure(latency=0.2)
+    began = time.time()
+    results = await cnb.kickoff_for_each(_lines(server), topics(8), on=fragile, show=False, max_concurrency=8)
+    ended = time.time()
+    assert {r.status for r in results} == {"done"}
+    assert {r.state.worker for r in results} == {"0", "1"}
+    near = 2.0  # what a message may take, and be taken for a difference
+    for result in results:
+        state = result.state
+        times = [state.started, state.finished, *(c.started for c in state.all_calls)]
+        assert all(at is not None and began - near <= at <= ended + near for at in times)
+
+
+async def test_auto_concurrency_over_the_cluster(client: Client, build: Build, server: Server):
+    """One limit for all workers: it begins at 20, and 429s cut it."""
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(build, topics(50), on=client, show=False, max_concurrency="auto", max_retries=5)
+    await _thread(server.wait_for, lambda s: s.in_flight == 20, LONG)
+    assert (await _thread(server.stats)).peak == 20
+    server.configure(hold=False, faults=[{"kind": 429, "times": 2, "retry_after": 0.05}])
+    server.release()
+    results = await batch
+    assert {r.status for r in results} == {"done"}
+    assert "429" in batch.state().limit_reason
+    assert batch.state().max_concurrency < 40
 
 
 async def test_stop_means_stop(client: Client, build: Build, server: Server):
