@@ -21,7 +21,7 @@ demo: $(READY)  ## Run the quickstart in a real kernel and print its joined resu
 	$(BIN)/python notebooks/run.py notebooks/01_quickstart.ipynb
 
 lab: $(READY)  ## Open JupyterLab on the quickstart.
-	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb
+	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) notebooks/01_quickstart.ipynb
 
 test: lint lint-js  ## All checks and tests; a skipped test is a failed one.
 	@echo "== pytest"

@@ -59,7 +59,7 @@ class Plan:
         crew = isolated_copy(self.source) if _is_crew(self.source) else _call_factory(self.source, self.inputs)
         missing = _missing(crew, self.inputs)
         if missing:
-            raise BlueprintError(_missing_text(missing, self.inputs))
+            raise BlueprintError(_missing_text(missing, self.inputs, placeholders(crew)))
         _separate(crew)
         return crew
 
@@ -286,7 +286,7 @@ def factory_arguments(factory: Callable[..., Any], inputs: Mapping[str, Any]) ->
     by_name = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     missing = [p.name for p in by_name if p.default is p.empty and p.name not in inputs]
     if missing:
-        raise BlueprintError(_missing_text(missing, inputs, of=f"{_name(factory)}()"))
+        raise BlueprintError(_missing_text(missing, inputs, {p.name for p in by_name}, of=f"{_name(factory)}()"))
     return {p.name: inputs[p.name] for p in by_name if p.name in inputs}
 
 
@@ -308,9 +308,21 @@ def _missing(crew: Crew, inputs: Mapping[str, Any] | None) -> list[str]:
     return sorted(placeholders(crew) - set(inputs or {}))
 
 
-def _missing_text(missing: list[str], inputs: Mapping[str, Any] | None, of: str = "the crew") -> str:
+def idle_inputs(plan: Plan, crew: Crew) -> str:
+    """In words, that no input of the plan reaches its Crew object; empty where one does, or a callback may use them."""
+    names = set(plan.inputs or {})
+    if callable(plan.source) or not names or names & placeholders(crew) or crew.before_kickoff_callbacks:
+        return ""
+    braces = " or ".join(f"{{{name}}}" for name in sorted(map(str, names)))
+    return (
+        f"No text of the crew has {braces}: the inputs change nothing, and all runs ask the same. "
+        "Write it into a task's description, or pass the function that builds the crew."
+    )
+
+
+def _missing_text(missing: list[str], inputs: Mapping[str, Any] | None, taken: set[str], of: str = "the crew") -> str:
     names = ", ".join(missing)
-    example = ", ".join(f'"{name}": ...' for name in [*(inputs or {}), *missing])
+    example = ", ".join(f'"{name}": ...' for name in [*(k for k in inputs or {} if k in taken), *missing])
     given = f"the inputs have only {', '.join(map(str, inputs))}" if inputs else "no inputs were given"
     return f"{of} needs {names}, but {given}. Write inputs={{{example}}}."
 
@@ -332,7 +344,7 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = F
         if _is_crew(source):
             missing = _missing(source, inputs)
             if missing:
-                raise BlueprintError(_missing_text(missing, inputs))
+                raise BlueprintError(_missing_text(missing, inputs, placeholders(source)))
             if not checked:
                 source = _template(source)
         else:

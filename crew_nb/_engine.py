@@ -16,7 +16,20 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
-from crew_nb import _attempt, _calls, _check, _connections, _crewai, _fast, _human, _limits, _listen, _prices, _record
+from crew_nb import (
+    _attempt,
+    _blueprint,
+    _calls,
+    _check,
+    _connections,
+    _crewai,
+    _fast,
+    _human,
+    _limits,
+    _listen,
+    _prices,
+    _record,
+)
 from crew_nb import _events as ev
 from crew_nb._limits import Slots
 from crew_nb._pool import DaemonPool
@@ -209,6 +222,8 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
         if finding.severity != "note":  # notes are about bare CrewAI only
             attempt.note(f"{finding.what} Write: {finding.instead}")
     if plan.index == 0:
+        if words := _blueprint.idle_inputs(plan, crew):
+            attempt.note(words)
         SCRUBBER.learn_from(crew)  # embedders, memories and whatever else may hide a key
     SCRUBBER.learn_once(_crewai.llms(crew) + [tool for agent in crew.agents for tool in agent.tools or []])
     _crewai.listen(_listen.Listener(attempt))

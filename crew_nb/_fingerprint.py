@@ -132,7 +132,7 @@ class _Content:
         kind = type(model)
         content = []
         for name, field in kind.model_fields.items():
-            if name in _LEFT_OUT or is_secret_name(name):
+            if name in _LEFT_OUT or is_secret_name(name) or name in getattr(kind, "pace_and_failures", ()):
                 continue
             value = vars(model).get(name)  # `getattr` would warn of deprecated fields
             # CrewAI writes the inputs into these and keeps the templates aside.

@@ -47,6 +47,10 @@ class OfflineLLM(BaseLLM):
     """
 
     is_offline: ClassVar[bool] = True
+    pace_and_failures: ClassVar[frozenset[str]] = frozenset(
+        {"latency", "tokens_per_second", "fail_rate", "rate_limit_rate", "retry_after", "errors", "stream"}
+    )
+    """Fields that change no answer: a run is known in the record without them."""
 
     responses: Any = Field(default=None, exclude=True)
     latency: float | tuple[float, float] = 0.5

@@ -312,6 +312,8 @@ def _hint(kind: Kind, error: BaseException, status: int | None) -> str:
     where = f" ({at})" if at else ""
     if kind == "auth":
         key = _key_name(error, at)
+        if at.endswith("offline.invalid"):
+            return f"OfflineLLM was told to refuse this by its `errors`; a real LLM would want another key in {key}."
         if status is None:
             return f"No key was found: set {key}, or api_key of the LLM."
         what = "accept the API key" if status in (400, 401) else "allow this with the API key"

@@ -222,16 +222,18 @@ def _header(state: BatchState, summary: _summary.Summary) -> Html:
 
 def _runs(state: BatchState, summary: _summary.Summary, *, whole: bool) -> Html:
     now = max((r.last_event for r in state.runs), default=state.created)
-    names = ("#", "inputs", "status", "tasks", "time", "tokens", "cost")
+    names = ("#", "inputs", "status", "tasks", "time", "tokens", *(("cost",) if summary.cost else ()))
     head = el(
         "tr", *(el("th", n, scope="col", style=_LEFT if n in ("inputs", "status", "tasks") else None) for n in names)
     )
     mixed = summary.offline_words == "some"
-    rows, left = _fit(state.runs, lambda r: _row(r, now, mixed=mixed), None if whole else ROWS_BYTES)
+    rows, left = _fit(
+        state.runs, lambda r: _row(r, now, mixed=mixed, costs=bool(summary.cost)), None if whole else ROWS_BYTES
+    )
     return join([el("table", el("thead", head), el("tbody", *rows)), _left_out(left, "run")])
 
 
-def _row(run: RunState, now: float, *, mixed: bool) -> Html:
+def _row(run: RunState, now: float, *, mixed: bool, costs: bool) -> Html:
     spent = _summary.seconds(run, now)
     marks = [
         f"try {run.attempt}" if run.attempt > 1 else "",
@@ -261,7 +263,7 @@ def _row(run: RunState, now: float, *, mixed: bool) -> Html:
         ),
         el("td", "" if spent is None else clock(spent)),
         el("td", f"{run.usage.total_tokens:,}" if run.usage.total_tokens else ""),
-        el("td", money(run.cost) if run.cost else ""),
+        el("td", money(run.cost) if run.cost else "") if costs else None,
     )
 
 

@@ -940,7 +940,7 @@ class View {
       h("div", { class: "cnb-figure", title: title || null }, h("b", {}, value), h("span", {}, what));
     const row = h("div", { class: "cnb-figures" });
     row.append(
-      figure(`${Math.floor((100 * ended) / Math.max(1, batch.total))} %`, `${count(ended)} of ${count(batch.total)}`),
+      figure(`${Math.floor((100 * ended) / Math.max(1, batch.total))} %`, `${count(ended)} of ${count(batch.total)}${(batch.counts.done ?? 0) < ended ? " ended" : ""}`),
       figure(clock(batch.elapsed + (final || !this.live ? 0 : since)), "elapsed"),
     );
     if (!final)

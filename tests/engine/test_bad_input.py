@@ -91,3 +91,25 @@ def test_odd_input_values_are_made_plain(server: Server) -> None:
     }
     result = cnb.kickoff(crews.one(llm(server)), inputs, show=False).wait(30)
     assert "topic=2026-11-21" in result.raw
+
+
+async def test_inputs_that_reach_no_text_of_a_crew_are_said():
+    """A built crew without their placeholders runs all the same, and the batch says that its runs are all alike."""
+    crew = crews.one(cnb.OfflineLLM(latency=0.0, tokens_per_second=None))
+    crew.tasks[0].description = "Two days in Rome"
+    batch = cnb.kickoff_for_each(crew, [{"city": "Rome"}, {"city": "Oslo"}], show=False)
+    assert [r.status for r in await batch] == ["done", "done"]
+    (note,) = (n for n in batch.state().notes if "{city}" in n)
+    assert "pass the function that builds the crew" in note
+    fine = cnb.kickoff_for_each(crews.one(crew.agents[0].llm), [{"topic": "Rome"}], show=False)
+    await fine
+    assert not any("change nothing" in n for n in fine.state().notes)
+
+
+def test_what_to_write_names_only_what_the_function_takes():
+    """A wrong key is not part of the advice."""
+
+    def build(city: str, days: int) -> None: ...
+
+    with pytest.raises(cnb.BlueprintError, match=r'have only town\. Write inputs=\{"city": \.\.\., "days": \.\.\.\}'):
+        cnb.kickoff_for_each(build, [{"town": "Rome"}])

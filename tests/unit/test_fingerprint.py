@@ -249,3 +249,16 @@ def test_keys_follow_the_content_of_the_inputs() -> None:
     assert run_key("b", {}, 0) != run_key("b", {}, 1) != run_key("c", {}, 1)
     # No content to compare: never taken for something that was run before.
     assert run_key("b", {"x": Odd()}) != run_key("b", {"x": Odd()})
+
+
+def test_how_fast_an_offline_llm_is_and_what_it_refuses_is_no_content() -> None:
+    """The run that failed because its LLM was told to refuse it is the same run once it is not; another seed is not."""
+
+    def key(**options: Any) -> str:
+        from crew_nb import OfflineLLM
+        from tests.support import crews
+
+        return fingerprint(crews.one(OfflineLLM(**options)))
+
+    assert key() == key(latency=2.0, tokens_per_second=None, errors={"Mars": 401}, fail_rate=0.5, retry_after=2.0)
+    assert key() != key(seed=1)
