@@ -52,8 +52,8 @@ _LANE_COLOURS: dict[Kind, str] = {
     "limit": "#b56a00",
     "wait": "#b56a00",
     "run": "#757d85",
-    "queue": "#757d85",
 }
+"""What is not here is drawn as text is: no one grey can be read on white and on black."""
 _LEFT = "text-align:left"  # JupyterLab turns the cells of tables to the right
 
 
@@ -291,7 +291,7 @@ def _lanes(lines: Timeline, summary: _summary.Summary, *, whole: bool) -> Html:
     spent = _timeline.totals(lines)
     legend: list[Node] = []
     for kind, (sign, word) in _timeline.KINDS.items():
-        legend += [el("span", sign, style=f"color:{_LANE_COLOURS[kind]}"), f" {word} {clock(spent[kind])}\u2003"]
+        legend += [el("span", sign, style=_lane_style(kind) or None), f" {word} {clock(spent[kind])}\u2003"]
     legend.append(f"at most {_timeline.most_at_once(lines):,} at once")
     faster = f" — {summary.speedup:.1f}x faster than one by one" if (summary.speedup or 0) >= 1.05 else ""
     return _folded(
@@ -317,9 +317,13 @@ def _bars(lane: Lane, length: float) -> list[Node]:
     bars: list[Node] = []
     for kind, group in groupby(_timeline.paint(lane.spans, length, WIDTH)):
         count = len(list(group))
-        sign, colour = (" ", "") if kind is None else (_timeline.KINDS[kind][0], f"color:{_LANE_COLOURS[kind]};")
-        bars.append(_columns_of(sign * count, count, colour))
+        sign, style = (" ", "") if kind is None else (_timeline.KINDS[kind][0], _lane_style(kind))
+        bars.append(_columns_of(sign * count, count, style))
     return bars
+
+
+def _lane_style(kind: Kind) -> str:
+    return f"color:{_LANE_COLOURS[kind]};" if kind in _LANE_COLOURS else ""
 
 
 def _columns_of(text: Node, count: int, style: str = "") -> Html:
