@@ -82,7 +82,7 @@ def test_a_saved_widget_shows_its_final_board(browser: Browser, tmp_path: Path, 
         root.locator(".cnb-item").first.wait_for()
         words = {text[1:] for text in root.locator(".cnb-item .cnb-status").all_inner_texts()}
         assert {"done", "failed", "waiting", "running"} <= words
-        assert root.get_attribute("data-theme") == scheme
+        page.wait_for_function("s => document.querySelector('.crew-nb').dataset.theme === s", arg=scheme)
         root.locator(".cnb-row[data-run]").first.click()
         root.locator(".cnb-taskcard").first.wait_for()
         found = serious(page, ".crew-nb")
