@@ -9,6 +9,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 OLD := .venv-oldest/bin
 OLD_READY := .venv-oldest/.ready
+# The system's certificates first, as pip and npm take them (a proxy may have its own); uv's own where there are none.
+install = { $(BIN)/uv pip install --quiet --system-certs $(1) || $(BIN)/uv pip install --quiet $(1); }
+PARTS := --editable '.[frames,serve,dask]' --group dev
 OLDEST := ipykernel==6.29.5 crewai==1.15.29
 WORKERS ?= 2
 RERUNS ?= 0
@@ -59,13 +62,13 @@ $(READY): pyproject.toml
 	test -x $(BIN)/python || "$$(.ci/python 3.11 3.12 3.13)" -m venv .venv \
 	  || { echo "Python 3.11, 3.12 or 3.13 with its venv module is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[frames,serve,dask]' --group dev
+	$(call install,--python $(BIN)/python $(PARTS))
 	@touch $@
 
 $(OLD_READY): pyproject.toml $(READY)
 	@echo "== .venv-oldest"
 	test -x $(OLD)/python || "$$(.ci/python 3.13 3.12 3.11)" -m venv .venv-oldest
-	$(BIN)/uv pip install --quiet --python $(OLD)/python --editable '.[frames,serve,dask]' --group dev $(OLDEST)
+	$(call install,--python $(OLD)/python $(PARTS) $(OLDEST))
 	@touch $@
 
 node_modules/.ready: package.json package-lock.json

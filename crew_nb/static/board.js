@@ -633,7 +633,7 @@ class View {
     on("wheel", (e) => this.wheel(e), { passive: false });
     this.looks = new MutationObserver(() => this.theme());
     for (const node of [document.documentElement, document.body])
-      this.looks.observe(node, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class", "style"] });
+      this.looks.observe(node, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "theme", "class", "style"] });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.theme(), { signal: this.stop.signal });
     // It is called once the view is in the page, too: before that it has no background to read the theme off.
     this.sizes = new ResizeObserver(() => {
@@ -1342,8 +1342,13 @@ class View {
     return Math.min(6, Math.max(1, ...stages(specs).map((step) => step.length)));
   }
 
+  /** The time that the timeline shows. */
   window() {
-    if (this.zoom) return this.zoom;
+    return this.zoom ?? this.whole();
+  }
+
+  /** The time from the start to the last that is known. */
+  whole() {
     let to = 0.5;
     for (const row of this.store.rows.values()) to = Math.max(to, row.finished ?? (row.started === undefined ? 0 : (this.now ?? 0)));
     return { from: 0, to: to * 1.02 };
@@ -1989,12 +1994,11 @@ class View {
 
   /** @param {number} by @param {number} [at] the time that stays where it is */
   zoomBy(by, at) {
-    const all = { ...this.window(), ...(this.zoom ? {} : { from: 0 }) };
+    const all = this.window();
     const middle = at ?? (all.from + all.to) / 2;
-    const whole = Math.max(this.now ?? 1, 1) * 1.02;
     const from = Math.max(0, middle - (middle - all.from) * by);
     const to = middle + (all.to - middle) * by;
-    this.zoom = to - from >= whole ? null : { from, to: Math.max(to, from + 0.05) };
+    this.zoom = to - from >= this.whole().to ? null : { from, to: Math.max(to, from + 0.05) };
     this.schedule();
   }
 

@@ -110,7 +110,7 @@ export class View {
     this.root.addEventListener("click", idle, { capture: true });
     this.looks = new MutationObserver(() => this.theme());
     for (const place of [document.documentElement, document.body])
-      this.looks.observe(place, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class", "style"] });
+      this.looks.observe(place, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "theme", "class", "style"] });
     // It is called once the view is in the page, too: before that it has no background to read the theme off.
     this.sizes = new ResizeObserver(() => this.theme());
     this.sizes.observe(this.root);

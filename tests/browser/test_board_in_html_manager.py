@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ipywidgets.embed import embed_data
+from ipywidgets import Button
+from ipywidgets.embed import dependency_state, embed_data
 
 from crew_nb._board import Board
 from tests.support.lab import serious
@@ -26,11 +27,20 @@ if TYPE_CHECKING:
 
 MODULES = Path(__file__).parents[2] / "node_modules"
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>board</title>
+<style>:root {{ {host} }}</style>
 <script src="require.js"></script>
 <script>requirejs.config({{ paths: {{ anywidget: "anywidget" }} }})</script>
 <script src="embed-amd.js"></script>
 <script type="application/vnd.jupyter.widget-state+json">{state}</script></head>
-<body><script type="application/vnd.jupyter.widget-view+json">{view}</script></body></html>"""
+<body>{views}</body></html>"""
+VIEW = '<script type="application/vnd.jupyter.widget-view+json">{}</script>'
+
+HOSTS = {
+    "": "",
+    "vscode": "--vscode-editor-background: #1f1f1f; --vscode-editor-foreground: #cccccc",
+    "colab": "--colab-primary-surface-color: #383838; --colab-primary-text-color: #e3e3e3",
+}
+"""Colours that the dark theme of a front end defines for its outputs."""
 
 
 @contextlib.contextmanager
@@ -52,18 +62,23 @@ def served(root: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_saved_widget_shows_its_final_board(browser: Browser, tmp_path: Path, scheme: str) -> None:
-    """Every tab of a frozen board is there, in either colour scheme, with contrast enough and no request outside."""
+@pytest.mark.parametrize(("scheme", "host"), [("light", ""), ("dark", ""), ("dark", "vscode"), ("dark", "colab")])
+def test_a_saved_widget_shows_its_final_board(browser: Browser, tmp_path: Path, scheme: str, host: str) -> None:
+    """Every tab of a frozen board is there, in either colour scheme, with contrast enough and no request outside.
+
+    In VS Code and Colab the style of ipywidgets' own controls is in the page too, which says that all is light.
+    """
     script = Script(20, width=8, seed=2, failing=0.5, person=3)
     script.play(14)
     board = Board(script)
     board.freeze()
-    # The default drops `_esm`, and the widget with it.
-    data = embed_data(views=[board], drop_defaults=False)
+    views = [board, Button(description="a control of ipywidgets")] if host else [board]
+    # The default drops `_esm`, and the widget with it; and it takes in what other tests have made.
+    data = embed_data(views=views, state=dependency_state(views, drop_defaults=False))
     page_text = PAGE.format(
+        host=HOSTS[host],
         state=json.dumps(data["manager_state"]).replace("</", "<\\/"),
-        view=json.dumps(data["view_specs"][0]).replace("</", "<\\/"),
+        views="".join(VIEW.format(json.dumps(spec).replace("</", "<\\/")) for spec in data["view_specs"]),
     )
     (tmp_path / "index.html").write_text(page_text, encoding="utf-8")
     shutil.copy(MODULES / "requirejs" / "require.js", tmp_path)
@@ -82,6 +97,9 @@ def test_a_saved_widget_shows_its_final_board(browser: Browser, tmp_path: Path, 
         root.locator(".cnb-item").first.wait_for()
         words = {text[1:] for text in root.locator(".cnb-item .cnb-status").all_inner_texts()}
         assert {"done", "failed", "waiting", "running"} <= words
+        if host:
+            page.locator(".jupyter-button").wait_for()
+            assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--jp-layout-color0')") == "white"
         page.wait_for_function("s => document.querySelector('.crew-nb').dataset.theme === s", arg=scheme)
         root.locator(".cnb-row[data-run]").first.click()
         root.locator(".cnb-taskcard").first.wait_for()
