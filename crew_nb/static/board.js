@@ -29,6 +29,7 @@
  * @typedef {{kind: string, task: number, name: string, status?: string, started: number, finished?: number,
  *   tokens?: number, detail?: string}} Span
  * @typedef {{spans: Span[], left_out: number}} Lane
+ * @typedef {{kind: "same"|"del"|"ins", text: string}[]} Parts
  * @typedef {{text?: string, html?: string, left_out?: number, error?: string, hint?: string}} Card
  * @typedef {{at: number, run: number, status: Status, text: string}} Line
  * @typedef {{key: string, name: string, total: number, counts: Record<string, number>, created: number,
@@ -208,7 +209,7 @@ export function marks(from, to, most) {
 
 /**
  * What differs between two texts, word by word.
- * @param {string} before @param {string} after @returns {{kind: "same"|"del"|"ins", text: string}[]}
+ * @param {string} before @param {string} after @returns {Parts}
  */
 export function diffWords(before, after) {
   const a = before.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) ?? [];
@@ -218,7 +219,7 @@ export function diffWords(before, after) {
   let end = 0;
   while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
   const [x, y] = [a.slice(start, a.length - end), b.slice(start, b.length - end)];
-  /** @type {{kind: "same"|"del"|"ins", text: string}[]} */
+  /** @type {Parts} */
   const parts = [];
   const add = (/** @type {"same"|"del"|"ins"} */ kind, /** @type {string} */ text) => {
     const last = parts[parts.length - 1];
@@ -252,10 +253,10 @@ export function diffWords(before, after) {
 
 /**
  * Changes as phrases: white space between two changes belongs to both, so that they are not chopped into words.
- * @param {{kind: "same"|"del"|"ins", text: string}[]} parts @returns {{kind: "same"|"del"|"ins", text: string}[]}
+ * @param {Parts} parts @returns {Parts}
  */
 function smooth(parts) {
-  /** @type {{kind: "same"|"del"|"ins", text: string}[]} */
+  /** @type {Parts} */
   const made = [];
   let [del, ins] = ["", ""];
   const flush = () => {
@@ -587,6 +588,8 @@ class View {
     this.picked = [];
     this.comparing = false;
     this.onlyDifferent = false;
+    /** What the comparison that is shown was made of. */
+    this.compared = "";
     this.asTable = false;
     /** @type {{from: number, to: number} | null} what the timeline shows; null for all */
     this.zoom = null;
@@ -1536,7 +1539,7 @@ class View {
   drawResults() {
     const tools = h("div", { class: "cnb-tools" }, this.comparing ? this.compareTools() : this.resultTools());
     morph(/** @type {HTMLElement} */ (this.tools), tools);
-    if (this.comparing) morph(/** @type {HTMLElement} */ (this.sheet), this.comparison());
+    if (this.comparing) this.drawComparison();
     else if (this.asTable) morph(/** @type {HTMLElement} */ (this.sheet), this.resultTable());
     else {
       const lines = Math.ceil(this.places.length / this.columns());
@@ -1650,10 +1653,19 @@ class View {
     );
   }
 
+  /** Anew only where something of it has changed: to find what differs takes time. */
+  drawComparison() {
+    const { rows, cards } = this.store;
+    const stamp = [this.onlyDifferent, ...this.picked.flatMap((i) => [i, versionOf(rows.get(i)), versionOf(cards.get(i))])].join();
+    const sheet = /** @type {HTMLElement} */ (this.sheet);
+    if (this.compared === stamp && sheet.firstChild) return;
+    this.compared = stamp;
+    morph(sheet, this.comparison());
+  }
+
   comparison() {
     const sheet = h("div", { class: "cnb-scroll cnb-sheet", tabindex: 0, role: "region", "aria-label": "Comparison" });
-    const texts = this.picked.map((i) => this.store.cards.get(i)?.text ?? "");
-    const tables = texts.map(fields);
+    const tables = this.picked.map((i) => fields(this.store.cards.get(i)?.text));
     const heads = this.picked.map((i) => {
       const row = this.store.rows.get(i);
       return h("div", { class: "cnb-side", "data-s": row?.status ?? "queued" }, h("i", { "aria-hidden": "true" }, SIGNS[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", {}, this.named(row?.label ?? "") || `run ${i}`));
@@ -1664,19 +1676,18 @@ class View {
         const values = tables.map((t) => words(t?.[name]));
         const same = values.every((v) => v === values[0]);
         if (same && this.onlyDifferent) return [];
-        return [h("tr", { class: same ? null : "cnb-differs" }, h("th", { scope: "row" }, h("bdi", {}, name)), values.map((v, n) => h("td", { dir: "auto" }, n && !same ? marked(diffWords(values[0] ?? "", v), "ins", false) : v)))];
+        return [h("tr", { class: same ? null : "cnb-differs" }, h("th", { scope: "row" }, h("bdi", {}, name)), values.map((v, n) => h("td", { dir: "auto" }, n && !same ? marked(diffWords(values[0] ?? "", v), "ins") : v)))];
       });
       sheet.append(h("table", { class: "cnb-fields cnb-wide" }, h("thead", {}, h("tr", {}, h("th", {}, "field"), heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, rows)));
       return sheet;
     }
-    const columns = h("div", { class: "cnb-columns", style: `grid-template-columns:repeat(${texts.length},minmax(12em,1fr))` });
-    texts.forEach((text, n) => {
-      const parts = n ? diffWords(texts[0] ?? "", text) : texts.length === 2 ? diffWords(text, texts[1] ?? "") : [{ kind: /** @type {const} */ ("same"), text }];
-      const missing = this.store.cards.get(this.picked[n] ?? -1);
-      columns.append(
-        h("div", { class: "cnb-column" }, heads[n], h("div", { class: "cnb-words", dir: "auto" }, missing?.error ? h("p", { class: "cnb-bad" }, missing.error) : marked(parts, n ? "ins" : "del", this.onlyDifferent && texts.length > 1 && (n > 0 || texts.length === 2)))),
-      );
+    const sides = this.picked.map((i) => {
+      const card = this.store.cards.get(i);
+      return h("div", { class: "cnb-words" }, card?.error ? h("p", { class: "cnb-bad" }, card.error) : card?.html ? sanitized(card.html) : null);
     });
+    markDifferences(sides, this.onlyDifferent);
+    const columns = h("div", { class: "cnb-columns", style: `grid-template-columns:repeat(${sides.length},minmax(12em,1fr))` });
+    sides.forEach((side, n) => columns.append(h("div", { class: "cnb-column" }, heads[n], side)));
     sheet.append(columns);
     return sheet;
   }
@@ -2105,18 +2116,78 @@ function fieldTable(values) {
   );
 }
 
+/** Parts of a comparison as marked text. @param {Parts} parts @param {"ins"|"del"} mark @returns {Child[]} */
+function marked(parts, mark) {
+  const seen = parts.filter((part) => part.kind === "same" || part.kind === mark);
+  return seen.map((part) => (part.kind === mark ? h(mark, {}, part.text) : part.text));
+}
+
+/** What a person reads as one passage. */
+const PASSAGE = "p, li, h1, h2, h3, h4, h5, h6, tr, pre, dt, dd";
+
+/** The text of an element as it is read, a line for each passage, with where in it each text node begins. @param {Element} root */
+function reading(root) {
+  const walker = document.createTreeWalker(root, 4); // NodeFilter.SHOW_TEXT
+  /** @type {[Text, number][]} */
+  const nodes = [];
+  let [text, passage] = ["", /** @type {Element | null | undefined} */ (null)];
+  while (walker.nextNode()) {
+    const node = /** @type {Text} */ (walker.currentNode);
+    const own = node.parentElement?.closest(PASSAGE);
+    if (nodes.length && own !== passage) text += "\n";
+    passage = own;
+    nodes.push([node, text.length]);
+    text += node.data;
+  }
+  return { text, nodes };
+}
+
 /**
- * Parts of a comparison as marked text. @param {{kind: string, text: string}[]} parts @param {"ins"|"del"} mark
- * @param {boolean} only leave long stretches out that are the same @returns {Child[]}
+ * Mark in rendered outputs what differs, word by word: of two what is only in either, of more what is not in the first.
+ * @param {Element[]} sides @param {boolean} only leave out the passages in which nothing differs
  */
-function marked(parts, mark, only) {
-  return parts.flatMap((part) => {
-    if (part.kind === mark) return [h(mark, {}, part.text)];
-    if (part.kind !== "same") return [];
-    const all = part.text.split(/(?<=\s)/);
-    if (!only || all.length < 14) return [part.text];
-    return [all.slice(0, 4).join(""), h("small", { class: "cnb-left" }, ` … ${all.length - 8} words the same … `), all.slice(-4).join("")];
+export function markDifferences(sides, only) {
+  const [first, ...others] = sides.map(reading);
+  if (!first) return;
+  others.forEach((other) => {
+    const parts = diffWords(first.text, other.text);
+    if (others.length === 1) mark(first.nodes, parts, "del");
+    mark(other.nodes, parts, "ins");
   });
+  if (only) sides.slice(others.length > 1 ? 1 : 0).forEach(leaveOut);
+}
+
+/** @param {[Text, number][]} nodes @param {Parts} parts @param {"ins"|"del"} kind */
+function mark(nodes, parts, kind) {
+  /** @type {[number, number][]} */
+  const spans = [];
+  let at = 0;
+  for (const part of parts.filter((part) => part.kind === "same" || part.kind === kind)) {
+    if (part.kind === kind) spans.push([at, at + part.text.length]);
+    at += part.text.length;
+  }
+  let next = 0;
+  for (const [node, begin] of nodes) {
+    const end = begin + node.data.length;
+    while ((spans[next]?.[1] ?? Infinity) <= begin) next++;
+    /** @type {(Node | string)[]} */
+    const pieces = [];
+    let done = begin;
+    for (let n = next; (spans[n]?.[0] ?? Infinity) < end; n++) {
+      const [from, to] = /** @type {[number, number]} */ (spans[n]).map((x) => Math.max(begin, Math.min(end, x)));
+      pieces.push(node.data.slice(done - begin, (from ?? 0) - begin), h(kind, {}, node.data.slice((from ?? 0) - begin, (to ?? 0) - begin)));
+      done = to ?? end;
+    }
+    if (pieces.length) node.replaceWith(...pieces, node.data.slice(done - begin));
+  }
+}
+
+/** @param {Element} side */
+function leaveOut(side) {
+  const passages = [...side.querySelectorAll(PASSAGE)].filter((passage) => !passage.querySelector(PASSAGE));
+  const same = passages.filter((passage) => !passage.querySelector("ins, del"));
+  for (const passage of same) passage.classList.add("cnb-same");
+  if (same.length) side.prepend(h("p", { class: "cnb-left" }, `${plural(same.length, "passage")} of ${passages.length} the same`));
 }
 
 export default {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { board, row, SPECS } from "./board.mjs";
+import { board, page, row, SPECS } from "./board.mjs";
 
 test("times are said as a person says them", () => {
   assert.deepEqual([0, 42, 727, 3723].map(board.clock), ["0:00", "0:42", "12:07", "1:02:03"]);
@@ -72,6 +72,32 @@ test("texts that are too different to compare word by word are still given back 
   const [a, b] = [0, 1].map((n) => Array.from({ length: 4000 }, (_, i) => `w${i * 2 + n}`).join(" "));
   const parts = board.diffWords(a, b);
   assert.equal(parts.filter((p) => p.kind !== "ins").map((p) => p.text).join(""), a);
+});
+
+test("rendered outputs are marked where they differ, and nowhere else", () => {
+  const window = page();
+  const sides = [
+    "<h4>Cats</h4><ul><li><strong>One</strong> sleeps a lot</li><li>the same</li></ul>",
+    "<h4>Cats</h4><ul><li><strong>Two</strong> sleep a lot</li><li>the same</li></ul>",
+  ].map((html) => Object.assign(document.createElement("div"), { innerHTML: html }));
+  const whole = sides.map((side) => side.textContent);
+  board.markDifferences(sides, true);
+  const marks = (side) => [...side.querySelectorAll("ins, del")].map((e) => `${e.localName} ${e.textContent}`);
+  assert.deepEqual(sides.map(marks), [["del One", "del  sleeps"], ["ins Two", "ins  sleep"]]);
+  assert.equal(sides[0].querySelector("strong del").textContent, "One", "what is bold stays bold");
+  assert.equal(sides[0].firstChild.textContent, "2 passages of 3 the same");
+  assert.deepEqual([...sides[1].querySelectorAll(".cnb-same")].map((e) => e.textContent), ["Cats", "the same"]);
+  sides.forEach((side) => side.firstChild.remove());
+  assert.deepEqual(sides.map((side) => side.textContent), whole);
+  window.close();
+});
+
+test("of more than two outputs each is compared with the first", () => {
+  const window = page();
+  const sides = ["a b", "a c", "a b"].map((text) => Object.assign(document.createElement("div"), { textContent: text }));
+  board.markDifferences(sides, false);
+  assert.deepEqual(sides.map((side) => side.innerHTML), ["a b", "a <ins>c</ins>", "a b"]);
+  window.close();
 });
 
 test("structured outputs are known by being objects", () => {
