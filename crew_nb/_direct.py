@@ -273,7 +273,7 @@ class DirectExecutor(AgentExecutor):
     async def _make_room(self, messages: Any, tools: Any, response_model: type[BaseModel] | None) -> None:
         """Summarize before a call that would not fit. Counting is arithmetic, or a request where a provider counts."""
         llm: Any = self.llm
-        if type(llm).get_input_tokens_count is BaseLLM.get_input_tokens_count:
+        if _crewai.counts_by_arithmetic(llm):
             with contextlib.suppress(Exception):
                 if not llm.is_context_window_overflowing_threshold(messages, tools, response_model):
                     return

@@ -335,6 +335,11 @@ def _to_row(record: logging.LogRecord) -> bool:
     return attempt is None
 
 
+def _of_no_run(record: logging.LogRecord) -> bool:
+    """A filter for a logger whose lines say nothing to those who run crews."""
+    return _attempt.current.get() is None
+
+
 def _take_crewai_logging() -> None:
     _crewai.hear_prints(_print_to_row)
     _crewai.mute_scope_warnings()
@@ -343,6 +348,8 @@ def _take_crewai_logging() -> None:
         logger.addHandler(_RowLog())
         logger.propagate = False
         logging.root.addFilter(_to_row)
+        # The queue of CrewAI's telemetry is soon full where many crews end at once, and says so for every span.
+        logging.getLogger("opentelemetry.sdk._shared_internal").addFilter(_of_no_run)
 
 
 engine = Engine()
