@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
 from contextvars import ContextVar
@@ -13,7 +14,7 @@ from crew_nb._usage import Usage
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from crew_nb._batch import Batch
     from crew_nb._calls import Gate
@@ -55,6 +56,8 @@ class Attempt:
         self.stop_reason = ""
         """Set once it must not go on: no call starts from then on."""
         self.timed_out = False
+        self.begun = False
+        """Its task has come to its first step."""
         self.ending = False
         """Its outcome is being recorded."""
         self.closed = False
@@ -62,8 +65,8 @@ class Attempt:
         """The task that drives it."""
         self.tasks: weakref.WeakSet[asyncio.Task[object]] = weakref.WeakSet()
         """Every asyncio task that was started in its context."""
-        self.threads: set[int] = set()
-        """Worker threads that are inside an LLM call, which cannot be stopped from outside."""
+        self.threads: set[object] = set()
+        """A mark for each worker thread that is inside an LLM or tool call, which cannot be stopped from outside."""
         self.calls: dict[CallRecord, list[tuple[RateLimit | TokenLimit, Charge]]] = {}
         """LLM calls that hold a slot now, with what else they hold."""
         self.inner: list[Batch] = []
@@ -97,3 +100,17 @@ class Attempt:
     def log(self, text: str, task: int | None = None) -> None:
         """A line for the run's log."""
         self.post(ev.Logged(run=self.index, at=time.time(), text=text, task=task))
+
+
+@contextlib.contextmanager
+def in_thread() -> Iterator[None]:
+    """While this lasts, the current attempt knows of a thread that nobody can stop."""
+    attempt = current.get()
+    here = object()
+    if attempt is not None:
+        attempt.threads.add(here)
+    try:
+        yield
+    finally:
+        if attempt is not None:
+            attempt.threads.discard(here)

@@ -6,6 +6,7 @@ its own.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import enum
@@ -17,7 +18,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._errors import BlueprintError, UnfaithfulCopyError
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 LABEL_KEPT = 200
 """Characters of a row's label."""
+DEEPEST = 40
+"""Levels of nesting that an input may have; what a run is known by follows some more."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")  # the names that CrewAI's interpolation knows
 
@@ -57,18 +60,47 @@ class Plan:
             BlueprintError: When a factory returns something else than a Crew, or inputs miss a placeholder.
         """
         crew = isolated_copy(self.source) if _is_crew(self.source) else _call_factory(self.source, self.inputs)
-        missing = _missing(crew, self.inputs)
+        missing = [name for name in _missing(crew, self.inputs) if name not in self.braces | self.defaults]
         if missing:
             raise BlueprintError(_missing_text(missing, self.inputs, placeholders(crew)))
+        if not crew.before_kickoff_callbacks:  # they may put something else in its place
+            for name in placeholders(crew) & set(self.inputs or {}):
+                plain_value((self.inputs or {})[name], name)
         _separate(crew)
+        _count_uses_anew(crew)
         return crew
 
     @property
+    def braces(self) -> dict[str, str]:
+        """What stands in braces in the inputs themselves (LaTeX, code), each as its own value.
+
+        A factory writes its inputs into the crew's texts, and CrewAI would take `{x}` in them for a placeholder.
+        """
+        if self.inputs is None or _is_crew(self.source):
+            return {}
+        texts = [str(v) for v in self._shown.values() if isinstance(v, str | list | dict)]
+        return {name: f"{{{name}}}" for text in texts for name in _PLACEHOLDER.findall(text)}
+
+    @property
     def kickoff_inputs(self) -> dict[str, Any] | None:
-        """The inputs in the types that CrewAI's interpolation takes; the bytes of a file are for the factory alone."""
-        if self.inputs is None:
-            return None
-        return {k: plain_value(v) for k, v in self.inputs.items() if not isinstance(v, bytes)}
+        """The inputs in the types that CrewAI's interpolation takes; the others are for the factory alone."""
+        found = {**self.braces, **self.defaults, **self._shown}
+        return found or (None if self.inputs is None else {})
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What the factory takes where the inputs say nothing: a placeholder of the same name says the same."""
+        if _is_crew(self.source):
+            return {}
+        return {name: value for name, value in _defaults(self.source).items() if name not in (self.inputs or {})}
+
+    @property
+    def _shown(self) -> dict[str, Any]:
+        shown = {}
+        for name, value in (self.inputs or {}).items():
+            with contextlib.suppress(BlueprintError):  # bytes, an LLM object: an argument that is no text
+                shown[name] = plain_value(value, name)
+        return shown
 
 
 def plans_for(crews: Iterable[Any]) -> list[Plan]:
@@ -165,6 +197,7 @@ def isolated_copy(crew: Crew) -> Crew:
     lost = _lost_by_copying(crew)
     if lost:
         raise UnfaithfulCopyError(_unfaithful(lost))
+    crew = _still(crew)
     known = {id(agent) for agent in crew.agents}
     others = list({id(t.agent): t.agent for t in crew.tasks if t.agent and id(t.agent) not in known}.values())
     try:
@@ -192,6 +225,18 @@ def isolated_copy(crew: Crew) -> Crew:
     return twin
 
 
+def _still(crew: Crew) -> Crew:
+    """The crew as it is now: a run that has its parts, if a factory hands them out again, changes their texts."""
+    parts = [*crew.agents, crew.manager_agent, *(t.agent for t in crew.tasks)]
+    agents = {id(a): a.model_copy() for a in {id(a): a for a in parts if a is not None}.values()}
+    tasks = {id(t): t.model_copy(update={"agent": agents.get(id(t.agent))}) for t in crew.tasks}
+    for task in tasks.values():
+        if isinstance(task.context, list):
+            task.context = [tasks[id(t)] for t in task.context]
+    still = {"agents": [agents[id(a)] for a in crew.agents], "tasks": list(tasks.values())}
+    return crew.model_copy(update={**still, "manager_agent": agents.get(id(crew.manager_agent))})
+
+
 def _separate(crew: Crew) -> None:
     """Give each async task an agent of its own where it shares one: an agent can be at one task at a time.
 
@@ -207,6 +252,20 @@ def _separate(crew: Crew) -> None:
             twin.llm = agent.llm
             task.agent = twin
         had.add(id(agent))
+
+
+def _count_uses_anew(crew: Crew) -> None:
+    """Give the run its own copy of each tool with a `max_usage_count`: the count is kept in the tool."""
+    own: dict[int, Any] = {}
+    parts: list[Any] = [*crew.agents, *crew.tasks, *(t.agent for t in crew.tasks), crew.manager_agent]
+    for part in parts:
+        tools = getattr(part, "tools", None) or []
+        for tool in tools:
+            if getattr(tool, "max_usage_count", None) is not None and id(tool) not in own:
+                own[id(tool)] = twin = tool.model_copy(update={"current_usage_count": 0})
+                own[id(twin)] = twin
+        if any(id(tool) in own for tool in tools):
+            part.tools = [own.get(id(tool), tool) for tool in tools]
 
 
 def _by_id(crew: Crew, clones: Mapping[int, Any]) -> Iterator[tuple[Any, Any]]:
@@ -247,6 +306,7 @@ def _unfaithful(lost: str) -> str:
 
 
 def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Crew:
+    begun = datetime.datetime.now()  # in local time, as CrewAI's own stamps are
     crew = factory(**factory_arguments(factory, inputs or {}))
     if inspect.iscoroutine(crew):
         crew.close()
@@ -254,10 +314,19 @@ def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None)
     if not _is_crew(crew):
         got = "nothing (is its `return` missing?)" if crew is None else f"a {type(crew).__name__}"
         raise BlueprintError(f"{_name(factory)}() returned {got}. A factory returns a crewai.Crew.")
-    if not _claim([*crew.agents, *crew.tasks, *(t.agent for t in crew.tasks if t.agent is not None)]):
+    parts = [crew, *crew.agents, *crew.tasks, *(t.agent for t in crew.tasks if t.agent is not None)]
+    if not _claim(parts):
         crew = isolated_copy(crew)
+    elif any(_made_before(part, begun) for part in parts):
+        with contextlib.suppress(UnfaithfulCopyError):  # this run has it alone so far
+            crew = isolated_copy(crew)  # it was there before: the user goes on using it
     crew.stream = False
     return crew  # type: ignore[no-any-return]
+
+
+def _made_before(part: Any, moment: datetime.datetime) -> bool:
+    made = getattr(getattr(part.security_config, "fingerprint", None), "created_at", None)
+    return isinstance(made, datetime.datetime) and made < moment
 
 
 def _claim(parts: list[Any]) -> bool:
@@ -282,12 +351,39 @@ def factory_arguments(factory: Callable[..., Any], inputs: Mapping[str, Any]) ->
         return {}
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         named = {p.name for p in parameters if p.kind is p.POSITIONAL_ONLY}
-        return {k: v for k, v in inputs.items() if k not in named}
+        return {k: _own(v) for k, v in inputs.items() if k not in named}
     by_name = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     missing = [p.name for p in by_name if p.default is p.empty and p.name not in inputs]
     if missing:
         raise BlueprintError(_missing_text(missing, inputs, {p.name for p in by_name}, of=f"{_name(factory)}()"))
-    return {p.name: inputs[p.name] for p in by_name if p.name in inputs}
+    unnamed = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
+    if unnamed:
+        raise BlueprintError(
+            f"{_name(factory)}() takes {', '.join(unnamed)} by position only, and inputs are given by name. "
+            f"Write def {_name(factory)}({', '.join(unnamed)}), without the slash."
+        )
+    return {p.name: _own(inputs[p.name]) for p in by_name if p.name in inputs}
+
+
+def _own(value: Any) -> Any:
+    """The value with lists and dicts of its own: a factory may change what it is given, and is called for each try."""
+    if type(value) is dict:
+        return {k: _own(v) for k, v in value.items()}
+    return [_own(v) for v in value] if type(value) is list else value
+
+
+def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
+    """The defaults of a factory's parameters that a prompt can show."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # builtins tell no signature
+        return {}
+    shown = {}
+    for parameter in parameters:
+        if parameter.default is not parameter.empty and parameter.default is not None:
+            with contextlib.suppress(BlueprintError):  # an LLM object, say
+                shown[parameter.name] = plain_value(parameter.default, parameter.name)
+    return shown
 
 
 def placeholders(crew: Crew) -> set[str]:
@@ -336,21 +432,26 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = F
                 raise BlueprintError(
                     f'inputs are {_short(inputs)}, not a dict of names and values. Write {{"topic": {inputs!r:.60}}}.'
                 )
-            for key, value in inputs.items():
+            for key in inputs:
                 if not isinstance(key, str):
                     raise BlueprintError(f"the input name {key!r} is not a string.")
-                if _is_crew(source) or not isinstance(value, bytes) or key not in factory_arguments(source, inputs):
-                    plain_value(value, key)
+        # What a factory takes by name may be any object.
+        own = {} if _is_crew(source) else factory_arguments(source, inputs or {})
+        for key, value in (inputs or {}).items():
+            if key in own:
+                _learn_secrets(value)
+            else:
+                plain_value(value, key)
         if _is_crew(source):
             missing = _missing(source, inputs)
             if missing:
                 raise BlueprintError(_missing_text(missing, inputs, placeholders(source)))
             if not checked:
                 source = _template(source)
-        else:
-            factory_arguments(source, inputs or {})
     except BlueprintError as error:
         raise type(error)(f"{where}: {error}") from error.__cause__
+    except RecursionError:
+        raise BlueprintError(f"{where}: the inputs are nested too deep, or hold themselves.") from None
     return Plan(
         index=index, source=source, inputs=None if inputs is None else dict(inputs), label=label(source, inputs)
     )
@@ -369,30 +470,45 @@ def label(source: Any, inputs: Mapping[str, Any] | None) -> str:
     return text if len(text) <= LABEL_KEPT else text[: LABEL_KEPT - 1] + "…"
 
 
-def plain_value(value: Any, key: str = "") -> Any:
+def plain_value(value: Any, key: str = "", depth: int = 0) -> Any:
     """The value in a type that CrewAI's interpolation takes (str, int, float, bool, None, lists and dicts of these).
 
-    Dates, paths, decimals, enums, sets and NumPy values are turned into the nearest of them.
+    Dates, paths, URLs, decimals, enums, sets, NumPy values, dataclasses and pydantic models are turned into the nearest
+    of them.
 
     Raises:
-        BlueprintError: When there is no such type, with what to write instead.
+        BlueprintError: When there is no such type, or more than `DEEPEST` levels, with what to write instead.
     """
+
+    def inner(item: Any) -> Any:
+        return plain_value(item, key, depth + 1)
+
+    if depth > DEEPEST:
+        raise BlueprintError(f"the input {key} is nested more than {DEEPEST} levels deep. Give its text.")
     if value is None or (isinstance(value, str | int | float) and not isinstance(value, enum.Enum)):
         return value if type(value).__module__ == "builtins" or value is None else _unbox(value)
     if isinstance(value, Mapping):
-        return {str(k): plain_value(v, key) for k, v in value.items()}
+        return {str(k): inner(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain_value(v, key) for v in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)]
+        return [inner(v) for v in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)]
     if isinstance(value, enum.Enum):
-        return plain_value(value.value, key)
+        return inner(value.value)
     if isinstance(value, datetime.date | datetime.time):  # a datetime is a date
         return value.isoformat()
     if isinstance(value, os.PathLike | decimal.Decimal | uuid.UUID | datetime.timedelta):
         return str(value)
-    if type(value).__module__.partition(".")[0] in ("numpy", "pandas"):
-        return plain_value(value.tolist(), key) if hasattr(value, "tolist") else str(value)
+    package = type(value).__module__.partition(".")[0]
+    if package in ("numpy", "pandas"):
+        return inner(value.tolist()) if hasattr(value, "tolist") else str(value)
+    if package == "ipaddress" or type(value).__module__ == "pydantic.networks":
+        return str(value)
     if _named(value, "BaseFile") or type(value).__module__.startswith("crewai_files"):
         return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: inner(getattr(value, field.name)) for field in fields(value)}
+    if hasattr(type(value), "model_fields") and not _is_crewais(value):
+        content = {name: vars(value).get(name) for name in type(value).model_fields}
+        return inner(content["root"] if set(content) == {"root"} else {**content, **(value.model_extra or {})})
     name = f'"{key}": ' if key else ""
     raise BlueprintError(
         f"the input {key or _short(value)} is a {type(value).__name__}, which a prompt cannot show. "
@@ -437,6 +553,11 @@ def _is_crew(value: Any) -> bool:
     return module is not None and isinstance(value, module.Crew)
 
 
+def _is_crewais(value: Any) -> bool:
+    """Whether it is an LLM, an agent or another of CrewAI's objects, which are models but no data."""
+    return any(c.__module__.partition(".")[0] == "crewai" for c in type(value).__mro__)
+
+
 def _named(value: Any, name: str) -> bool:
     return any(c.__name__ == name and c.__module__.startswith("crewai") for c in type(value).__mro__)
 
@@ -453,4 +574,19 @@ def _short(value: Any) -> str:
 def _one_line(value: Any) -> str:
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
-    return " ".join(str(value).split())
+    try:
+        shown = type(value).__name__ if _is_crewais(value) else str(value)
+    except Exception:  # a user's class may raise anything
+        shown = type(value).__name__
+    return " ".join(SCRUBBER.scrub(shown).split())
+
+
+def _learn_secrets(value: Any, depth: int = 0) -> None:
+    """Let the objects in an input tell which of their fields are secret; dicts are looked through for that anyway."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, list | tuple | set | frozenset):
+        SCRUBBER.learn_from(value)
+    elif depth < DEEPEST:
+        for item in value:
+            _learn_secrets(item, depth + 1)

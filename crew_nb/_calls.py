@@ -107,17 +107,15 @@ class Gate:
             stack = AsyncExitStack()
             record = self._join(attempt, stack.enter_async_context(self._admitted(attempt, remember=False)))
             token = _attempt.call.set(record)
-            me = threading.get_ident()
-            attempt.threads.add(me)
             try:
-                result = operation()
+                with _attempt.in_thread():
+                    result = operation()
             except Exception as error:
                 verdict = self._judge(attempt, error, tries)
             else:
                 self._answered(attempt, record)
                 return result
             finally:
-                attempt.threads.discard(me)
                 _attempt.call.reset(token)
                 asyncio.run_coroutine_threadsafe(stack.aclose(), self._loop)
             words = _words(verdict, tries, self.max_retries)
@@ -210,6 +208,8 @@ class Gate:
         self._soon(self._note, verdict)
         if _crewai.recovers_from(error):
             raise error
+        if verdict.kind == "other":
+            raise error  # no trouble of a provider's (an answer that does not fit): the agent's own tries are for it
         if not verdict.retryable or tries > self.max_retries:
             raise _crewai.abort(_failure.said(error)) from error
         return verdict

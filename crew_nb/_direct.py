@@ -29,7 +29,7 @@ from crewai.utilities.message_utils import format_message_for_llm
 from crewai_core.printer import PRINTER
 from pydantic import BaseModel
 
-from crew_nb import _crewai
+from crew_nb import _attempt, _crewai
 from crew_nb._offload import in_thread
 
 if TYPE_CHECKING:
@@ -235,8 +235,13 @@ class DirectExecutor(AgentExecutor):
         delegations = _Delegations()
         context = contextvars.copy_context()
         context.run(_delegations.set, delegations)
+
+        def work() -> Any:
+            with _attempt.in_thread():
+                return step(self)
+
         try:
-            return str(await asyncio.get_running_loop().run_in_executor(None, context.run, step, self))
+            return str(await asyncio.get_running_loop().run_in_executor(None, context.run, work))
         except asyncio.CancelledError:
             delegations.cancel()
             raise

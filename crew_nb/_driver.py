@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 Future = concurrent.futures.Future
 
+UNWIND_SECONDS = 0.1
+"""How long the threads of a run that has ended may take to come back before they are called unstoppable."""
+
 STOP_SECONDS = 1.5
 """After a stop, how long a run may take to end by itself before it is called cancelled."""
 
@@ -84,6 +87,8 @@ class Driver:
         self._slots = slots
         self._context = contextvars.copy_context()
         self._finality = threading.RLock()  # a retry must not slip between an end and its announcement
+        self._unwanted: set[int] = set()
+        """Runs that were cancelled before they had an attempt."""
         self._retries_due: set[int] = set()
         """Runs that are to be run again: at once, or when they have ended."""
         self._inbox: deque[ev.Event] = deque()
@@ -91,7 +96,7 @@ class Driver:
         self._forces: dict[int, asyncio.TimerHandle] = {}
         self._events_of: list[list[ev.Event]] = [[] for _ in plans]
         self._no_new_work = ""
-        self._error_limit = ErrorLimit(options.max_errors or None, len(plans))
+        self._error_limit = ErrorLimit(options.max_errors, len(plans))
         self._runner: _engine.Runner = _engine.HERE
         if options.on is not None:
             from crew_nb._dask import Cluster
@@ -100,6 +105,7 @@ class Driver:
         self._store = _record.get()
         self._run_keys: list[str] = [""] * len(plans)
         self._keyed: asyncio.Future[None] | None = None
+        self._recording: set[asyncio.Future[None]] = set()
 
     @property
     def all_ended(self) -> bool:
@@ -144,8 +150,10 @@ class Driver:
     def _launch(self, index: int, kept: tuple[StoredRun, CrewOutput] | None = None) -> None:
         attempt = Attempt(index, self.post, self._gate_now(), self.note)
         attempt.asks_by = self.asks_by
-        attempt.stop_reason = self.stop_all
-        self.attempts[index] = attempt
+        with self._finality:
+            attempt.stop_reason = self.stop_all or ("stopped" if index in self._unwanted else "")
+            self._unwanted.discard(index)
+            self.attempts[index] = attempt
         loop = asyncio.get_running_loop()
         context = self._context.copy()
         context.run(_attempt.current.set, attempt)
@@ -158,7 +166,9 @@ class Driver:
     async def _drive(self, attempt: Attempt, kept: tuple[StoredRun, CrewOutput] | None) -> None:
         """One attempt from the queue to its end."""
         assert self._slots is not None
+        attempt.begun = True
         if kept is not None:
+            self.states[attempt.index] = _state.recalled(self.states[attempt.index], kept[0].state)
             await self._end(attempt, None, kept[1], kept[0].state)
             return
         try:
@@ -170,6 +180,7 @@ class Driver:
             while self.paused:
                 await attempt.gate.resumed.wait()
             if reason := self._no_new_work or attempt.gate.budget.check():
+                self._stop_new_work(reason)
                 raise BudgetExceededError(reason)
             output = await self._kick_off(attempt)
         except asyncio.CancelledError as error:
@@ -236,6 +247,9 @@ class Driver:
                     task.cancel()
                     # Siblings of the task that failed: CrewAI awaits only the first, and asyncio would print theirs.
                     task.add_done_callback(lambda sibling: sibling.cancelled() or sibling.exception())
+            until = time.monotonic() + UNWIND_SECONDS
+            while attempt.threads and time.monotonic() < until:  # noqa: ASYNC110 - threads come back without a word
+                await asyncio.sleep(UNWIND_SECONDS / 10)
         self._drain()
         index = attempt.index
         try:
@@ -251,7 +265,12 @@ class Driver:
         timer = self._forces.pop(index, None)
         if timer is not None:
             timer.cancel()
-        await asyncio.shield(self._record(index, event, output))
+        recorded = asyncio.ensure_future(self._record(index, event, output))
+        if event.status != "cancelled" or self.states[index].started is not None:
+            await asyncio.shield(recorded)
+        else:  # nothing was paid for: ten thousand rows need not wait for the disk, one after the other
+            self._recording.add(recorded)
+            recorded.add_done_callback(self._recording.discard)
         with self._finality:
             self.attempts.pop(index, None)
             self.outputs[index], self.errors[index] = output, error
@@ -362,6 +381,8 @@ class Driver:
                 if attempt is not None:
                     attempt.stop_reason = attempt.stop_reason or "stopped"
                     self._retries_due.discard(place)
+                elif not self.finals[place].done():  # the record is looked through first
+                    self._unwanted.add(place)
 
     def cancel(self, places: Sequence[int]) -> None:
         """End these runs."""
@@ -376,7 +397,8 @@ class Driver:
         if self.states[attempt.index].status != "queued":
             self.post(ev.RunCancelling(run=attempt.index, at=time.time()))
         for task in list(attempt.tasks):
-            if not task.done():
+            # One that has not begun sees by itself that it need not; cancelled now, it would never come to its end.
+            if not task.done() and (attempt.begun or task is not attempt.main):
                 task.cancel()
         for batch in attempt.inner:
             batch.cancel()
@@ -448,7 +470,7 @@ class Driver:
             self.pause(self.paused)
         self._no_new_work = self.stop_all = ""
         self.notes = [note for note in self.notes if not note.startswith("stopped: ")]
-        self._error_limit = ErrorLimit(self.options.max_errors or None, len(self.states))
+        self._error_limit = ErrorLimit(self.options.max_errors, len(self.states))
         engine.begin(self)
         for place in places:
             self.left += 1

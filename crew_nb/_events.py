@@ -131,13 +131,6 @@ class TaskFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSkipped(Event):
-    """A conditional task whose condition did not hold."""
-
-    task: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFailed(Event):
     """A task of the crew raised."""
 

@@ -23,6 +23,8 @@ DETAIL_KEPT = 2_000
 """Characters kept of a prompt's last message, a tool's arguments or its result."""
 
 _STOPPABLE = frozenset({"llm_call_started", "llm_stream_chunk", "tool_usage_started", "task_started"})
+_ENDS_BADLY = frozenset({"task_failed", "llm_call_failed", "tool_usage_error"})
+"""What is told of work that was stopped, too; that is no failure."""
 
 
 class Listener:
@@ -38,7 +40,7 @@ class Listener:
         kind = event.type
         if self._attempt.stop_reason and kind in _STOPPABLE:
             raise _crewai.abort(self._attempt.stop_reason)
-        if self._attempt.closed:
+        if self._attempt.closed or (self._attempt.stop_reason and kind in _ENDS_BADLY):
             return
         hear = _HEARD.get(kind)
         if hear is None:

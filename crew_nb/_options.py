@@ -75,11 +75,12 @@ class Options:
             raise OptionError(f"max_cost is {self.max_cost!r}. Write an amount in US dollars, such as max_cost=1.50.")
         if self.max_errors is not None:
             share = isinstance(self.max_errors, float) and 0 < self.max_errors < 1
-            count = isinstance(self.max_errors, int) and not isinstance(self.max_errors, bool) and self.max_errors >= 0
+            count = isinstance(self.max_errors, int) and not isinstance(self.max_errors, bool) and self.max_errors > 0
             if not share and not count:
                 raise OptionError(
                     f"max_errors is {self.max_errors!r}. "
-                    "Write a count (max_errors=5) or a fraction of the runs (max_errors=0.1)."
+                    "Write a count from 1 (max_errors=5), a fraction of the runs (max_errors=0.1), "
+                    "or fail_fast=True to stop everything at the first."
                 )
         for option in ("fail_fast", "show", "keep_replay"):
             if not isinstance(getattr(self, option), bool):

@@ -680,6 +680,11 @@ def load(which: str | os.PathLike[str] | BatchInfo) -> LoadedBatch:
     Raises:
         RecordError: There is no such batch or file, or it cannot be read.
     """
+    if not isinstance(which, str | os.PathLike | BatchInfo):
+        raise RecordError(
+            f"{which!r:.60} is no batch that is kept. Write cnb.load(name), with the name or key of one, one of "
+            "cnb.runs(), or the path of a file that results.save(path) wrote."
+        )
     if isinstance(which, os.PathLike) or (isinstance(which, str) and Path(which).is_file()):
         return read(which)
     return get().load(which)

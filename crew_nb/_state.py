@@ -16,6 +16,11 @@ FINAL: frozenset[str] = frozenset({"done", "failed", "cancelled"})
 TEXT_KEPT = 4_000
 """Characters of streamed text kept per task while it speaks; the whole answer comes with its end."""
 
+LOG_KEPT = 200
+"""Lines kept of what a run's crew logged, the newest; each of them is in the batch's events."""
+LINE_KEPT = 1_000
+"""Characters of each of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -45,6 +50,15 @@ class Wait:
     since: float
     detail: str = ""
     until: float | None = None
+    task: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """What CrewAI, or a tool's logger, had to say."""
+
+    at: float
+    text: str
     task: int | None = None
 
 
@@ -85,6 +99,7 @@ class RunState:
     calls: tuple[Call, ...] = ()
     """Calls that belong to no task (planning, memory)."""
     waits: tuple[Wait, ...] = ()
+    log: tuple[LogLine, ...] = ()
     usage: Usage = Usage()  # noqa: RUF009 - it is frozen
     cost: float | None = None
     """US dollars so far; None where no call had a known price."""
@@ -181,9 +196,22 @@ def _cancelling(run: RunState, e: ev.RunCancelling) -> RunState:
     return replace(run, status="cancelling", last_event=e.at)
 
 
+def recalled(run: RunState, kept: RunState) -> RunState:
+    """The run with what the record has of its tasks and calls; its place, label and times stay those of this batch."""
+    return replace(
+        run, tasks=kept.tasks, calls=kept.calls, log=kept.log, path=kept.path, why=kept.why, offline=kept.offline
+    )
+
+
+def as_run_here(run: RunState) -> RunState:
+    """The run without what it did in an earlier batch, whose times mean nothing beside those of this one."""
+    return replace(run, tasks=(), calls=(), log=()) if run.from_record else run
+
+
 def _finished(run: RunState, e: ev.RunFinished) -> RunState:
-    left: CallStatus = "failed" if e.status == "failed" else "cancelled"
-    task_left: TaskStatus = "failed" if e.status == "failed" else "cancelled"
+    # Where a task has failed, what ran beside it was stopped for that; an error that no task told is of those at work.
+    blamed = e.status == "failed" and all(t.status != "failed" for t in run.tasks)
+    left: Literal["failed", "cancelled"] = "failed" if blamed else "cancelled"
 
     def close(call: Call) -> Call:
         return replace(call, status=left, finished=e.at) if call.finished is None else call
@@ -193,10 +221,11 @@ def _finished(run: RunState, e: ev.RunFinished) -> RunState:
         if task.status in ("running", "waiting"):
             if e.status == "done":
                 return replace(task, calls=calls, text="", status="done", finished=task.finished or e.at)
-            message = task.error or (e.error.message if e.error and task_left == "failed" else "")
-            return replace(task, calls=calls, text="", status=task_left, finished=e.at, error=message)
-        if task.status == "queued" and e.status != "done":
-            return replace(task, status="cancelled")
+            message = task.error or (e.error.message if e.error and blamed else "")
+            return replace(task, calls=calls, text="", status=left, finished=e.at, error=message)
+        if task.status == "queued":
+            # A task of a crew that is done was begun, or its condition did not hold.
+            return replace(task, status="skipped" if e.status == "done" else "cancelled")
         return replace(task, calls=calls, text="")
 
     waits = tuple(_as_call(run, w, e.at) for w in run.waits if w.task is None)
@@ -260,7 +289,10 @@ def _task_started(run: RunState, e: ev.TaskStarted) -> RunState:
     def begin(task: TaskState) -> TaskState:
         return replace(task, status="running", started=task.started or e.at, agent=e.agent or task.agent)
 
-    return _settle(_with_task(replace(run, last_event=e.at), e.task, begin))
+    # Tasks begin in their order: one that was passed over is skipped, as its condition did not hold.
+    passed = (replace(t, status="skipped", finished=e.at) if t.status == "queued" else t for t in run.tasks[: e.task])
+    run = replace(run, tasks=(*passed, *run.tasks[e.task :]), last_event=e.at)
+    return _settle(_with_task(run, e.task, begin))
 
 
 def _task_finished(run: RunState, e: ev.TaskFinished) -> RunState:
@@ -269,10 +301,6 @@ def _task_finished(run: RunState, e: ev.TaskFinished) -> RunState:
         e.task,
         lambda t: replace(t, status="done", finished=e.at, output=e.output, text=""),
     )
-
-
-def _task_skipped(run: RunState, e: ev.TaskSkipped) -> RunState:
-    return _with_task(replace(run, last_event=e.at), e.task, lambda t: replace(t, status="skipped", finished=e.at))
 
 
 def _task_failed(run: RunState, e: ev.TaskFailed) -> RunState:
@@ -339,6 +367,11 @@ def _close_call(
     return _with_task(run, e.task, lambda t: replace(t, calls=close(t.calls)))
 
 
+def _logged(run: RunState, e: ev.Logged) -> RunState:
+    line = LogLine(at=e.at, text=e.text[:LINE_KEPT], task=e.task)
+    return replace(run, log=(*run.log[1 - LOG_KEPT :], line), last_event=e.at)
+
+
 def _with_task(run: RunState, place: int, change) -> RunState:  # type: ignore[no-untyped-def]
     if not 0 <= place < len(run.tasks):
         return run
@@ -366,10 +399,10 @@ _FOLDS = {
     ev.WaitFinished: _wait_finished,
     ev.TaskStarted: _task_started,
     ev.TaskFinished: _task_finished,
-    ev.TaskSkipped: _task_skipped,
     ev.TaskFailed: _task_failed,
     ev.CallStarted: _call_started,
     ev.CallChunk: _call_chunk,
     ev.CallFinished: _call_finished,
     ev.CallFailed: _call_failed,
+    ev.Logged: _logged,
 }

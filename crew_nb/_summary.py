@@ -120,7 +120,7 @@ class Tally:
         for run in ended:
             self._add(run)
         self.under_way = _union([*self.under_way, *((r.queued, r.finished or r.queued) for r in ended)])
-        self.at_work = _union([*self.at_work, *_at_work(ended, 0.0)])
+        self.at_work = _union([*self.at_work, *_at_work((r for r in ended if r.status != "cancelled"), 0.0)])
         self.times.sort()
         return left
 
@@ -135,7 +135,8 @@ class Tally:
         if run.cost is not None:
             self.cost = (self.cost or 0.0) + run.cost
         end = run.finished or run.last_event
-        self.worked += working_seconds(run, end)
+        if run.status != "cancelled":  # what was stopped was not done faster
+            self.worked += working_seconds(run, end)
         if run.status == "done" and not run.from_record and run.started is not None:
             self.times.append(seconds(run, end) or 0.0)
             if run.cost is not None:

@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 from crew_nb import _summary
+from crew_nb._state import as_run_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +63,7 @@ def build(state: BatchState, now: float | None = None) -> Timeline:
         state: The batch.
         now: Unix seconds; None for the time of the last event.
     """
-    runs = state.runs
+    runs = [as_run_here(r) for r in state.runs]
     if now is None:
         now = max((r.last_event for r in runs), default=state.created)
     zero = min((_first(r) for r in runs), default=state.created)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._markdown import one_line, plain, readable, render
+from crew_nb._state import as_run_here
 from crew_nb._summary import calls as calls_text
 from crew_nb._summary import summarize
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 ExportFormat = Literal["md", "json", "csv"]
+WholeForm = Literal["text", "html"]
 
 TAIL = 160
 """Characters of text that a closed row shows."""
@@ -32,6 +34,10 @@ LABEL = 200
 DRAFT = 1_500
 """Characters of a draft that a person is asked about."""
 CARD = 6_000
+FIELDS = 60
+"""Fields of a structured output that a card shows."""
+PARSED = 1_000_000
+"""Characters of a structured output that are read to find its fields."""
 DETAIL_BYTES = 30_000
 _MARKS = re.compile(r"(?:^|(?<=\s))(?:#{1,6}|>|[-*+])(?:\s+|$)|[*`_]{2,}")
 """Markdown's marks, which in a closed row are only in the way."""
@@ -106,6 +112,7 @@ def row(run: RunState, origin: float, shape: int) -> Json:
         origin: Unix seconds from which times are counted.
         shape: Number of its tasks' shape.
     """
+    stopped = run.status == "cancelled"
     return _slim(
         index=run.index,
         label=one_line(run.label, LABEL),
@@ -121,7 +128,8 @@ def row(run: RunState, origin: float, shape: int) -> Json:
         tasks=[_task(t, origin) for t in run.tasks],
         call=_running(run.calls),
         waits=[_wait(run, w, origin) for w in run.waits[:4]],
-        error=None if run.error is None else one_line(f"{run.error.type}: {run.error.message}", 2 * TAIL),
+        error=None if run.error is None or stopped else one_line(f"{run.error.type}: {run.error.message}", 2 * TAIL),
+        stopped=one_line(_why_stopped(run), 2 * TAIL) if stopped else None,
         said=_MARKS.sub("", one_line(_HEADING.sub("", run.output, count=1), TAIL)) if run.status == "done" else None,
         offline=run.offline,
         from_record=run.from_record,
@@ -170,6 +178,7 @@ def _draft(run: RunState, wait: Wait) -> str:
 
 def lane(run: RunState, origin: float) -> Json:
     """The spans of a run for the timeline: what each task did when; the last `LANE_SPANS` of them."""
+    run = as_run_here(run)
     spans = sorted(
         ((c, place) for place, calls in [(-1, run.calls), *enumerate(t.calls for t in run.tasks)] for c in calls),
         key=lambda pair: pair[0].started,
@@ -204,8 +213,47 @@ def card(run: RunState) -> Json:
     if not text and run.error is None:
         return {}
     if run.error is not None and not text:
-        return {"error": one_line(f"{run.error.type}: {run.error.message}", 600), "hint": one_line(run.error.hint, 300)}
+        hint = one_line(run.error.hint, 300)
+        if run.status == "cancelled":
+            return {"stopped": one_line(_why_stopped(run), 600), "hint": hint}
+        return {"error": one_line(f"{run.error.type}: {run.error.message}", 600), "hint": hint}
+    if len(text) > CARD and (found := _fields(text, CARD)) is not None:
+        values, left_out = found
+        return {"text": readable(text[:CARD]), "fields": values, "left_out": left_out}
     return {"text": readable(text[:CARD]), "html": _html(text[:CARD]), "left_out": max(0, len(text) - CARD)}
+
+
+def _fields(text: str, room: int) -> tuple[dict[str, str], int] | None:
+    """The fields of a structured output, the long ones cut shorter until all fit, and the characters left out."""
+    if not text.lstrip().startswith("{") or len(text) > PARSED:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    whole = {
+        one_line(name, 80): readable(v if isinstance(v, str) else json.dumps(v, ensure_ascii=False))
+        for name, v in value.items()
+    }
+    kept = dict(list(whole.items())[:FIELDS])
+    limit = room
+    while limit > 1 and sum(len(name) + min(len(v), limit) for name, v in kept.items()) > room:
+        limit //= 2
+    values = {name: v if len(v) <= limit else v[: limit - 1] + "…" for name, v in kept.items()}
+    return values, sum(map(len, whole.values())) - sum(map(len, values.values()))
+
+
+def whole(run: RunState, form: WholeForm) -> str:
+    """The output of a run, which a card has cut: as text, or as HTML that is rendered and sanitized here."""
+    return render(run.output) if form == "html" else readable(run.output)
+
+
+def _why_stopped(run: RunState) -> str:
+    """Why a run was stopped; empty where somebody just did."""
+    if run.error is None:
+        return ""
+    reason = run.error.message.removeprefix(f"run {run.index} ({run.label}) ")
+    return "" if reason in ("stopped", "cancelled") else reason
 
 
 def detail(run: RunState, origin: float, room: int = DETAIL_BYTES) -> Json:
@@ -240,7 +288,8 @@ def _detail(run: RunState, origin: float, limit: int, most: int) -> Json:
                 calls_left_out=max(0, len(task.calls) - most),
             )
         )
-    error = run.error
+    stopped = run.status == "cancelled"
+    error = None if stopped else run.error
     return _slim(
         index=run.index,
         status=run.status,
@@ -251,6 +300,13 @@ def _detail(run: RunState, origin: float, limit: int, most: int) -> Json:
         calls=[_call(c, origin, limit // 4) for c in run.calls[-most:]],
         calls_left_out=max(0, len(run.calls) - most),
         output=_shown(run.output, limit) if run.output else None,
+        log=[
+            _slim(at=_at(line.at, origin), task=line.task, text=_cut(line.text, max(80, limit // 24)))
+            for line in run.log[-most:]
+        ],
+        log_left_out=max(0, len(run.log) - most),
+        stopped=_cut(_why_stopped(run), limit) if stopped else None,
+        hint=one_line(run.error.hint, 600) if stopped and run.error is not None else None,
         error=None
         if error is None
         else _slim(
@@ -294,7 +350,8 @@ def _html(text: str) -> str:
 
 
 def log(run: RunState, origin: float) -> list[Json]:
-    """What happened in a run, a line each, in order."""
+    """What happened in a run, a line each, in order; of one that came from the record, only that it did."""
+    run = as_run_here(run)
     lines: list[tuple[float, str, str]] = [(run.queued, "queued", "queued")]
     again = f", attempt {run.attempt}" if run.attempt > 1 else ""
     if run.started is not None:
@@ -314,6 +371,10 @@ def log(run: RunState, origin: float) -> list[Json]:
                 "skipped": "skipped, its condition did not hold",
             }
             lines.append((task.finished, task.status, f"{name}: {words.get(task.status, task.status)}"))
+    for said in run.log:
+        known = said.task is not None and 0 <= said.task < len(run.tasks)
+        name = f"{one_line(run.tasks[said.task].spec.name, 60)}: " if known else ""  # type: ignore[index]
+        lines.append((said.at, "log", f"{name}{one_line(said.text, 2 * TAIL)}"))
     for wait in run.waits:
         lines.append((wait.since, "waiting", _waits(wait.reason, wait.detail)))
     if run.finished is not None:
@@ -393,6 +454,8 @@ def _ending(run: RunState) -> str:
         return f"{run.status}, from the record"
     if run.dropped_calls:
         return f"{run.status}; {calls_text(run.dropped_calls)} could not be stopped, the answers are dropped"
+    if run.status == "cancelled" and (why := _why_stopped(run)):
+        return f"cancelled: {one_line(why, 2 * TAIL)}"
     return run.status
 
 

@@ -53,6 +53,7 @@ def test_options_that_cannot_be_meant(server: Server) -> None:
         ({"max_concurrency": True}, "max_concurrency"),
         ({"timeout": -1}, "timeout=60"),
         ({"max_errors": 1.5}, "max_errors=0.1"),
+        ({"max_errors": 0}, "fail_fast=True"),
         ({"max_cost": 0}, "US dollars"),
         ({"stream": "yes"}, "stream"),
         ({"n_jobs": 4}, "Did you mean max_concurrency"),

@@ -47,6 +47,41 @@ def test_nothing_starts_after_a_cancel(server: Server, stock: bool, monkeypatch:
         _ = results[0].raw
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_cancel_right_after_the_launch(server: Server, resume: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is heard before the record is looked through, and before a run's task has begun; nobody has to be forced."""
+    monkeypatch.setattr("crew_nb._driver.STOP_SECONDS", 60.0)
+    topics = [f"{name}x{resume}" for name in "ABC"]
+    inputs = [{"topic": topic} for topic in topics]
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), inputs, show=False, resume=resume)
+    batch[1].cancel()
+    assert [r.status for r in batch.wait(30)] == ["done", "cancelled", "done"]
+    assert set(server.stats().by_topic) == {topics[0], topics[2]}
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(300), show=False, resume=resume)
+    batch.cancel()
+    assert {r.status for r in batch.wait(30)[3:]} == {"cancelled"}
+
+
+def test_a_tool_that_cannot_be_stopped_is_named(server: Server) -> None:
+    """A plain function in a thread runs on after a stop; its row says so, and its answer is dropped."""
+    inside, release = threading.Event(), threading.Event()
+
+    @tool
+    def search(query: str) -> str:
+        """Search for long."""
+        inside.set()
+        release.wait(60)
+        return "late"
+
+    batch = cnb.kickoff_for_each(crews.one(cnb.OfflineLLM(), tools=[search]), _inputs(1), show=False)
+    assert inside.wait(30)
+    batch.cancel()
+    try:
+        assert batch.wait(30)[0].state.dropped_calls == 1
+    finally:
+        release.set()
+
+
 def test_what_was_finished_stays(server: Server) -> None:
     """After a cancel the finished runs keep their results, and retry runs only the others, in place."""
     server.configure(topics={"topic=T1": {"hold": True}})

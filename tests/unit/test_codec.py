@@ -190,7 +190,6 @@ def events(run: int = 0) -> list[ev.Event]:
         ev.CallChunk(**at, call="d", text="piece"),
         ev.CallFailed(**at, call="d", kind="tool", message="no"),
         ev.TaskFinished(**at, task=0, output="done"),
-        ev.TaskSkipped(**at, task=1),
         ev.TaskFailed(**at, task=1, message="bad"),
         ev.Logged(**at, text="line", task=1),
         ev.RunCancelling(**at),

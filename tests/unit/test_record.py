@@ -741,6 +741,13 @@ def test_the_place_is_stated_and_can_be_moved_or_turned_off(tmp_path: Path, monk
 
 
 @pytest.mark.usefixtures("afresh")
+@pytest.mark.parametrize("given", [None, 3, ["a", "b"]])
+def test_what_names_no_batch_is_refused(given: Any) -> None:
+    """`load` says what it takes."""
+    with pytest.raises(RecordError, match=r"cnb\.runs"):
+        record.load(given)
+
+
 def test_importing_and_describing_touches_no_disk_and_loads_no_crewai(tmp_path: Path) -> None:
     """The file appears with the first batch."""
     code = "import sys, crew_nb._record as r; print(r.describe()); print('crewai' in sys.modules)"
