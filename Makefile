@@ -30,9 +30,9 @@ test: lint lint-js  ## All checks and tests; a skipped test is a failed one.
 	@echo "== pytest"
 	$(BIN)/python $(PYTEST)
 
-test-oldest: $(OLD_READY)  ## The tests that need no browser, on the newest Python that is here and the oldest ipykernel and CrewAI.
+test-oldest: $(OLD_READY)  ## The tests that need no browser, on the newest Python here and the oldest ipykernel and CrewAI.
 	@echo "== pytest on $$($(OLD)/python --version) with $(OLDEST)"
-	$(OLD)/python $(PYTEST) --ignore=tests/browser
+	$(OLD)/python $(PYTEST) --ignore=tests/browser --ignore=tests/docs --rounds=4
 
 lint: $(READY)  ## Style and types of the Python code.
 	@echo "== ruff and mypy"

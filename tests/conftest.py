@@ -33,6 +33,17 @@ _POOLS = ("crew_nb-", "CrewAISyncHandler", "asyncio_")
 """Threads that may stay while they are idle: those of our pool, of CrewAI's event bus, and of a loop's executor."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often what happens at random moments is done."""
+    parser.addoption("--rounds", type=int, default=20, help="rounds of the tests at random moments (20)")
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """Rounds of a test at random moments."""
+    return int(request.config.getoption("--rounds"))
+
+
 @pytest.fixture(scope="session")
 def _server() -> Iterator[Server]:
     with Server() as server:

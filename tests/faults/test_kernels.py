@@ -1,104 +1,33 @@
-"""Real kernels that are killed, interrupted and restarted at random moments, and two of them on one store."""
+"""Real kernels that are interrupted and restarted at random moments, and two of them on one store."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.kernel import ROOT, Cell, Kernel
+from tests.support.store_kernel import SETUP
+from tests.support.store_kernel import kernel as _kernel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.server import Request, Server
-
-SETUP = """
-from crewai import LLM
-import crew_nb as cnb
-from tests.support import crews
-llm = LLM(model="openai/gpt-4o-mini", base_url="{url}", api_key="test-key")
-def build(topic):
-    return crews.chain(llm, 2)
-def inputs(name, n=40):
-    return [{{"topic": f"{{name}}x{{i}}"}} for i in range(n)]
-def right(results, name, n=40):
-    return len(results) == n and all(f"topic={{name}}x{{i}}:" in r.raw for i, r in enumerate(results))
-batch = None
-"""
-ROUNDS = 20
-
-
-def _kernel(home: Path) -> Kernel:
-    return Kernel(env={"CREW_NB_HOME": str(home), "PYTHONPATH": str(ROOT)})
-
-
-def _answered(requests: list[Request]) -> Counter[str]:
-    return Counter(r.topic for r in requests if r.status == 200 and r.ended and not r.disconnected)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_kill_at_random_moments_and_resume(server: Server, tmp_path: Path) -> None:
-    """Kill -9 in the middle of a batch of 40, a new kernel, the same cell: no finished run is asked for again.
-
-    Each kernel resumes what the one before left, then begins the batch in which it is killed.
-    """
-    rng = random.Random(20)
-    launch = "batch = cnb.kickoff_for_each(build, inputs('R{n}'), resume=True, max_concurrency=8, show=False)"
-    tell = "async for run in batch.as_completed():\n    print(run.index, run.status, flush=True)"
-    server.configure(latency=(0.02, 0.15))
-    told: set[int] = set()
-    kept_in_all = 0
-    for n in range(ROUNDS + 1):
-        with _kernel(tmp_path) as kernel:
-            kernel.run(SETUP.format(url=server.base_url))
-            if n:
-                before = server.stats().requests
-                kernel.run(launch.format(n=n - 1))
-                kernel.run("results = await batch", timeout=120)
-                kept = eval(kernel.run("{r.index for r in results if r.state.from_record}").result or "set()") or set()
-                assert kernel.run(f"right(results, 'R{n - 1}')").result == "True"
-                assert told <= kept, "what a cell said to be done is on disk"
-                asked = Counter(r.topic for r in server.stats().requests[len(before) :])
-                assert set(asked) == {f"R{n - 1}x{i}" for i in range(40) if i not in kept}
-                assert set(asked.values()) <= {2}
-                assert all(_answered(before)[f"R{n - 1}x{i}"] == 2 for i in kept)
-                kept_in_all += len(kept)
-            if n == ROUNDS:
-                break
-            start = len(server.stats().requests)
-            kernel.run(launch.format(n=n))
-            cell = kernel.execute(tell)
-            stop_at = start + rng.randint(4, 76)
-            server.wait_for(lambda stats, at=stop_at: len(stats.requests) >= at, timeout=60)  # type: ignore[misc]
-            time.sleep(rng.uniform(0, 0.1))
-            kernel.kill()
-            told = _told(kernel, cell)
-        server.wait_for(lambda stats: stats.in_flight == 0)
-    print(f"\n{ROUNDS} rounds: {kept_in_all} of {ROUNDS * 40} runs were kept, none was lost or asked for again")
-
-
-def _told(kernel: Kernel, cell: Cell) -> set[int]:
-    """The runs that a killed kernel's cell had said to be done."""
-    kernel.listen(0.2)
-    return {int(line.split()[0]) for line in cell.stdout.splitlines() if line.endswith(" done")}
+    from tests.support.server import Server
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("join", ["await batch", "batch.wait()"])
-def test_interrupts_at_random_moments(server: Server, tmp_path: Path, join: str) -> None:
+def test_interrupts_at_random_moments(server: Server, tmp_path: Path, join: str, rounds: int) -> None:
     """Whenever Interrupt comes, and however often: nothing is asked after it, and retry does what is missing."""
     rng = random.Random(join)
     server.configure(latency=(0.02, 0.15))
     with _kernel(tmp_path) as kernel:
         kernel.run(SETUP.format(url=server.base_url))
         kernel.run("cnb.kickoff(build, inputs('warm')[0], show=False).wait().raw")
-        for n in range(ROUNDS):
+        for n in range(rounds):
             server.reset()
             server.configure(latency=(0.02, 0.15))
             kernel.run("batch = None")
