@@ -65,13 +65,24 @@ def benchmark(crew: CrewLike, n: int = 4, *, inputs: Mapping[str, Any] | None = 
         crew: A `Crew`, or a function that returns one.
         n: How many crews.
         inputs: The inputs of each.
-        **options: As for `kickoff_for_each`.
+        **options: As for `kickoff_for_each`, without `max_concurrency`, which is 1 and then `n`, and `resume`.
 
     Raises:
+        OptionError: When `n` or an option has a value that cannot be meant, or that leaves nothing to compare.
         ExceptionGroup: When a run failed: nothing was measured then.
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise OptionError(f"n is {n!r}. Write a whole number from 1: how many crews.")
+    if options.get("max_concurrency") is not None:
+        raise OptionError(
+            f"max_concurrency is {options['max_concurrency']!r}, but a benchmark compares 1 at once with all n. "
+            "Write n=... for how many, and leave max_concurrency out."
+        )
+    if options.get("resume"):
+        raise OptionError(
+            f"resume is {options['resume']!r}, but what comes from the record takes no time that could be measured. "
+            "Leave it out."
+        )
     _blueprint.check_source(crew)
     pairs = [(crew, inputs)] * n
     show = {"show": False, **options}

@@ -5,16 +5,20 @@ Only looks at crews: nothing is kicked off, and no crew is changed.
 
 from __future__ import annotations
 
+import dis
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from crew_nb import _blueprint
+from crew_nb import _blueprint, _fast, _offload
 from crew_nb._errors import BlueprintError, UnfaithfulCopyError
 
 if TYPE_CHECKING:
+    from types import FunctionType
+
     from crewai import Crew
 
     from crew_nb._blueprint import CrewLike
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 Severity = Literal["error", "warning", "note"]
 """`error` fails here too, `warning` is slower or surprising here too, `note` is bare CrewAI's and is seen to here."""
+
+_AGENT_TEXTS, _TASK_TEXTS = ("role", "goal", "backstory"), ("description", "expected_output", "output_file")
 
 _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 
@@ -31,7 +37,7 @@ PITFALLS: dict[str, tuple[Severity, str, str]] = {
         "error",
         "A loop runs in every cell, and CrewAI refuses to run agents synchronously inside one; nest_asyncio does not "
         "change that.",
-        "run = cnb.kickoff(crew, inputs={...})\nawait run",
+        "run = cnb.kickoff(crew, inputs={...})\nawait run  # in a plain function: run.wait()",
     ),
     "sync-kickoff-for-each": (
         "error",
@@ -44,11 +50,33 @@ PITFALLS: dict[str, tuple[Severity, str, str]] = {
         "The notebook's own loop runs already, and asyncio starts no second one inside it. A cell may await.",
         "await main()\n# or once, for old cells that have to stay as they are: cnb.allow_nested_loops()",
     ),
+    "uvicorn-run": (
+        "error",
+        "The notebook's own loop runs already, and uvicorn starts no second one inside it. `crew_nb.serve.start(app)` "
+        "serves from a loop of its own and gives the cell back.",
+        "from crew_nb import serve\nserver = serve.start(app)  # its address: server.url; its end: server.stop()",
+    ),
     "not-awaited": (
         "error",
         "It is a coroutine: the call was prepared and nobody awaited it, so nothing has run yet. (An async function in "
         "after_kickoff_callbacks leaves one in place of the output, too.)",
         "output = await crew.akickoff(inputs={...})\n# or: output = await cnb.kickoff(crew, inputs={...})",
+    ),
+    "gather-not-awaited": (
+        "error",
+        "It stands for outputs that are still to come: the crews were started, and nobody has awaited them.",
+        "results = await asyncio.gather(crew_a.akickoff(), crew_b.akickoff())\n"
+        "# or: results = await cnb.gather(crew_a, crew_b); and for an asyncio task: output = await task",
+    ),
+    "run-not-joined": (
+        "error",
+        "A run is the handle of a crew that may still be at work; await it for CrewAI's output.",
+        "output = await run\noutput.{name}\n# or, once it is done: run.output.{name}",
+    ),
+    "batch-not-joined": (
+        "error",
+        "A batch is the handle of crews that may still be at work; await it for their results.",
+        "results = await batch\nresults.{name}\n# or, of those that are done so far: batch.results.{name}",
     ),
     "shared-agent": (
         "note",
@@ -103,6 +131,18 @@ PITFALLS: dict[str, tuple[Severity, str, str]] = {
         "CrewAI waits for the thread to end anyway: with a limit of 1 s, kickoff_async gave up after 4.1 s; akickoff "
         "gave up in time and left the thread and its request behind. It limits a task; crew_nb can limit the run.",
         "run = cnb.kickoff(crew, timeout=60)",
+    ),
+    "human-input": (
+        "note",
+        "In a notebook, akickoff shows its panel, reads from a keyboard that is not there and takes the silence for "
+        "approval. crew_nb asks in the run's row, and approves nothing by itself.",
+        "run = cnb.kickoff(crew)",
+    ),
+    "kicked-off-before": (
+        "note",
+        "A kickoff writes its inputs over the placeholders. Crew.copy(), and so CrewAI's kickoff_for_each, takes the "
+        "text as it is then: every copy works on those first inputs. crew_nb copies the text as it was.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[...])  # or build the crew anew",
     ),
     "independent-tasks": (
         "warning",
@@ -221,18 +261,22 @@ def inspect_crew(crew: Crew, name: str = "the crew") -> Iterator[Finding]:
     """The pitfalls within one crew; quick enough for every launch."""
     yield from _tasks_at_once(crew, name)
     yield from _waiting(crew, name)
+    agents = _fast.agents(crew)
     limits = [(f"max_rpm={crew.max_rpm} of {name}", crew.max_rpm)]
-    limits += [(f"max_rpm={a.max_rpm} of agent {_role(a)} in {name}", a.max_rpm) for a in crew.agents]
+    limits += [(f"max_rpm={a.max_rpm} of agent {_role(a)} in {name}", a.max_rpm) for a in agents]
     yield from (finding("max-rpm", where, limit=limit) for where, limit in limits if limit)
     if crew.memory:
         yield finding("shared-memory", f"memory of {name}, whose name is {crew.name!r}")
     for hook in ("before_kickoff_callbacks", "after_kickoff_callbacks"):
         for callback in getattr(crew, hook):
-            if inspect.iscoroutinefunction(callback):
-                yield finding("async-callback", f"{callback.__name__}() in {hook} of {name}")
-    for agent in crew.agents:
+            if coroutine := _coroutine(callback):
+                yield finding("async-callback", f"{coroutine}() in {hook} of {name}")
+    for agent in agents:
         if limit := getattr(agent, "max_execution_time", None):
             yield finding("max-execution-time", f"max_execution_time={limit} of agent {_role(agent)} in {name}")
+    for task in crew.tasks:
+        if task.human_input:
+            yield finding("human-input", f"human_input=True of task {_task(task)} in {name}")
 
 
 def _tasks_at_once(crew: Crew, name: str) -> Iterator[Finding]:
@@ -267,22 +311,83 @@ def _copied(crew: Crew, name: str) -> Iterator[Finding]:
         lost = str(error).partition(". Give a factory")[0]
         instead = "def build_crew():\n    ...\n    return Crew(agents=[...], tasks=[...])\n\ncnb.kickoff(build_crew)"
         yield Finding(code="unfaithful-copy", severity="error", what=f"{lost}.", where=name, instead=instead)
-    for same in _alike(crew.agents, key=lambda a: a.role):
+    managed = [agent for agent in _fast.agents(crew) if agent is not crew.manager_agent]
+    for same in _alike(managed, key=lambda a: a.role):
         yield finding("equal-roles", f"{len(same)} agents with the role {_role(same[0])} in {name}")
     joined = {id(t) for task in crew.tasks if isinstance(task.context, list) for t in task.context}
     for same in _alike(crew.tasks, key=lambda t: (t.description, t.expected_output)):
         if any(id(t) in joined for t in same):
             yield finding("equal-tasks", f"{len(same)} tasks with the text of {_task(same[0])} in {name}")
+    written = [f"agent {_role(agent)}" for agent in _fast.agents(crew) if _is_written(agent, _AGENT_TEXTS)]
+    written += [f"task {_task(task)}" for task in crew.tasks if _is_written(task, _TASK_TEXTS)]
+    if written:
+        yield finding("kicked-off-before", f"{_and(written)} of {name}, with the inputs of a kickoff")
 
 
 def _shared(crews: list[tuple[str, Crew]]) -> Iterator[Finding]:
     """Agents and LLM objects that several runs would use at once."""
-    agents = [(agent, name) for name, crew in crews for agent in crew.agents]
+    agents = [(agent, name) for name, crew in crews for agent in _fast.agents(crew)]
     for uses in _alike(agents, key=lambda use: id(use[0])):
         yield finding("shared-agent", f"agent {_role(uses[0][0])} in {_and(name for _, name in uses)}")
     llms = [(agent.llm, f"agent {_role(agent)} in {name}") for agent, name in agents if agent.llm is not None]
+    # CrewAI makes the manager at the kickoff; an LLM that is given by its name is made then, too.
+    makers = [(crew, name) for name, crew in crews if crew.manager_agent is None]
+    llms += [(c.manager_llm, f"manager_llm of {n}") for c, n in makers if not isinstance(c.manager_llm, str | None)]
     for uses in _alike(llms, key=lambda use: id(use[0])):
         yield finding("shared-llm", f"one {type(uses[0][0]).__name__} for {_and(where for _, where in uses)}")
+
+
+def _is_written(part: Any, texts: Iterable[str]) -> bool:
+    """Whether a kickoff has put inputs into one of its texts."""
+    before = ((text, getattr(part, f"_original_{text}", None)) for text in texts)
+    return any(given is not None and given != getattr(part, text) for text, given in before)
+
+
+def _coroutine(callback: Any, depth: int = 4) -> str:
+    """The async function that calling it would end in, by name; empty where none can be seen without calling it.
+
+    A plain function is looked through where it does nothing but return another's call: many a lambda, and what CrewAI
+    makes of `@before_kickoff` and `@after_kickoff`.
+    """
+    while isinstance(callback, functools.partial) or _is_moved(callback):
+        callback = callback.func if isinstance(callback, functools.partial) else callback.__wrapped__
+    function, owner = getattr(callback, "__func__", callback), getattr(callback, "__self__", None)
+    name = getattr(function, "__name__", "")
+    if not inspect.isfunction(function):  # an object that can be called
+        function, owner, name = type(callback).__call__, callback, f"{type(callback).__name__}.__call__"
+    if inspect.iscoroutinefunction(function):
+        return name
+    return _coroutine(_called(function, owner), depth - 1) if depth and inspect.isfunction(function) else ""
+
+
+def _is_moved(callback: Any) -> bool:
+    """Whether it is our wrapper of a callback of an isolated crew, which calls it in a thread."""
+    return getattr(callback, "__globals__", None) is vars(_offload) and hasattr(callback, "__wrapped__")
+
+
+def _called(function: FunctionType, owner: object) -> Any:
+    """What a function calls, where all that it does is to return this one call; None otherwise."""
+    steps = list(dis.get_instructions(function))
+    calls = [n for n, step in enumerate(steps) if step.opname in ("CALL", "CALL_KW", "CALL_FUNCTION_EX")]
+    first = next((n for n, step in enumerate(steps) if step.opname.startswith("LOAD_")), 0)  # what is called
+    if (
+        len(calls) != 1
+        or steps[calls[0] + 1].opname != "RETURN_VALUE"
+        or any("JUMP" in step.opname for step in steps)
+        or not steps[first].opname.startswith(("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST"))
+    ):
+        return None
+    try:
+        names = inspect.getclosurevars(function)
+    except ValueError:  # a name that has no value yet
+        return None
+    own = dict.fromkeys(function.__code__.co_varnames[:1], owner)
+    found = {**names.globals, **names.nonlocals, **own}.get(steps[first].argval)
+    for step in steps[first + 1 :]:
+        if step.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+            break
+        found = inspect.getattr_static(found, step.argval, None)  # no property of the user's is run
+    return found
 
 
 def _build(factory: Callable[..., Any], inputs: dict[str, Any]) -> Crew:

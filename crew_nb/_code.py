@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
 import json
 import sys
@@ -32,6 +33,8 @@ def cell(
     values = [value for row in inputs for value in row.values()]
     if any(isinstance(v, PathLike) for v in values):
         needed["from pathlib import Path"] = None
+    if any(isinstance(v, datetime.date) for v in values):
+        needed["import datetime as dt"] = None  # under a name that neither way of importing it has
     for value in values:
         if isinstance(value, enum.Enum) and type(value).__module__ != "__main__":
             needed[f"from {type(value).__module__} import {type(value).__qualname__.partition('.')[0]}"] = None
@@ -54,6 +57,8 @@ def _literal(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, PathLike):
         return f"Path({json.dumps(str(value), ensure_ascii=False)})"
+    if isinstance(value, datetime.date):  # a datetime is a date
+        return repr(value).replace("datetime.", "dt.")
     if type(value) is dict:
         return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
     if type(value) is list:

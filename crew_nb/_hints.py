@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from crew_nb._check import Finding
 
+_OUTPUT = "raw|pydantic|json|json_dict|tasks_output|token_usage|to_dict"
+"""What is read off a crew's output."""
+
 # A pattern in the error's text, and the pitfall behind it; the first that fits is shown.
 _ERRORS = (
     (r"asyncio\.run\(\) cannot be called from a running event loop", "asyncio-run"),
@@ -28,6 +31,7 @@ _ERRORS = (
     (r"Executor is already running", "shared-agent"),
     (r"CrewKickoffStartedEvent[\s\S]*<coroutine object", "async-callback"),
     (r"'coroutine' object (has no attribute|is not (iterable|subscriptable))", "not-awaited"),
+    (rf"'(_GatheringFuture|_asyncio\.Task)' object (has no attribute '({_OUTPUT})'|is not sub)", "gather-not-awaited"),
     (r"execution timed out after \d+ seconds\. Consider increasing max_execution_time", "max-execution-time"),
 )
 
@@ -47,6 +51,8 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 def hint(error: BaseException) -> Finding | None:
     """What is behind the error and what to write instead, or None where it is not one of those that we know."""
     for link in _chain(error):
+        if isinstance(link, AttributeError) and (code := _not_joined(link)):
+            return finding(code, _place(error), name=link.name)
         text = f"{type(link).__name__}: {link}"
         for pattern, code in _ERRORS:
             if re.search(pattern, text):
@@ -84,6 +90,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _precise(code: str, error: BaseException, link: BaseException) -> str:
     """The pitfall by what was called on the way to the error."""
     frames = [frame for frame, _ in _frames(link)]
+    if code == "asyncio-run" and any(_module(frame).partition(".")[0] == "uvicorn" for frame in frames):
+        return "uvicorn-run"
     if code == "sync-kickoff" and any(f.f_code.co_qualname == "Crew.kickoff_for_each" for f in frames):
         return "sync-kickoff-for-each"
     if code == "shared-agent":
@@ -94,6 +102,23 @@ def _precise(code: str, error: BaseException, link: BaseException) -> str:
         if ours or any(f.code == "agent-on-two-async-tasks" for crew in crews for f in inspect_crew(crew)):
             return "agent-on-two-async-tasks"
     return code
+
+
+def _not_joined(error: AttributeError) -> str:
+    """The pitfall, where an output or results were asked of a handle of ours; empty for any other error."""
+    if not str(type(error.obj).__module__).startswith("crew_nb."):
+        return ""  # nothing of ours is imported for it
+    from crew_nb._batch import Batch
+    from crew_nb._results import Results
+    from crew_nb._run import Run
+
+    if isinstance(error.obj, Run) and error.name in _OUTPUT.split("|"):
+        return "run-not-joined"
+    return "batch-not-joined" if isinstance(error.obj, Batch) and error.name in dir(Results) else ""
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def _place(error: BaseException) -> str:

@@ -104,6 +104,42 @@ CASES = [
         "run = cnb.kickoff(crew, timeout=60)",
     ),
     (
+        "import uvicorn\nfrom fastapi import FastAPI\nuvicorn.run(FastAPI(), port=8000)",
+        "RuntimeError: ",  # its words are another for each Python and loop class
+        "line 3: uvicorn.run(FastAPI(), port=8000)",
+        "server = serve.start(app)",
+    ),
+    (
+        "results = asyncio.gather(main(), main())\nresults[0].raw",
+        "TypeError: '_GatheringFuture' object is not subscriptable",
+        "line 2: results[0].raw",
+        "results = await asyncio.gather(",
+    ),
+    (
+        "for output in asyncio.gather(main(), main()):\n    output.raw",
+        "AttributeError: '_GatheringFuture' object has no attribute 'raw'",
+        "line 2: output.raw",
+        "results = await cnb.gather(crew_a, crew_b)",
+    ),
+    (
+        "task = asyncio.create_task(main())\ntask.raw",
+        "AttributeError: '_asyncio.Task' object has no attribute 'raw'",
+        "line 2: task.raw",
+        "output = await task",
+    ),
+    (
+        "run = cnb.kickoff(crew, ai, show=False)\nprint(run.raw)",
+        "AttributeError: 'Run' object has no attribute 'raw'",
+        "line 2: print(run.raw)",
+        "output = await run\n      output.raw\n      # or, once it is done: run.output.raw",
+    ),
+    (
+        "batch = cnb.gather((crew, ai), show=False)\nbatch.to_frame()",
+        "AttributeError: 'Batch' object has no attribute 'to_frame'",
+        "line 2: batch.to_frame()",
+        "results = await batch\n      results.to_frame",
+    ),
+    (
         "results = await cnb.kickoff(spoilt, ai, show=False)",
         "RunFailedError: run 0 (topic=AI) failed: ValidationError: 1 validation error for CrewKickoffStartedEvent",
         "line 1: results = await cnb.kickoff(spoilt, ai, show=False)",
@@ -144,6 +180,11 @@ def test_other_errors_and_good_cells_have_no_hint(kernel):
     assert not hints(kernel.run("1 / 0", check=False))
     assert not hints(kernel.run("raise RuntimeError('Executor of a will')", check=False))
     assert not hints(kernel.run("(await main()).raw"))
+    kernel.run("batch = cnb.gather((crew, ai), show=False)")
+    for missing in ("batch.tokens", "batch[0].tokens", "asyncio.current_task().owner", "type('Run', (), {})().raw"):
+        cell = kernel.run(missing, check=False)
+        assert cell.error.startswith("AttributeError: ")
+        assert not hints(cell)
 
 
 def test_the_errors_of_a_batch_are_looked_into(kernel):
@@ -169,6 +210,20 @@ def test_the_line_to_write_works(kernel):
         ).result
         == "2"
     )
+
+
+def test_bare_crewai_approves_in_place_of_a_person(kernel):
+    """What `check` says of `human_input`: the panel is shown, nobody is asked, and the draft is the output."""
+    kernel.run(
+        "by = agent()\n"
+        "draft = Task(description='Draft', expected_output='A note', agent=by, human_input=True)\n"
+        "asking = Crew(agents=[by], tasks=[draft])"
+    )
+    assert "takes the silence for approval" in kernel.run("cnb.check(asking)").result
+    cell = kernel.run("print((await asking.akickoff()).raw)")
+    assert any("Provide feedback" in data["text/plain"] for data in cell.displays)
+    assert not kernel.prompts
+    assert cell.stdout.strip()
 
 
 def test_hints_can_be_turned_off_and_on_again():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from crewai import Agent, Crew, Task
+from crewai import Agent, Crew, Process, Task
+from crewai.project import CrewBase, after_kickoff, before_kickoff
+from crewai.project import crew as crew_method
 
 import crew_nb as cnb
-from crew_nb import _check
+from crew_nb import _check, _fast
 from tests.support import crews
 
 if TYPE_CHECKING:
@@ -58,8 +61,32 @@ def equal_tasks() -> Crew:
     return crew(first, second, task("join", agent("C"), context=[first]))
 
 
-async def async_callback(value: Any) -> Any:
+async def async_callback(value: Any, *, key: str = "") -> Any:
     return value
+
+
+class Tidy:
+    """Can be called, as a kickoff callback is."""
+
+    async def __call__(self, value: Any) -> Any:
+        return value
+
+    async def later(self, value: Any) -> Any:
+        return value
+
+    def now(self, value: Any) -> Any:
+        return value
+
+    @property
+    def never(self) -> Any:
+        raise AssertionError("a property of the user's was run")
+
+    def hook(self) -> list[Any]:
+        return [lambda value: self.later(value), lambda value: self.now(value), lambda value: self.never(value)]
+
+
+def run_to_its_end(value: Any) -> Any:
+    return asyncio.run(async_callback(value))
 
 
 def test_a_crew_without_pitfalls_has_no_findings():
@@ -85,6 +112,33 @@ def test_agents_and_llms_that_several_crews_share():
     assert found[0].severity == "note"
 
 
+def test_agents_that_only_a_task_names_and_managers_are_looked_at():
+    """Their limits, and what crews share of them, are found like those of `Crew(agents=...)`."""
+    named = agent("Named", max_rpm=3, max_execution_time=5)
+
+    def names_it() -> Crew:
+        return Crew(agents=[agent()], tasks=[task("Research", named)])
+
+    assert codes(names_it()) == ["max-rpm", "max-execution-time"]
+    assert "shared-agent" in codes(names_it(), names_it())
+    double = Crew(agents=[agent()], tasks=[task("Research", agent())])
+    assert codes(double) == ["equal-roles"]
+
+    def managed(**by: Any) -> Crew:
+        reports = [Task(description="Report", expected_output="A note")]
+        return Crew(agents=[agent()], tasks=reports, process=Process.hierarchical, **by)
+
+    assert codes(managed(manager_agent=agent("Manager"))) == []
+    manager = agent("Manager", max_rpm=3, max_execution_time=5)
+    assert codes(managed(manager_agent=manager)) == ["max-rpm", "max-execution-time"]
+    both = codes(managed(manager_agent=manager), managed(manager_agent=manager))
+    assert {"shared-agent", "shared-llm"} <= set(both)
+    llm = quick()
+    (found,) = cnb.check(managed(manager_llm=llm), managed(manager_llm=llm))
+    assert found.where == "one OfflineLLM for manager_llm of crew 0 and manager_llm of crew 1"
+    assert not cnb.check(managed(manager_llm="gpt-4o-mini"), managed(manager_llm="gpt-4o-mini"))
+
+
 async def test_the_shared_agent_is_real():
     """CrewAI refuses the second crew; our verb runs both."""
     shared = agent()
@@ -92,6 +146,9 @@ async def test_the_shared_agent_is_real():
         await asyncio.gather(one(shared).akickoff(), one(shared).akickoff())
     results = await cnb.gather(one(shared), one(shared), show=False)
     assert not results.errors
+    named = [Crew(agents=[agent()], tasks=[task(text, shared)]) for text in ("left", "right")]
+    with pytest.raises(RuntimeError, match="Executor is already running"):
+        await asyncio.gather(*(c.akickoff() for c in named))
 
 
 async def test_the_shared_llm_is_real():
@@ -169,6 +226,100 @@ async def test_async_callbacks_are_not_awaited(hook):
     else:
         assert asyncio.iscoroutine(output)
         output.close()
+
+
+@pytest.mark.parametrize(
+    ("callback", "name"),
+    [
+        (functools.partial(async_callback, key="x"), "async_callback"),
+        (functools.partial(functools.partial(async_callback), key="x"), "async_callback"),
+        (Tidy(), "Tidy.__call__"),
+        (Tidy().later, "later"),
+        (lambda value: async_callback(value, key="x"), "async_callback"),
+        (lambda value: asyncio.sleep(0, value), "sleep"),
+        (Tidy().hook()[0], "later"),
+    ],
+    ids=["partial", "partial of a partial", "object", "method", "lambda", "of a module", "of a method"],
+)
+@pytest.mark.filterwarnings("ignore:.*callbacks cannot be serialized:UserWarning")
+def test_async_callbacks_are_found_under_whatever_they_are_wrapped_in(callback, name):
+    """With the name of the async function; also as an isolated crew has it, whose callbacks wait in threads."""
+    (found,) = cnb.check(one(after_kickoff_callbacks=[callback]))
+    assert (found.code, found.where) == ("async-callback", f"{name}() in after_kickoff_callbacks of the crew")
+    launched = one(after_kickoff_callbacks=[callback])
+    _fast.offload(launched)
+    assert found in list(_check.inspect_crew(launched))
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        run_to_its_end,
+        lambda value: asyncio.run(async_callback(value)),
+        lambda value: value or async_callback(value),
+        lambda value: [async_callback, value][1],
+        lambda value: async_callback and str(value),
+        lambda value: ", ".join(value or async_callback.__name__),
+        functools.partial(max, 1),
+        Tidy().now,
+        *Tidy().hook()[1:],
+        type("Empty", (), {"__call__": lambda self, value: nowhere(value)})(),  # noqa: F821
+        str,
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*callbacks cannot be serialized:UserWarning")
+def test_what_may_be_a_plain_callback_is_none_of_them(callback):
+    """What cannot be known without calling it is left alone, and nothing of the user's is called."""
+    assert not cnb.check(one(before_kickoff_callbacks=[callback]))
+
+
+def test_async_methods_of_a_crewbase_class_are_found():
+    """`@before_kickoff` and `@after_kickoff` wrap them."""
+
+    @CrewBase
+    class Research:
+        agents_config: dict[str, Any] = {}  # noqa: RUF012 - CrewAI reads it from the class
+        tasks_config: dict[str, Any] = {}  # noqa: RUF012
+
+        @before_kickoff
+        async def prepare(self, inputs: Any) -> Any:
+            return inputs
+
+        @after_kickoff
+        def finish(self, output: Any) -> Any:
+            return output
+
+        @crew_method
+        def crew(self) -> Crew:
+            return one()
+
+    (found,) = (f for f in cnb.check(Research().crew) if f.severity == "error")  # the class hands out one crew
+    assert found.where == "prepare() in before_kickoff_callbacks of the crew"
+
+
+def test_a_task_that_asks_a_person():
+    """A note, with the task; that bare CrewAI approves by itself is shown in a kernel."""
+    (found,) = cnb.check(crew(task("Draft", agent(), human_input=True)))
+    assert (found.code, found.severity) == ("human-input", "note")
+    assert found.where == "human_input=True of task 'Draft' in the crew"
+
+
+async def test_a_crew_that_was_kicked_off_keeps_its_first_inputs():
+    """CrewAI's copies work on them, ours do not; a crew without placeholders is as it was."""
+    researcher = agent("Expert in {topic}")
+    used = crew(task("Research {topic}", researcher))
+    assert codes(used) == []
+    await used.akickoff(inputs={"topic": "AI"})
+    (found,) = cnb.check(used)
+    assert (found.code, found.severity) == ("kicked-off-before", "note")
+    assert found.where == "agent 'Expert in AI' and task 'Research AI' of the crew, with the inputs of a kickoff"
+    assert used.copy().tasks[0].description == "Research AI"
+    batch = cnb.kickoff_for_each(used, [{"topic": "ML"}], show=False)
+    results = await batch
+    assert results[0].tasks_output[0].description == "Research ML"
+    plain = one()
+    await plain.akickoff()
+    assert codes(plain) == []
 
 
 def test_memory_and_time_limits_and_chains():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import datetime
 import enum
 from pathlib import Path
 
@@ -26,16 +27,20 @@ def test_the_code_means_the_same_inputs() -> None:
 
 
 def test_the_code_imports_what_it_names() -> None:
-    """Paths, enums and a factory from a module."""
-    text = _code.cell("build", [{"p": Path("a.txt"), "mood": Tone.FORMAL}], {}, ["from lab import build"])
+    """Paths, enums, dates and a factory from a module."""
+    row = {"p": Path("a.txt"), "mood": Tone.FORMAL, "day": datetime.date(2026, 1, 31)}
+    row["at"] = datetime.datetime(2026, 1, 31, 9, 30, tzinfo=datetime.UTC)
+    text = _code.cell("build", [row], {}, ["from lab import build"])
     head = text.split("\n\n")[0].split("\n")
     assert set(head) == {
         "import crew_nb as cnb",
         "from lab import build",
         "from pathlib import Path",
+        "import datetime as dt",
         f"from {__name__} import Tone",
     }
-    assert '{"p": Path("a.txt"), "mood": Tone.FORMAL}' in text
+    names = {"Path": Path, "Tone": Tone, "dt": datetime}
+    assert eval(text.partition("inputs=[")[2].partition("],")[0].strip(" ,\n"), names) == row
 
 
 def test_a_crew_is_named_as_a_cell_can_name_it() -> None:
