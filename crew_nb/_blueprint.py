@@ -36,6 +36,12 @@ DEEPEST = 40
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")  # the names that CrewAI's interpolation knows
 
+# What a copy takes over as it is: CrewAI would write it out and read it again, and warn that it is no data.
+_TAKEN_OVER = frozenset(
+    {"step_callback", "task_callback", "callback", "callbacks", "condition", "memory"}
+    | {"before_kickoff_callbacks", "after_kickoff_callbacks"}
+)
+
 _claimed: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 """Agents and tasks that a run has had, by id: a factory that hands one out again gets a copy of its crew."""
 
@@ -69,6 +75,11 @@ class Plan:
         _separate(crew)
         _count_uses_anew(crew)
         return crew
+
+    def relabel(self, words: str) -> str:
+        """The label `words` without what has become known as a secret since."""
+        # Where it was cut short, half a secret may be left that would not be known again.
+        return label(self.source, self.inputs) if len(words) >= LABEL_KEPT else SCRUBBER.scrub(words)
 
     @property
     def braces(self) -> dict[str, str]:
@@ -113,6 +124,7 @@ def plans_for(crews: Iterable[Any]) -> list[Plan]:
     if not given:
         raise BlueprintError("gather() was given no crew. Write cnb.gather(crew_a, crew_b), or cnb.gather(*crews).")
     plans = []
+    SCRUBBER.learn_environment()
     try:
         for index, item in enumerate(given):
             source, inputs = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
@@ -132,13 +144,17 @@ def plans_for_each(source: Any, inputs: Any) -> list[Plan]:
     """
     rows = _rows(inputs)
     check_source(source)
+    SCRUBBER.learn_environment()
     template = _template(source)
     return [_plan(i, template, row, where=f"inputs[{i}]", checked=True) for i, row in enumerate(rows)]
 
 
 def _template(source: Any) -> Any:
     """The blueprint as it is now: what the user does to the Crew later does not reach the queued runs."""
-    return isolated_copy(source) if _is_crew(source) else source
+    if not _is_crew(source):
+        return source
+    SCRUBBER.learn_from(source)  # before the inputs are shown and kept: its keys may stand in them
+    return isolated_copy(source)
 
 
 def check_source(source: Any) -> None:
@@ -200,6 +216,8 @@ def isolated_copy(crew: Crew) -> Crew:
     crew = _still(crew)
     known = {id(agent) for agent in crew.agents}
     others = list({id(t.agent): t.agent for t in crew.tasks if t.agent and id(t.agent) not in known}.values())
+    parts = (crew, *crew.agents, *others, *filter(None, [crew.manager_agent]), *crew.tasks)
+    laid = {id(part): _lay_aside(part) for part in parts}
     try:
         # Agents that only a task names would be missed by the copy, so it is shown them too.
         twin = crew.model_copy(update={"agents": [*crew.agents, *others]}).copy()
@@ -220,6 +238,8 @@ def isolated_copy(crew: Crew) -> Crew:
             copy.context = [tasks[id(t)] for t in task.context if id(t) in tasks]
         for text in ("description", "expected_output", "output_file"):
             setattr(copy, text, getattr(task, f"_original_{text}", None) or getattr(task, text))
+    for part, copy in [(crew, twin), *_by_id(crew, clones), *zip(crew.tasks, twin.tasks, strict=True)]:
+        _put_back(copy, laid[id(part)])
     twin.stream = False  # a streaming crew hands out an iterator; tokens reach the board by events
     assert isinstance(twin, Crew)
     return twin
@@ -237,6 +257,21 @@ def _still(crew: Crew) -> Crew:
     return crew.model_copy(update={**still, "manager_agent": agents.get(id(crew.manager_agent))})
 
 
+def _lay_aside(part: Any) -> dict[str, Any]:
+    """What a copy takes over of an agent, a task or a crew; the part, which is ours, is left without it."""
+    known = type(part).model_fields
+    laid = {name: vars(part)[name] for name in _TAKEN_OVER if name in known and vars(part).get(name)}
+    for name in laid:
+        setattr(part, name, known[name].get_default(call_default_factory=True))
+    return laid
+
+
+def _put_back(copy: Any, laid: dict[str, Any]) -> None:
+    for name, value in laid.items():
+        if not vars(copy)[name]:  # CrewAI itself hands a crew's memory over
+            setattr(copy, name, list(value) if isinstance(value, list) else value)
+
+
 def _separate(crew: Crew) -> None:
     """Give each async task an agent of its own where it shares one: an agent can be at one task at a time.
 
@@ -248,7 +283,10 @@ def _separate(crew: Crew) -> None:
         if agent is None:
             continue
         if id(agent) in had and any(t.async_execution and t.agent is agent for t in crew.tasks):
-            twin = agent.copy()
+            bare = agent.model_copy()
+            laid = _lay_aside(bare)
+            twin = bare.copy()
+            _put_back(twin, laid)
             twin.llm = agent.llm
             task.agent = twin
         had.add(id(agent))

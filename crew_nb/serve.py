@@ -11,25 +11,37 @@ import inspect
 import json
 import math
 import os
+import re
 import secrets
 import socket
 import threading
 import time
+import types
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PydanticUserError, TypeAdapter, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PydanticUserError,
+    TypeAdapter,
+    create_model,
+    model_validator,
+)
 from pydantic.errors import PydanticInvalidForJsonSchema
-from pydantic_core import to_jsonable_python
+from pydantic_core import PydanticCustomError, PydanticKnownError
 from sse_starlette import EventSourceResponse
 
-from crew_nb import _blueprint
+from crew_nb import _blueprint, _codec
 from crew_nb import _events as ev
 from crew_nb._batch import Batch
 from crew_nb._engine import engine
@@ -55,7 +67,11 @@ SSE_KEPT = 10_000
 MESSAGE_KEPT = 1_000
 """Characters of an error's message that a client gets."""
 STOP_SECONDS = 2.0
-"""How long a server that stops waits for open requests, and a router for its runs."""
+"""Within these every run of a server that stops has ended."""
+ANSWER_SECONDS = 1.0
+"""How much longer a server that stops gives open requests to tell of it."""
+_WORK = "crew_nb.work"
+"""The key in an ASGI scope under which our server says what it has begun."""
 
 
 class RunError(BaseModel):
@@ -127,17 +143,19 @@ def router(
     keep_seconds: float = 3_600.0,
     **options: Unpack[RunOptions],
 ) -> APIRouter:
-    """Routes that run a crew; include them with a prefix: `app.include_router(router(build_crew), prefix="/research")`.
+    """Routes that run a crew, mostly under a prefix: `app.include_router(router(build_crew), prefix="/research")`.
 
-    POST to the prefix runs `{"inputs": [{...}, ...]}` and answers with the joined results. POST to `/batches` starts
-    in the background; `/batches/{id}` tells how it stands, `/batches/{id}/events` tells it live, DELETE cancels it.
+    POST to the prefix (to `/` without one) runs `{"inputs": [{...}, ...]}` and answers with the joined results. POST to
+    `/batches` starts in the background; `/batches/{id}` tells how it stands, `/batches/{id}/events` tells it live,
+    DELETE cancels it.
 
     Args:
-        crew: A `Crew`, or a function that returns one; its placeholders, or its parameters, are the fields of an input.
-            A function without parameters is called once, to learn the placeholders of its crew.
+        crew: A `Crew`, or a function that returns one; its parameters and its crew's placeholders are the fields of an
+            input. A function that needs no arguments is called once, to learn the placeholders of its crew; of another
+            one those are known that stand in its own code.
         max_inputs: Inputs in one request.
         max_body: Bytes of one request's body.
-        max_length: Characters of one text in an input.
+        max_length: Characters of one text in an input, wherever it stands in it.
         max_queued: Runs of all requests that are not final; a request that would exceed it gets 429 with Retry-After.
         keep: Finished background batches that are kept.
         keep_seconds: How long a finished background batch is kept.
@@ -148,12 +166,17 @@ def router(
         BlueprintError: When the crew cannot be run, or a parameter of the function cannot come in a request.
         OptionError: When an option or a limit has a value that cannot be meant.
     """
-    for name, value in (("max_inputs", max_inputs), ("max_body", max_body), ("max_length", max_length), ("keep", keep)):
-        if not isinstance(value, int) or value < 1:
-            raise OptionError(f"{name} is {value!r}. Write a whole number from 1.")
+    limits = {"max_inputs": max_inputs, "max_body": max_body, "max_length": max_length, "max_queued": max_queued}
+    for name, value in {**limits, "keep": keep}.items():
+        _check_whole(name, value, 1)
     if max_queued < max_inputs:
         raise OptionError(f"max_queued={max_queued} is below max_inputs={max_inputs}: a full request could never run.")
-    chosen = checked_options(**{"timeout": RUN_SECONDS, **options}, show=False)
+    if isinstance(keep_seconds, bool) or not isinstance(keep_seconds, int | float) or not keep_seconds >= 0:
+        raise OptionError(f"keep_seconds is {keep_seconds!r}. Write seconds, such as keep_seconds=3600.")
+    given: dict[str, Any] = {"timeout": RUN_SECONDS, "show": False, **options}
+    if given["show"]:
+        raise OptionError(f"show is {given['show']!r}, but a server has no cell to show a board in. Leave it out.")
+    chosen = checked_options(**given)
     _blueprint.check_source(crew)
     desk = _Desk(crew, chosen, max_queued=max_queued, keep=keep, keep_seconds=keep_seconds)
     item = _item_model(crew, max_length)
@@ -172,15 +195,21 @@ def router(
         413: {"model": Problem, "description": "The body is too large"},
         422: {"model": Problem, "description": "The inputs do not fit the crew"},
         429: {"model": Problem, "description": "The queue is full; come again after Retry-After seconds"},
+        503: {"model": Problem, "description": "The server is stopping; come again after Retry-After seconds"},
     }
     unknown: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such batch"}}
 
-    @routes.post("", response_model=BatchResults, responses=refusals, summary="Run the crew over inputs and join")
+    @routes.post(
+        _Root("/"),
+        response_model=BatchResults,
+        responses=refusals,
+        summary="Run the crew over inputs and join",
+    )
     async def run(body: body_model, request: Request) -> Response:  # type: ignore[valid-type]
         """The results, in the order of the inputs. A client that goes away stops its runs."""
-        batch = await desk.accept(_rows(body))
-        await _join_or_stop(batch, request)
-        return _json({"results": _results(batch)})
+        order = await desk.accept(body.inputs, request)  # type: ignore[attr-defined]
+        await _join_or_stop(order.batch, request)
+        return _json({"results": _results(order)})
 
     @routes.post(
         "/batches",
@@ -189,9 +218,10 @@ def router(
         responses=refusals,
         summary="Start in the background",
     )
-    async def start_batch(body: body_model) -> Response:  # type: ignore[valid-type]
+    async def start_batch(body: body_model, request: Request) -> Response:  # type: ignore[valid-type]
         """The batch's id, at once."""
-        return _json({"id": desk.keep_batch(await desk.accept(_rows(body), background=True))}, 202)
+        order = await desk.accept(body.inputs, request, background=True)  # type: ignore[attr-defined]
+        return _json({"id": desk.keep_order(order)}, 202)
 
     @routes.get("/batches/{id}", response_model=BatchStatus, responses=unknown, summary="How a batch stands")
     async def batch_status(id: str) -> Response:  # noqa: A002 - the path's name
@@ -209,16 +239,29 @@ def router(
 
         Whoever connects later, or again, is told first how things stand.
         """
-        return EventSourceResponse(_events(desk.find(id)), ping=15, send_timeout=30)
+        order = desk.find(id)
+        return EventSourceResponse(_events(order), ping=15, send_timeout=30, **_until_exit(order.batch))
 
     @routes.delete("/batches/{id}", response_model=BatchStatus, responses=unknown, summary="Cancel a batch")
     async def cancel_batch(id: str) -> Response:  # noqa: A002
         """How it stands; its runs end within 2 seconds, and what was finished stays."""
-        batch = desk.find(id)
-        batch.cancel()
-        return _json(_status(id, batch))
+        order = desk.find(id)
+        order.batch.cancel()
+        return _json(_status(id, order))
 
     return routes
+
+
+def _check_whole(name: str, value: Any, least: int, most: float = math.inf, words: str = "") -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise OptionError(f"{name} is {value!r}. Write a whole number from {least}{words}.")
+
+
+class _Root(str):
+    """The path of a router's root: its prefix, and `/` where it has none; FastAPI puts `prefix + path` together."""
+
+    def __radd__(self, prefix: str) -> str:
+        return prefix or self
 
 
 # --- what a request may hold ----------------------------------------------------------------------------------------
@@ -274,9 +317,10 @@ def _json(content: Any, status: int = 200) -> Response:
 
 
 def _item_model(crew: Any, max_length: int) -> type[BaseModel]:
-    """The model of one input: a crew's placeholders, or a factory's parameters with their types and defaults."""
+    """The model of one input: a factory's parameters with their types and defaults, and a crew's placeholders."""
     text = Annotated[str, Field(max_length=max_length)]
     fields: dict[str, tuple[Any, Any]] = {}
+    taken: set[str] = set()
     extra: Literal["allow", "forbid"] = "forbid"
     name = "Crew"
     if not _blueprint._is_crew(crew):
@@ -284,42 +328,119 @@ def _item_model(crew: Any, max_length: int) -> type[BaseModel]:
         for parameter in _parameters(crew):
             if parameter.kind is parameter.VAR_KEYWORD:
                 extra = "allow"
-            elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                continue
+            taken.add(parameter.name)
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 kind = _field_type(parameter, crew)
                 if kind is not None:
                     fields[parameter.name] = (text if kind is str else kind, parameter.default)
-    if not fields and extra == "forbid":
-        built = crew if _blueprint._is_crew(crew) else _blueprint._call_factory(crew, None)
-        optional = bool(built.before_kickoff_callbacks)  # they may add inputs
-        default = None if optional else inspect.Parameter.empty
-        fields = dict.fromkeys(sorted(_blueprint.placeholders(built)), (text, default))
-        extra = "allow" if optional else "forbid"
+    needs = any(default is inspect.Parameter.empty for _, default in fields.values())
+    built = None if needs else _built(crew, or_none=bool(fields) or extra == "allow")
+    sure = built is not None and extra == "forbid"  # else other arguments may make another crew
+    if built is not None and built.before_kickoff_callbacks:  # they may add inputs, and take any
+        sure, extra = False, "allow"
+    found = _in_own_words(crew) if built is None else _blueprint.placeholders(built)
+    for place in sorted(found - taken):
+        fields[place] = (text, inspect.Parameter.empty if sure else None)
+    check = _bounds(max_length)
+    bounds = BeforeValidator(check)
     # Any name may stand in a prompt; as aliases they are free of what pydantic wants of attributes.
-    columns = {f"f{n}": (kind, _field(place, default)) for n, (place, (kind, default)) in enumerate(fields.items())}
+    columns = {
+        f"f{n}": (Annotated[kind, bounds], _field(place, kind, default))
+        for n, (place, (kind, default)) in enumerate(fields.items())
+    }
+
+    class Item(BaseModel):
+        model_config = ConfigDict(extra=extra, allow_inf_nan=False)
+        __pydantic_extra__: dict[str, Annotated[JsonValue, bounds]]
+
+        @model_validator(mode="before")
+        @classmethod
+        def check_names(cls, data: Any) -> Any:
+            check(list(data) if isinstance(data, Mapping) else None)
+            return data
+
     title = "".join(word[:1].upper() + word[1:] for word in name.replace("<lambda>", "crew").split("_"))
-    model: type[BaseModel] = create_model(  # type: ignore[call-overload]
-        f"{title}Inputs", __config__=ConfigDict(extra=extra, allow_inf_nan=False), **columns
-    )
+    model: type[BaseModel] = create_model(f"{title}Inputs", __base__=Item, **columns)  # type: ignore[call-overload]
     return model
 
 
-def _field(name: str, default: Any) -> Any:
+def _bounds(max_length: int) -> Callable[[Any], Any]:
+    """A check of what has come as JSON: how long its texts are, and how deep it goes."""
+
+    def check(value: Any, depth: int = 0) -> Any:
+        if isinstance(value, str) and len(value) > max_length:
+            raise PydanticKnownError("string_too_long", {"max_length": max_length})
+        if isinstance(value, list | dict):
+            if depth == _blueprint.DEEPEST:
+                raise PydanticCustomError("too_deep", "Input should have at most {most} levels", {"most": depth})
+            for part in value if isinstance(value, list) else [*value, *value.values()]:
+                check(part, depth + 1)
+        return value
+
+    return lambda value: check(value)
+
+
+def _built(crew: Any, *, or_none: bool) -> Any:
+    """A crew whose placeholders are to be learnt.
+
+    Args:
+        crew: A Crew, or a function that needs no arguments.
+        or_none: Whether one that cannot be had is None; it does not raise then.
+    """
+    if _blueprint._is_crew(crew):
+        return crew
+    try:
+        return _blueprint._call_factory(crew, None)
+    except Exception:  # it needs an argument after all
+        if or_none:
+            return None
+        raise
+
+
+def _in_own_words(factory: Any) -> set[str]:
+    """The names in braces in a function's own code; with arguments to be invented, it is not called for them."""
+    function = _function(factory)
+    names = getattr(function, "__globals__", {})
+    codes = [code] if isinstance(code := getattr(function, "__code__", None), types.CodeType) else []
+    texts: list[Any] = []
+    for code in codes:  # it grows by the functions inside
+        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+        texts += [constant for constant in code.co_consts if constant != function.__doc__]
+        texts += [names.get(name) for name in code.co_names]
+    return {name for text in texts if isinstance(text, str) for name in _blueprint._PLACEHOLDER.findall(text)}
+
+
+def _field(name: str, kind: Any, default: Any) -> Any:
     if default is inspect.Parameter.empty:
         return Field(alias=name, title=name)
-    shown = (
-        default
-        if isinstance(default, str | int | float | bool) and SCRUBBER.scrub(str(default)) == str(default)
-        else None
-    )
-    return Field(default=shown, alias=name, title=name)
+    return Field(default=_told(name, kind, default), alias=name, title=name)
+
+
+def _told(name: str, kind: Any, default: Any) -> Any:
+    """A default as JSON for the OpenAPI; None where it has a secret in it, or no form. It is never passed on."""
+    try:
+        told = TypeAdapter(kind).dump_python(default, mode="json", warnings=False)
+        json.dumps(told, allow_nan=False)
+    except Exception:  # a user's class may raise anything
+        return None
+    clean = SCRUBBER.scrub_inputs({name: told}) == {name: told} and "*" * 10 not in str(told)  # a SecretStr's mask
+    return told if clean else None
+
+
+def _function(factory: Any) -> Any:
+    """The plain function that a factory is in the end."""
+    function = inspect.unwrap(factory)
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    if not hasattr(function, "__code__") and not hasattr(function, "__func__"):
+        function = getattr(type(function), "__call__", function)  # noqa: B004 - an object that is called
+    return getattr(function, "__func__", function)
 
 
 def _parameters(factory: Any) -> Iterator[inspect.Parameter]:
     """The parameters, with annotations that were written as text read one by one: some are for type checkers only."""
-    function = inspect.unwrap(factory)
-    while hasattr(function, "func"):  # functools.partial
-        function = function.func
-    names = getattr(getattr(function, "__func__", function), "__globals__", {})
+    names = getattr(_function(factory), "__globals__", {})
     for parameter in inspect.signature(factory).parameters.values():
         kind = parameter.annotation
         if isinstance(kind, str):
@@ -354,17 +475,57 @@ def _field_type(parameter: inspect.Parameter, factory: Any) -> Any:
     return kind
 
 
-def _rows(body: Any) -> list[dict[str, Any]]:
-    """The inputs as they were given, each in the type of its field."""
-    rows = []
-    for item in body.inputs:
-        fields = type(item).model_fields
-        given = {fields[name].alias: getattr(item, name) for name in fields if name in item.model_fields_set}
-        rows.append({**given, **(item.model_extra or {})})
-    return rows
+def _row(item: Any) -> dict[str, Any]:
+    """An input as it was given, each part in the type of its field."""
+    fields = type(item).model_fields
+    given = {fields[name].alias: getattr(item, name) for name in fields if name in item.model_fields_set}
+    return {**given, **(item.model_extra or {})}
+
+
+def _echo(item: Any, row: dict[str, Any]) -> Any:
+    """The same as JSON again, for the answer."""
+    try:
+        return json.loads(
+            item.model_dump_json(by_alias=True, exclude_unset=True, fallback=str, warnings=False)  # inf becomes null
+        )
+    except Exception:  # bytes that are no text, or whatever a user's class raises
+        return _codec.plain(row, SCRUBBER.scrub)
 
 
 # --- what runs ------------------------------------------------------------------------------------------------------
+
+
+class _Work:
+    """What a server's clients have begun, to be stopped with the server; used on its loop only."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._batches: set[Batch] = set()
+
+    def add(self, batch: Batch) -> None:
+        """The batch ends with the server."""
+        self._batches = {batch, *(b for b in self._batches if b.open_runs)}
+
+    def stop(self) -> None:
+        """Nothing is to begin any more; what runs is being cancelled."""
+        self.stopping = True
+        for batch in self._batches:
+            batch.cancel()
+
+    async def ended(self) -> None:
+        """Returns when all of it has ended, or after `STOP_SECONDS`."""
+        joins = [asyncio.ensure_future(batch.ended()) for batch in self._batches]
+        if joins:
+            await asyncio.wait(joins, timeout=STOP_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a request has begun."""
+
+    batch: Batch
+    inputs: list[Any]
+    """As they came, for the answer."""
 
 
 class _Desk:
@@ -377,17 +538,20 @@ class _Desk:
         self._keep = keep
         self._keep_seconds = keep_seconds
         self._slots = Slots(options.concurrency)
+        self._work = _Work()
+        """Under a server that is not ours."""
         self._active: set[Batch] = set()
-        self._kept: dict[str, Batch] = {}
+        self._kept: dict[str, _Order] = {}
         self._arriving = 0
         self._mean = 1.0
         """Seconds that a run has lately taken."""
 
-    async def accept(self, rows: list[dict[str, Any]], background: bool = False) -> Batch:
+    async def accept(self, items: list[Any], request: Request, background: bool = False) -> _Order:
         """A batch of these inputs, which has begun.
 
         Raises:
-            HTTPException: 429 when the queue is full, 422 when the inputs do not fit the crew.
+            HTTPException: 429 when the queue is full, 422 when the inputs do not fit the crew, 503 when the server
+                stops.
         """
         self._arriving += 1
         try:
@@ -395,29 +559,35 @@ class _Desk:
                 await asyncio.sleep(0)
         finally:
             self._arriving -= 1
+        work: _Work = request.scope.get(_WORK, self._work)
+        if work.stopping:
+            raise HTTPException(503, "The server is stopping.", {"Retry-After": str(math.ceil(STOP_SECONDS))})
         self._sort_out()
         queued = sum(batch.open_runs for batch in self._active)
-        if queued + len(rows) > self._max_queued:
+        if queued + len(items) > self._max_queued:
             wait = min(60, max(1, math.ceil(queued / self._slots.limit * self._mean)))
             raise HTTPException(429, f"{queued:,} runs are in the queue.", {"Retry-After": str(wait)})
         options = self._options
         if background and options.stream is None:
             options = replace(options, stream=True)
+        rows = [_row(item) for item in items]
         try:
             batch = Batch(_blueprint.plans_for_each(self._crew, rows), options, self._slots)
         except CrewNbError as error:
-            raise HTTPException(422, _words(error)) from None
+            raise HTTPException(422, _words(str(error))) from None
+        order = _Order(batch, [_echo(item, row) for item, row in zip(items, rows, strict=True)])
         self._active.add(batch)
+        work.add(batch)
         batch.start()
-        return batch
+        return order
 
-    def keep_batch(self, batch: Batch) -> str:
+    def keep_order(self, order: _Order) -> str:
         """The id under which the batch is found; it cannot be guessed."""
         key = secrets.token_urlsafe(16)
-        self._kept[key] = batch
+        self._kept[key] = order
         return key
 
-    def find(self, key: str) -> Batch:
+    def find(self, key: str) -> _Order:
         """The batch of that id.
 
         Raises:
@@ -435,24 +605,22 @@ class _Desk:
             spans = [s.finished - s.started for s in (r.state for r in batch.runs) if s.finished and s.started]
             if spans:
                 self._mean = (3 * self._mean + sum(spans) / len(spans)) / 4
-        over = [key for key, batch in self._kept.items() if not batch.open_runs]  # oldest first
+        over = [key for key, order in self._kept.items() if not order.batch.open_runs]  # oldest first
         old = time.time() - self._keep_seconds
         for place, key in enumerate(over):
-            if len(over) - place > self._keep or max(r.finished or 0.0 for r in self._kept[key].runs) < old:
+            if len(over) - place > self._keep or max(r.finished or 0.0 for r in self._kept[key].batch.runs) < old:
                 del self._kept[key]
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
         """CrewAI is loaded before the first request; what runs when the server stops is stopped."""
         await asyncio.wrap_future(engine.submit(engine.prepare()))
+        work = self._work = _Work()
         try:
             yield
         finally:
-            for batch in self._active:
-                batch.cancel()
-            joins = [asyncio.ensure_future(batch.ended()) for batch in self._active]
-            if joins:
-                await asyncio.wait(joins, timeout=STOP_SECONDS)
+            work.stop()
+            await work.ended()
 
 
 async def _join_or_stop(batch: Batch, request: Request) -> None:
@@ -476,27 +644,37 @@ async def _gone(request: Request) -> None:
 # --- what a client is told ------------------------------------------------------------------------------------------
 
 
-def _words(error: BaseException) -> str:
-    return SCRUBBER.scrub(str(error))[:MESSAGE_KEPT]
+_TRACE = re.compile(r"[ +|]*(?:Exception Group )?Traceback \(most recent call last\)|\bFile \\?\"[^\"\n]+\", line \d")
+
+
+def _words(message: str) -> str:
+    """An error's message for a client: of a traceback in it the last line only, which says what was raised."""
+    trace = _TRACE.search(message)
+    if trace is not None:
+        last = message.rstrip().rpartition("\n")[2]
+        raised = "" if last[:1].isspace() or _TRACE.search(last) else last
+        message = f"{message[: trace.start()].rstrip()} {raised}".strip()
+    return SCRUBBER.scrub(message)[:MESSAGE_KEPT]
 
 
 def _result(state: RunState, inputs: Any) -> dict[str, Any]:
     error = state.error
     return {
-        "inputs": to_jsonable_python(inputs, by_alias=True, fallback=str),
+        "inputs": inputs,
         "status": state.status,
         "raw": SCRUBBER.scrub(state.output) if state.status == "done" else None,
-        "error": error and {"type": error.type, "message": SCRUBBER.scrub(error.message)[:MESSAGE_KEPT]},
+        "error": error and {"type": error.type, "message": _words(error.message)},
         "usage": state.usage.to_dict(),
     }
 
 
-def _results(batch: Batch) -> list[dict[str, Any]]:
-    return [_result(run.state, run.inputs) for run in batch.runs]
+def _results(order: _Order) -> list[dict[str, Any]]:
+    return [_result(run.state, inputs) for run, inputs in zip(order.batch.runs, order.inputs, strict=True)]
 
 
-def _status(key: str, batch: Batch) -> dict[str, Any]:
-    return {"id": key, "status": batch.status, "created": batch.created, "results": _results(batch)}
+def _status(key: str, order: _Order) -> dict[str, Any]:
+    batch = order.batch
+    return {"id": key, "status": batch.status, "created": batch.created, "results": _results(order)}
 
 
 class _Listener:
@@ -533,7 +711,26 @@ class _Listener:
         return said
 
 
-async def _events(batch: Batch) -> AsyncIterator[dict[str, str]]:
+class _Exit:
+    """What sse-starlette sets when uvicorn was told to exit: the stream's batch ends, and with it the stream."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+    def set(self) -> None:
+        """The server is going to stop."""
+        self._batch.cancel()
+
+
+def _until_exit(batch: Batch) -> dict[str, Any]:
+    """Options of a stream for a server that is not ours; without them it would be cut off before its last events."""
+    if "shutdown_event" not in inspect.signature(EventSourceResponse).parameters:  # before sse-starlette 3.3
+        return {}
+    return {"shutdown_event": _Exit(batch), "shutdown_grace_period": STOP_SECONDS + ANSWER_SECONDS}
+
+
+async def _events(order: _Order) -> AsyncIterator[dict[str, str]]:
+    batch = order.batch
     listener = _Listener()
 
     async def listen() -> None:
@@ -562,7 +759,7 @@ async def _events(batch: Batch) -> AsyncIterator[dict[str, str]]:
                     for place in [p for p in held if p[0] == index]:
                         if last := held.pop(place):
                             yield _text(place, last)
-                    yield _event("result", {"run": index, **_result(state, run.inputs)})
+                    yield _event("result", {"run": index, **_result(state, order.inputs[index])})
             if all(row is not None and row[0] in ("done", "failed", "cancelled") for row in told):
                 yield _event("end", {"status": batch.status})
                 return
@@ -583,10 +780,35 @@ def _event(name: str, data: Any) -> dict[str, str]:
 # --- a server in a notebook -----------------------------------------------------------------------------------------
 
 
+class _Uvicorn(uvicorn.Server):
+    """uvicorn's server that ends first what its open requests wait for, and its connections then."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._work = work = _Work()
+
+        async def with_work(scope: Any, receive: Any, send: Any) -> None:
+            scope[_WORK] = work  # mounted apps get the scope, too, but no lifespan (Starlette)
+            await app(scope, receive, send)
+
+        seconds = math.ceil(STOP_SECONDS + ANSWER_SECONDS)
+        super().__init__(uvicorn.Config(with_work, log_level="warning", timeout_graceful_shutdown=seconds))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called when it is to exit."""
+        self._work.stop()
+        await super().shutdown(sockets)
+        await self._work.ended()
+
+
 class Server:
     """An app that is being served from a thread and loop of its own; `stop()` ends it, and so does the kernel's end."""
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        if not callable(app):
+            raise OptionError(f"app is {app!r}. Give the FastAPI app itself.")
+        if not isinstance(host, str):
+            raise OptionError(f'host is {host!r}. Write an address, such as host="127.0.0.1".')
+        _check_whole("port", port, 0, 65_535, ", which takes a free one, to 65535")
         name, family = (f"[{host}]", socket.AF_INET6) if ":" in host else (host, socket.AF_INET)
         # asyncio sends at once only where the protocol is named; else small answers wait 40 ms for Nagle.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -600,8 +822,7 @@ class Server:
         self.url = f"http://{name}:{self._socket.getsockname()[1]}"
         """Where it listens."""
         self._failure: BaseException | None = None
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=math.ceil(STOP_SECONDS))
-        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn = _Uvicorn(app)
         self._thread = threading.Thread(target=self._serve, name="crew_nb-serve", daemon=True)
         self._thread.start()
         while not self._uvicorn.started and self._thread.is_alive():
@@ -619,7 +840,7 @@ class Server:
             self._socket.close()
 
     def stop(self) -> None:
-        """Take no more requests, give open ones a moment, stop their runs; returns when it is over."""
+        """Take no more requests, stop all runs, and tell open requests how they ended; returns when it is over."""
         self._uvicorn.should_exit = True
         self._thread.join(3 * STOP_SECONDS)
         atexit.unregister(self.stop)
@@ -643,6 +864,7 @@ def start(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Server:
         port: The port; 0 takes a free one, which `server.url` names.
 
     Raises:
+        OptionError: When the app, the host or the port cannot be meant.
         OSError: When the port is taken.
         CrewNbError: When the app's start fails.
     """

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from crewai import Crew
+from pydantic import BaseModel, ConfigDict
 
 import crew_nb as cnb
 from tests.support import crews
-from tests.support.server import Server, llm
+from tests.support.server import ROOT, Server, llm
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def _async_factory() -> Crew:
@@ -92,6 +101,112 @@ def test_odd_input_values_are_made_plain(server: Server) -> None:
     }
     result = cnb.kickoff(crews.one(llm(server)), inputs, show=False).wait(30)
     assert "topic=2026-11-21" in result.raw
+
+
+class Who(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    name: str
+    password: str = "wrong-horse-battery-7"
+
+
+@dataclass
+class Where:
+    city: str
+
+
+def test_what_a_factory_takes_by_name_may_be_any_object(server: Server) -> None:
+    """Models, dataclasses, LLM objects and bytes reach the factory as they are; a prompt gets what has a text."""
+    shared = llm(server)
+    got: list[Any] = []
+
+    def build(who: Who, where: Where, model: Any, data: bytes, lock: Any) -> Crew:
+        got.append((who, where, model, data, lock))
+        crew = crews.one(model)
+        crew.tasks[0].description = f"Research topic={who.name} in {{where}}"
+        return crew
+
+    given = {"who": Who(name="Bob"), "where": Where("Rome"), "model": shared, "data": b"\xff", "lock": threading.Lock()}
+    run = cnb.kickoff(build, given, show=False)
+    run.wait(30)
+    assert got == [tuple(given.values())]
+    assert "topic=Bob in {'city': 'Rome'}" in server.stats(prompts=True).requests[0].prompt
+    assert "wrong-horse" not in run.state.label
+    assert f"model={type(shared).__name__}," in run.state.label
+
+
+def test_a_prompt_cannot_show_every_object(server: Server) -> None:
+    """A placeholder that names an object without a text fails its run with what to write; nothing is asked."""
+    shared = llm(server)
+
+    def build(model: Any) -> Crew:
+        crew = crews.one(shared)
+        crew.tasks[0].description = "Research topic={model}"
+        return crew
+
+    run = cnb.kickoff(build, {"model": shared}, show=False)
+    with pytest.raises(cnb.RunFailedError, match=r'a prompt cannot show. Write \{"model": str'):
+        run.wait(30)
+    assert server.stats().requests == []
+
+
+def test_inputs_without_an_end_are_refused(server: Server) -> None:
+    """A dict that holds itself, or more levels than anybody reads, is told of before anything starts."""
+    crew = crews.one(llm(server))
+    endless: dict[str, Any] = {}
+    endless["again"] = endless
+    with pytest.raises(cnb.BlueprintError, match="more than 40 levels deep"):
+        cnb.kickoff(crew, {"topic": endless}, show=False)
+    with pytest.raises(cnb.BlueprintError, match="hold themselves"):
+        cnb.kickoff(lambda topic: crew, {"topic": endless}, show=False)
+
+
+RESUMED = """
+import sys
+from dataclasses import dataclass
+from pydantic import BaseModel, SecretStr
+import crew_nb as cnb
+from tests.support import crews
+
+class Who(BaseModel):
+    name: str
+    password: str = "wrong-horse-battery-7"
+
+@dataclass
+class Where:
+    city: str
+    known_for: set
+
+def build(who, where, key):
+    crew = crews.one(cnb.OfflineLLM(latency=0.0, tokens_per_second=None))
+    crew.tasks[0].description = f"Research topic={who.name} in {where.city} with {who.password}"
+    return crew
+
+where = Where("Rome", {"food", "art", "ruins"})
+rows = [{"who": Who(name=name), "where": where, "key": SecretStr("hidden-thing-42")} for name in sys.argv[1:]]
+results = cnb.kickoff_for_each(build, rows, show=False, resume=True, name="objects").wait(60)
+print(*(f"{r.raw.split()[1]}:{r.state.from_record}" for r in results))
+print(cnb.load("objects")[0].inputs["who"])
+"""
+
+
+def test_objects_are_resumed_by_their_content(tmp_path: Path) -> None:
+    """Another process knows them again, one from the other by every field, and no secret in them is on disk."""
+    script = tmp_path / "sweep.py"
+    script.write_text(RESUMED)
+    environment = {**os.environ, "CREW_NB_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+
+    def sweep(*names: str) -> list[str]:
+        command = [sys.executable, str(script), *names]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    assert sweep("Bob", "Ann") == ["Bob:False Ann:False", "name='Bob' password='***'"]
+    assert sweep("Bob", "Ann", "Cy") == ["Bob:True Ann:True Cy:False", "name='Bob' password='***'"]
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file())
+    assert b"Ann" in kept
+    assert b"wrong-horse" not in kept
+    assert b"hidden-thing" not in kept
 
 
 async def test_inputs_that_reach_no_text_of_a_crew_are_said():

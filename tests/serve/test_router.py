@@ -8,11 +8,12 @@ import os
 import socket
 import subprocess
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from crew_nb import BlueprintError, OptionError, serve
 from tests.serve.conftest import topics
@@ -52,6 +53,24 @@ async def test_a_failed_run_is_an_error_in_its_place(site: Make, client: httpx.A
     assert bad["error"]["type"] == "AuthenticationError"
     assert set(bad["error"]) == {"type", "message"}
     assert "Traceback" not in answer.text
+
+
+async def test_no_traceback_leaves_in_a_message(site: Make, client: httpx.AsyncClient):
+    """Of an error whose message holds a traceback a client gets the last line, and what stood before."""
+
+    def build(topic: str) -> Crew:
+        try:
+            raise KeyError("inner")
+        except KeyError:
+            told = traceback.format_exc()
+        frames = "".join(traceback.format_stack())
+        words = {"whole": told, "after": f"no luck:\n{told}", "quoted": f"no luck: {told!r}", "frames": frames}
+        raise RuntimeError(words[topic])
+
+    answer = await client.post(site(build).research, json=topics("whole", "after", "quoted", "frames"))
+    said = [result["error"]["message"] for result in answer.json()["results"]]
+    assert said == ["KeyError: 'inner'", "no luck: KeyError: 'inner'", "no luck: '", ""]
+    assert "test_router.py" not in answer.text
 
 
 async def test_no_secret_leaves(site: Make, client: httpx.AsyncClient, server: Server):
@@ -109,8 +128,46 @@ def test_a_parameter_that_cannot_come_in_a_request_is_refused():
     with pytest.raises(BlueprintError, match="model of needs"):
         serve.router(needs)
     serve.router(has)
-    with pytest.raises(OptionError, match="max_queued"):
-        serve.router(has, max_inputs=10, max_queued=9)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_inputs": 10, "max_queued": 9}, "a full request could never run"),
+        ({"max_queued": "x"}, "max_queued is 'x'. Write a whole number"),
+        ({"max_inputs": True}, "max_inputs is True"),
+        ({"max_length": None}, "max_length is None"),
+        ({"keep": 0}, "keep is 0. Write a whole number from 1"),
+        ({"keep_seconds": "a"}, "keep_seconds=3600"),
+        ({"keep_seconds": -1}, "keep_seconds=3600"),
+        ({"keep_seconds": float("nan")}, "keep_seconds=3600"),
+        ({"show": True}, "a server has no cell"),
+        ({"max_concurrency": 0}, "max_concurrency"),
+        ({"time_out": 4}, "Did you mean timeout"),
+    ],
+)
+def test_options_that_cannot_be_meant(build: Callable[..., Crew], options: dict[str, Any], words: str):
+    """A wrong option of a router is refused by name, with what to write."""
+    with pytest.raises(OptionError, match=words):
+        serve.router(build, **options)
+
+
+def test_options_that_say_what_is_so(build: Callable[..., Crew]):
+    """`show=False` is what a router does anyway; batches may be kept for ever."""
+    serve.router(build, show=False, keep_seconds=float("inf"))
+
+
+def test_where_no_server_can_listen():
+    """A port, a host or an app that cannot be meant is refused before a socket is opened."""
+    for wrong, words in [
+        ({"port": 99_999}, "from 0, which takes a free one, to 65535"),
+        ({"port": -1}, "port is -1"),
+        ({"port": "80"}, "port is '80'"),
+        ({"host": None}, 'host="127.0.0.1"'),
+        ({"app": "module:app"}, "Give the FastAPI app itself"),
+    ]:
+        with pytest.raises(OptionError, match=words):
+            serve.start(**{"app": FastAPI(), **wrong})
 
 
 async def test_all_requests_share_the_limit(site: Make, client: httpx.AsyncClient, server: Server):
@@ -249,6 +306,22 @@ async def test_events_are_live(site: Make, client: httpx.AsyncClient, server: Se
     said = "".join(data["text"] for name, data in heard if name == "text" and data["run"] == 0)
     assert said == results[0]["raw"]
     assert ("run", {"run": 1, "status": "done", "tasks": [{"name": "research", "status": "done"}]}) in heard
+
+
+async def test_a_router_without_a_prefix(build: Callable[..., Crew], client: httpx.AsyncClient):
+    """Any app includes it as it is: POST to `/` then; within a router that has a prefix, or is mounted, to that."""
+    bare, sub, outer = FastAPI(), FastAPI(), APIRouter()
+    bare.include_router(serve.router(build))
+    outer.include_router(serve.router(build))
+    bare.include_router(outer, prefix="/outer")
+    sub.include_router(serve.router(build))
+    bare.mount("/sub", sub)
+    assert {"/", "/batches/{id}", "/outer", "/outer/batches/{id}"} <= set(bare.openapi()["paths"])
+    running = await asyncio.to_thread(serve.start, bare)
+    for path in ("/", "/outer", "/sub/"):
+        answer = await client.post(f"{running.url}{path}", json=topics("a"))
+        assert (answer.status_code, answer.json()["results"][0]["status"]) == (200, "done"), path
+    await asyncio.to_thread(running.stop)
 
 
 async def test_two_routers_in_one_app(build: Callable[..., Crew], server: Server):
