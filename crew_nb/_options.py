@@ -129,9 +129,17 @@ def _did_you_mean(name: str, known: list[str]) -> str:
 
 
 def _whole(options: Options, name: str, least: int, meaning: str) -> None:
-    value = getattr(options, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise OptionError(f"{name} is {value!r}. Write a whole number from {least}: {meaning}.")
+    check_whole(name, getattr(options, name), least, words=f": {meaning}")
+
+
+def check_whole(name: str, value: Any, least: int, most: float = math.inf, words: str = "") -> None:
+    """Refuse what is no whole number in these bounds.
+
+    Raises:
+        OptionError: With what to write instead; `words` go on after the least number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise OptionError(f"{name} is {value!r}. Write a whole number from {least}{words}.")
 
 
 def _seconds(options: Options, name: str) -> None:
