@@ -22,7 +22,7 @@ from crew_nb._summary import Tally
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from crew_nb._events import TaskSpec
     from crew_nb._state import BatchState, RunState
@@ -118,8 +118,8 @@ class Board(anywidget.AnyWidget):
         self._logged: set[tuple[float, int, str]] = set()
 
     def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
-        if not isinstance(content, dict):
-            return
+        if not isinstance(content, dict) or content.get("t") == "ping":
+            return  # a page that only wants to know whether there is still somebody to send to
         self.touched = time.time()
         if content.get("t") == "do":
             self._do(content)
@@ -165,16 +165,6 @@ class Board(anywidget.AnyWidget):
             raise NotImplementedError  # IPython goes on to the widget's own bundle
         self.show()
 
-    def replace(self, widget: str, data: Mapping[str, str]) -> None:
-        """Ask the pages that still show it to put static output in the place of a widget; in any thread.
-
-        Args:
-            widget: The model's id: this board's, or that of a box that holds it.
-            data: The output by MIME type.
-        """
-        if self._looks:
-            self._context.copy().run(self.send, {"t": "static", "model": widget, "data": dict(data)})
-
     def freeze(self) -> None:
         """Keep the final board with the widget, for where it is shown without a kernel; in any thread."""
         state = self.source.state()
@@ -211,12 +201,20 @@ class Board(anywidget.AnyWidget):
                 case "look" if view in self._looks:
                     self._looks[view] = _Look.of(content)
                 case "file" if content.get("format") in ("md", "json", "csv"):
-                    text = _view.export(state, content["format"])
-                    parts = [text[at : at + FILE_PART] for at in range(0, len(text), FILE_PART)] or [""]
-                    for place, part in enumerate(parts):
-                        head = {"t": "file", "view": view, "format": content["format"]}
-                        self._files.append({**head, "part": place, "parts": len(parts), "text": part})
+                    head = {"t": "file", "view": view, "format": content["format"]}
+                    self._put_parts(head, _view.export(state, content["format"]))
+                case "whole" if content.get("form") in ("text", "html"):
+                    run = content.get("run")
+                    if type(run) is int and 0 <= run < len(state.runs):
+                        head = {"t": "whole", "view": view, "run": run, "form": content["form"]}
+                        self._put_parts(head, _view.whole(state.runs[run], content["form"]))
         return full
+
+    def _put_parts(self, head: Json, text: str) -> None:
+        """Queue a long text in messages of bounded size."""
+        parts = [text[at : at + FILE_PART] for at in range(0, len(text), FILE_PART)] or [""]
+        for place, part in enumerate(parts):
+            self._files.append({**head, "part": place, "parts": len(parts), "text": part})
 
     def _tick(self, state: BatchState, *, full: bool) -> Json | None:
         if full:

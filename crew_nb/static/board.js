@@ -7,7 +7,7 @@
  */
 
 /**
- * @typedef {"queued"|"running"|"waiting"|"done"|"failed"|"cancelling"|"cancelled"|"skipped"} Status
+ * @typedef {"queued"|"running"|"waiting"|"done"|"failed"|"cancelling"|"cancelled"|"skipped"|"unknown"} Status
  * @typedef {{name: string, agent?: string, joins?: number[], is_async?: boolean, asks_human?: boolean}} Spec
  * @typedef {{status: Status, started?: number, finished?: number, text?: string, tool?: string, call?: string,
  *   error?: string}} Task
@@ -17,21 +17,23 @@
  *   draft?: Cut}} Wait
  * @typedef {{index: number, label?: string, status: Status, shape: number, attempt?: number, queued: number,
  *   started?: number, finished?: number, last?: number, tokens: number, cost?: number, tasks?: Task[], call?: string,
- *   waits?: Wait[], error?: string, said?: string, offline?: boolean, from_record?: boolean, dropped_calls: number,
- *   worker?: string}} Row
+ *   waits?: Wait[], error?: string, stopped?: string, said?: string, offline?: boolean, from_record?: boolean,
+ *   dropped_calls: number, worker?: string}} Row
  * @typedef {{kind: "llm"|"tool"|"wait", name: string, status: string, started: number, finished?: number,
  *   agent?: string, attempt?: number, tokens: number, cost?: number, detail?: Cut, output?: Cut}} Call
  * @typedef {{agent?: string, status: Status, started?: number, finished?: number, tokens: number, text?: Cut,
  *   output?: Shown, is_final?: boolean, error?: Cut, calls?: Call[], calls_left_out: number}} TaskDetail
  * @typedef {{index: number, status: Status, label: Cut, why?: string, worker?: string, tasks?: TaskDetail[],
- *   calls?: Call[], calls_left_out: number, output?: Shown,
+ *   calls?: Call[], calls_left_out: number, output?: Shown, log?: {at: number, task?: number, text: Cut}[],
+ *   log_left_out?: number, stopped?: Cut, hint?: string,
  *   error?: {type: string, message: Cut, traceback?: Cut, hint?: string}}} Detail
  * @typedef {{kind: string, task: number, name: string, status?: string, started: number, finished?: number,
  *   tokens?: number, detail?: string}} Span
  * @typedef {{spans: Span[], left_out: number}} Lane
  * @typedef {{kind: "same"|"del"|"ins", text: string}[]} Parts
- * @typedef {{text?: string, html?: string, left_out?: number, error?: string, hint?: string}} Card
- * @typedef {{at: number, run: number, status: Status, text: string}} Line
+ * @typedef {{text?: string, html?: string, fields?: Record<string, string>, left_out?: number, error?: string,
+ *   stopped?: string, hint?: string}} Card
+ * @typedef {{at: number, run: number, status: Status | "log", text: string}} Line
  * @typedef {{key: string, name: string, total: number, counts: Record<string, number>, created: number,
  *   finished: number|null, paused: boolean, notes: string[], limit: number, limit_reason: string, in_flight: number,
  *   elapsed: number, eta: number|null, tokens: number, cost: number|null, projected_cost: number|null,
@@ -42,7 +44,9 @@
  *   cards?: Record<string, Card>, lines?: Line[], more_lines?: boolean}} Tick
  * @typedef {{t: "file", revision: number, view: string, format: "md"|"json"|"csv", part: number, parts: number,
  *   text: string}} FilePart
- * @typedef {{get(name: string): any, widget_manager?: any, send(content: any): void, on(name: string, callback: Function): void,
+ * @typedef {{t: "whole", revision: number, view: string, run: number, form: "text"|"html", part: number, parts: number,
+ *   text: string}} WholePart
+ * @typedef {{get(name: string): any, send(content: any): void, on(name: string, callback: Function): void,
  *   off(name: string, callback: Function): void}} Model
  */
 
@@ -56,16 +60,21 @@ const SIGNS = {
   cancelling: "◌",
   cancelled: "⊘",
   skipped: "↷",
+  unknown: "?",
 };
 const FINAL = new Set(["done", "failed", "cancelled"]);
-const STATUSES = ["done", "running", "waiting", "failed", "cancelling", "cancelled", "queued"];
+const STATUSES = ["done", "running", "waiting", "failed", "cancelling", "cancelled", "queued", "unknown"];
 const TABS = /** @type {const} */ (["runs", "timeline", "results", "log"]);
 /** Sorted by status, what may want a look comes first. */
-const URGENT = ["waiting", "running", "cancelling", "failed", "cancelled", "done", "queued"];
+const URGENT = ["waiting", "running", "cancelling", "unknown", "failed", "cancelled", "done", "queued"];
 /** Lines of the log that are asked for at first, and more with each click. */
 const LOG_PAGE = 250;
 /** Seconds without a sign of life after which a running row says so. */
 const QUIET = 20;
+/** Seconds that the kernel has to answer before that is said. */
+const PATIENCE = 4;
+/** Pixels up to which a row has a second line, joins are not named, and a line of the log has a second line: as in board.css. */
+const [TWO_LINES, NO_JOINS, LOG_TWO_LINES] = [760, 960, 560];
 
 // ---------------------------------------------------------------------------------------------------- words and numbers
 
@@ -122,13 +131,14 @@ export function joins(specs, place) {
   return names.length === 2 ? "joins both" : `joins ${names.length}`;
 }
 
-/** A wait in words, with the time that is left. @param {Wait} wait @param {number} now */
+/** A wait in words: with the time that is left, or where nobody knows that, with the time that it has taken. @param {Wait} wait @param {number} now */
 export function waiting(wait, now) {
-  const left = wait.until === undefined ? null : Math.max(0, Math.ceil(wait.until - now));
-  const long = left ? `${left} s` : `for ${clock(now - wait.since)}`;
-  const why = wait.detail || { slot: "no free place", pause: "the batch is paused", person: "a person" }[wait.reason] || wait.reason;
   if (wait.reason === "person") return `needs you: ${wait.detail || "approve or send feedback"}`;
-  return `waiting ${long}: ${why}`;
+  const left = wait.until === undefined ? 0 : Math.ceil(wait.until - now);
+  const why = wait.detail || wait.reason;
+  if (left > 0) return `${wait.reason === "retry" ? "retries" : "goes on"} in ${left < 60 ? `${left} s` : clock(left)}: ${why}`;
+  const what = { pause: "paused", slot: wait.detail || "no free place" }[wait.reason] ?? `waiting: ${why}`;
+  return `${what}, ${clock(now - wait.since)} so far`;
 }
 
 /** @param {Row} row */
@@ -136,6 +146,7 @@ export function isProblem(row) {
   return (
     row.status === "failed" ||
     row.status === "waiting" ||
+    row.status === "unknown" ||
     (row.attempt ?? 1) > 1 ||
     row.dropped_calls > 0 ||
     (row.tasks ?? []).some((t) => t.status === "failed")
@@ -287,6 +298,11 @@ export function fields(text) {
   }
 }
 
+/** The fields of an output, of a long one as Python has shortened them. @param {Card | undefined} card */
+function fieldsOf(card) {
+  return card?.fields ?? fields(card?.text);
+}
+
 /** @param {unknown} value */
 function words(value) {
   return typeof value === "string" ? value : value === undefined ? "" : JSON.stringify(value);
@@ -307,6 +323,8 @@ export class Store {
   }
 
   clear() {
+    /** Whether the kernel has gone before the end. */
+    this.lost = false;
     /** @type {Map<number, Row>} */ this.rows = new Map();
     /** @type {Map<number, Detail>} */ this.details = new Map();
     /** @type {Map<number, Lane>} */ this.lanes = new Map();
@@ -348,9 +366,38 @@ export class Store {
     return this.batch !== null && ended === this.batch.total;
   }
 
+  /** Whether nothing more will happen, as far as is known. */
+  get over() {
+    return this.lost || this.final;
+  }
+
   /** Seconds since the batch was created. @param {number} heard the browser's clock in seconds */
   now(heard) {
-    return this.final ? this.at : this.at + heard - this.heard;
+    return this.over ? this.at : this.at + heard - this.heard;
+  }
+
+  /** The kernel has gone: what became of the runs that had not ended is not known. */
+  lose() {
+    if (!this.batch || this.over) return;
+    this.lost = true;
+    const { total, counts } = this.batch;
+    const ended = Object.fromEntries([...FINAL].map((status) => [status, counts[status] ?? 0]));
+    const unknown = total - Object.values(ended).reduce((a, b) => a + b, 0);
+    this.batch = { ...this.batch, counts: { ...ended, unknown }, paused: false, eta: null, in_flight: 0 };
+    const open = (/** @type {string} */ status) => status === "running" || status === "waiting";
+    for (const [i, row] of this.rows)
+      if (!FINAL.has(row.status)) {
+        /** @type {Task[] | undefined} */
+        const tasks = row.tasks?.map((task) => (open(task.status) ? { ...task, status: "unknown" } : task));
+        this.rows.set(i, { ...row, status: "unknown", waits: [], ...(tasks && { tasks }) });
+      }
+    for (const [i, detail] of this.details)
+      if (!FINAL.has(detail.status)) {
+        const still = (/** @type {Call[] | undefined} */ calls) => calls?.map((call) => (open(call.status) ? { ...call, status: "unknown" } : call)) ?? [];
+        /** @type {TaskDetail[]} */
+        const tasks = (detail.tasks ?? []).map((task) => ({ ...task, calls: still(task.calls), status: open(task.status) ? "unknown" : task.status }));
+        this.details.set(i, { ...detail, status: "unknown", tasks, calls: still(detail.calls) });
+      }
   }
 }
 
@@ -371,6 +418,16 @@ function h(tag, attributes = {}, ...children) {
     if (child !== null && child !== undefined && child !== false)
       node.append(child instanceof Node ? child : String(child));
   return node;
+}
+
+/** A button that keeps the focus: where it cannot be used it is marked so, and not disabled. @param {string} key @param {Parameters<typeof h>[1]} attributes @param {string} name @param {boolean} off */
+function action(key, attributes, name, off) {
+  return h("button", { type: "button", "data-key": key, ...attributes, "aria-disabled": off ? "true" : null }, name);
+}
+
+/** Words in which code stands between backticks, with the code as elements. @param {string} text @returns {Child[]} */
+function coded(text) {
+  return text.split(/`([^`\n]+)`/).map((part, n) => (n % 2 ? h("code", {}, part) : part));
 }
 
 /** HTML that Python has rendered from Markdown and sanitized: the only place where HTML is taken. @param {string} html */
@@ -397,10 +454,17 @@ export function morph(from, to) {
     const key = child.getAttribute("data-key");
     if (key) keyed.set(key, child);
   }
+  const wants = new Set([...to.children].map((child) => child.getAttribute("data-key")));
   let place = from.firstChild;
   for (const wanted of [...to.childNodes]) {
     const key = wanted instanceof Element ? wanted.getAttribute("data-key") : null;
     const known = key ? keyed.get(key) : undefined;
+    // What stands before it and is not wanted goes first: a node that is moved loses the focus.
+    while (known && place !== known && place instanceof Element && !wants.has(place.getAttribute("data-key"))) {
+      const next = place.nextSibling;
+      place.remove();
+      place = next;
+    }
     if (known && known !== place) place = from.insertBefore(known, place);
     if (place && alike(place, wanted)) {
       if (wanted instanceof Element) {
@@ -570,6 +634,8 @@ class Scroller {
 // --------------------------------------------------------------------------------------------------------------- the view
 
 let views = 0;
+/** Events of ipywidgets' model after which there may be nobody to talk to. */
+const LOSSES = ["comm_live_update", "comm:close"];
 
 /** One view of a batch in the page. */
 class View {
@@ -591,12 +657,24 @@ class View {
     /** What the comparison that is shown was made of. */
     this.compared = "";
     this.asTable = false;
+    /** Whether a fifth run was picked just now. */
+    this.overpicked = false;
+    /** @type {number[]} runs of which the table shows a row */
+    this.tableRows = [];
     /** @type {{from: number, to: number} | null} what the timeline shows; null for all */
     this.zoom = null;
     this.log = LOG_PAGE;
-    /** @type {Map<string, string[]>} parts of files that are on their way */
+    /** @type {Map<string, string[]>} parts of files and of whole outputs that are on their way */
     this.files = new Map();
+    /** @type {Map<string, {row: Row | undefined, text: string | null}>} whole outputs that were asked for; null until they are here */
+    this.wholes = new Map();
+    /** @type {{run: number, button: HTMLElement} | null} what is put on the clipboard once it is here */
+    this.copying = null;
     this.live = false;
+    /** Since when it has not been live. */
+    this.since = seconds();
+    /** When something first said that the kernel may have gone; 0 for nothing did. */
+    this.doubted = 0;
     this.frame = 0;
     this.stale = true;
     this.looked = "";
@@ -613,7 +691,7 @@ class View {
     this.body = h("div", { class: "cnb-body", role: "tabpanel", id: `${this.id}-panel`, "aria-labelledby": `${this.id}-runs` });
     this.tip = h("div", { class: "cnb-tip", "aria-hidden": "true", hidden: true });
     this.voice = h("div", { class: "cnb-voice", role: "status", "aria-live": "polite" });
-    this.root = h("section", { class: "crew-nb", "aria-label": "crew_nb board" });
+    this.root = h("section", { class: "crew-nb cnb-board", "aria-label": "crew_nb board" });
     this.root.append(this.head, this.tabs, this.body, this.tip, this.voice);
     el.append(this.root);
 
@@ -623,7 +701,9 @@ class View {
     const on = (/** @type {string} */ name, /** @type {(e: any) => void} */ f, options = {}) =>
       this.root.addEventListener(name, f, { signal: this.stop.signal, ...options });
     on("click", (e) => this.clicked(e));
-    on("keydown", (e) => this.key(e));
+    // Some notebooks (Notebook 7) take the keys on their way down to the board: it must hear of them before they do.
+    const keys = (/** @type {KeyboardEvent} */ e) => e.composedPath().includes(this.root) && this.key(e);
+    window.addEventListener("keydown", keys, { capture: true, signal: this.stop.signal });
     on("input", (e) => this.typed(e));
     on("change", (e) => this.typed(e));
     on("pointermove", (e) => {
@@ -633,6 +713,7 @@ class View {
     on("pointerleave", () => this.hideTip());
     on("pointerdown", (e) => this.grab(e));
     on("focusin", (e) => this.focused(e));
+    on("focusout", (e) => this.head.contains(e.target) && this.schedule());
     on("wheel", (e) => this.wheel(e), { passive: false });
     this.looks = new MutationObserver(() => this.theme());
     for (const node of [document.documentElement, document.body])
@@ -647,6 +728,9 @@ class View {
     this.timer = setInterval(() => this.beat(), 1000);
     this.onMessage = (/** @type {any} */ content) => this.message(content);
     model.on("msg:custom", this.onMessage);
+    // ipywidgets says so, with nothing but the name of the event, when a kernel restarts, dies, or closes the comm.
+    this.onLoss = (/** @type {unknown} */ more) => more === undefined && this.doubt();
+    for (const name of LOSSES) model.on(name, this.onLoss);
     const frozen = model.get("frozen");
     if (frozen?.batch) this.store.apply(frozen, seconds());
     this.hello();
@@ -656,6 +740,7 @@ class View {
   close() {
     this.send({ t: "bye" });
     this.model.off("msg:custom", this.onMessage);
+    for (const name of LOSSES) this.model.off(name, this.onLoss);
     this.stop.abort();
     this.looks.disconnect();
     this.sizes.disconnect();
@@ -673,12 +758,33 @@ class View {
       this.model.send({ view: this.id, ...content });
     } catch {
       // Without a kernel there is nobody to hear it; the view says so by itself.
-      this.live = false;
+      this.miss();
     }
+  }
+
+  /** There may be no kernel any longer. */
+  miss() {
+    if (this.live) this.since = seconds();
+    this.live = false;
+    this.doubted ||= seconds();
+  }
+
+  /** There may be no kernel any longer: ask, and believe it where no answer comes. */
+  doubt() {
+    this.miss();
+    this.hello();
+    this.schedule();
+  }
+
+  /** Whether the kernel has gone, as far as can be seen from here. */
+  get gone() {
+    return !this.live && this.doubted > 0 && seconds() - this.doubted > PATIENCE;
   }
 
   hello() {
     this.asked = seconds();
+    // What was on its way went with the one who sent it.
+    for (const [key, { text }] of this.wholes) if (text === null) this.wholes.delete(key);
     this.send({ t: "hello", ...this.look() });
   }
 
@@ -698,6 +804,7 @@ class View {
   /** @returns {number[]} */
   get shownCards() {
     if (this.comparing) return this.picked;
+    if (this.asTable) return this.tableRows;
     const wide = this.columns();
     return (this.scroller?.inSight ?? []).flatMap((line) => this.places.slice(line * wide, (line + 1) * wide));
   }
@@ -717,7 +824,11 @@ class View {
       this.file(content);
       return;
     }
-    if (content?.t === "static") this.retire(content.model, content.data);
+    if (content?.t === "whole") {
+      this.store.revision = content.revision;
+      this.arrived(content);
+      return;
+    }
     if (content?.t !== "tick") return;
     if (!this.live && !content.full) return;
     if (!this.store.apply(content, seconds())) {
@@ -726,23 +837,11 @@ class View {
     }
     if (!this.live) {
       this.live = true;
+      this.doubted = 0;
       this.looked = "";
     }
     this.schedule();
     this.speak();
-  }
-
-  /**
-   * Put static output in the place of the widget in the notebook itself. The kernel's own update of an output is lost
-   * once the page has been loaded again, and a widget that is saved is empty where there is no kernel.
-   * @param {string} widget @param {Record<string, string>} data
-   */
-  retire(widget, data) {
-    const cells = this.model.widget_manager?.context?.model?.cells;
-    for (const cell of cells ?? [])
-      for (let n = 0; n < (cell.outputs?.length ?? 0); n++)
-        if (cell.outputs.get(n).data?.["application/vnd.jupyter.widget-view+json"]?.model_id === widget)
-          cell.outputs.set(n, { output_type: "display_data", data, metadata: {} });
   }
 
   beat() {
@@ -752,8 +851,15 @@ class View {
       this.told = this.used;
       this.send({ t: "here" });
     }
-    if (!this.live && !this.store.final && seconds() - this.asked > 5) this.hello();
-    if (!this.store.final) this.schedule();
+    const { final } = this.store;
+    if (!this.live && !final && seconds() - this.asked > (this.gone ? 30 : 5)) this.hello();
+    // Nothing is answered to it: where there is nobody to send it to, that is heard of.
+    if (this.live && !final && seconds() - this.store.heard > 5) this.send({ t: "ping" });
+    if (this.gone && this.store.batch && !this.store.over) {
+      this.store.lose();
+      this.voice.textContent = "The kernel has gone";
+    }
+    if (!final) this.schedule();
   }
 
   /** @param {string} name @param {object} [args] */
@@ -774,7 +880,6 @@ class View {
   }
 
   draw() {
-    const { batch } = this.store;
     this.now = this.store.now(seconds());
     if (!this.stale && this.scroller) {
       this.scroller.draw(this.scroller.keys);
@@ -782,13 +887,39 @@ class View {
       return;
     }
     this.stale = false;
+    const held = this.held;
+    const { tab } = this.body.dataset;
+    const item = /** @type {HTMLElement | null | undefined} */ (held?.closest("[data-item]"))?.dataset.item;
+    this.drawAll();
+    if (held && !held.isConnected) this.refocus(held, tab === "runs" && tab === this.tab ? item : undefined);
+  }
+
+  /** What has the focus, if it is in the board. @returns {HTMLElement | null} */
+  get held() {
+    const focused = /** @type {Document | ShadowRoot} */ (this.root.getRootNode()).activeElement;
+    return focused && this.root.contains(focused) ? /** @type {HTMLElement} */ (focused) : null;
+  }
+
+  /** What had the focus has gone: on to the same elsewhere, its row, or the tab. @param {HTMLElement} held @param {string | undefined} item */
+  refocus(held, item) {
+    const { act = "", run } = held.dataset;
+    const name = { compare: "compare-end", "compare-end": "compare" }[act] ?? act;
+    const same = name && this.root.querySelector(`[data-act="${name}"]:not(:disabled)${run === undefined ? "" : `[data-run="${run}"]`}`);
+    const row = item === undefined ? null : this.root.querySelector(`[data-item="${item}"] .cnb-row`);
+    /** @type {HTMLElement | null} */ (same || row || this.root.querySelector(`#${this.id}-${this.tab}`))?.focus({ preventScroll: true });
+  }
+
+  drawAll() {
+    const { batch } = this.store;
     morph(this.head, this.header());
     morph(this.tabs, this.bar());
     if (!batch) {
-      this.body.replaceChildren(h("p", { class: "cnb-empty" }, this.silence()));
+      this.body.replaceChildren(h("p", { class: "cnb-empty" }, ...coded(this.silence())));
       return;
     }
-    this.places = order(batch.total, this.store.rows, this.tab === "log" ? { ...this.by, filter: "", problems: false } : this.by, this.now);
+    // Only Runs has heads that say how it is sorted; results stand in the order of the inputs.
+    const by = { log: { ...this.by, filter: "", problems: false }, results: { ...this.by, sort: "#", down: false } };
+    this.places = order(batch.total, this.store.rows, by[/** @type {keyof typeof by} */ (this.tab)] ?? this.by, this.now ?? 0);
     this.inputName = onlyInput(this.store.rows.values());
     this.body.setAttribute("aria-labelledby", `${this.id}-${this.tab}`);
     if (this.body.dataset.tab !== this.mode()) this.enter();
@@ -800,7 +931,13 @@ class View {
   }
 
   silence() {
-    return seconds() - this.asked > 4 ? "No answer from the kernel yet. The board comes back when it answers." : "Connecting…";
+    if (this.gone) return `The kernel has gone; what finished is in the record: \`cnb.load(${JSON.stringify(this.store.batch?.name || this.store.batch?.key || "…")})\` or \`resume=True\`.`;
+    return seconds() - this.since > PATIENCE ? "No answer from the kernel yet. The board comes back when it answers." : "Connecting…";
+  }
+
+  /** Whether it is at most so wide. @param {number} pixels */
+  within(pixels) {
+    return this.root.clientWidth > 0 && this.root.clientWidth <= pixels;
   }
 
   mode() {
@@ -825,7 +962,7 @@ class View {
       const view = h("div", { class: "cnb-scroll", role: "presentation" });
       grid.append(this.columnsHead, view);
       this.body.append(grid);
-      scroller(view, { height: () => 34, build: (i) => this.item(i), stamp: (i) => this.itemStamp(i) });
+      scroller(view, { height: () => (this.within(TWO_LINES) ? 58 : 34), build: (i) => this.item(i), stamp: (i) => this.itemStamp(i) });
     } else if (this.tab === "timeline") {
       this.axis = h("div", { class: "cnb-axis" });
       const view = h("div", { class: "cnb-scroll cnb-lanes", role: "list", "aria-label": "Timeline, a lane for each run" });
@@ -851,7 +988,7 @@ class View {
       this.earlier = h("div", { class: "cnb-earlier" });
       const view = h("div", { class: "cnb-scroll cnb-log", role: "log", "aria-live": "off", "aria-label": "Log", tabindex: 0 });
       this.body.append(this.earlier, view);
-      scroller(view, { height: () => 22, build: (i) => this.line(i), stamp: (i) => this.lineStamp(i) });
+      scroller(view, { height: () => (this.within(LOG_TWO_LINES) ? 42 : 22), build: (i) => this.line(i), stamp: (i) => this.lineStamp(i) });
       this.follow = true;
       view.addEventListener("scroll", () => {
         this.follow = view.scrollTop + view.clientHeight >= view.scrollHeight - 30;
@@ -870,8 +1007,11 @@ class View {
     }
     const counts = batch.counts;
     const ended = (counts.done ?? 0) + (counts.failed ?? 0) + (counts.cancelled ?? 0);
-    const lost = (counts.failed ?? 0) + (counts.cancelled ?? 0);
-    const final = this.store.final;
+    const again = (counts.failed ?? 0) + (counts.cancelled ?? 0);
+    const over = this.store.over;
+    const which = [counts.failed ? "failed" : "", counts.cancelled ? "stopped" : ""].filter(Boolean).join(" and ");
+    // A button that is no longer of use stays while it has the focus, which would else be lost.
+    const stays = (/** @type {string} */ key) => this.held?.dataset.key === key && this.head.contains(this.held);
     const chips = STATUSES.filter((s) => counts[s]).map((s) =>
       h("span", { class: "cnb-chip", "data-s": s }, h("i", { "aria-hidden": "true" }, SIGNS[s] ?? ""), h("b", {}, count(counts[s] ?? 0)), ` ${s}`),
     );
@@ -879,31 +1019,31 @@ class View {
       h(
         "div",
         { class: "cnb-title" },
-        h("strong", { dir: "auto", title: batch.name }, batch.name || "batch"),
-        batch.offline ? h("span", { class: "cnb-tag", title: "The words come from OfflineLLM: no key, no network" }, "offline LLM") : null,
-        batch.paused ? h("span", { class: "cnb-tag", "data-s": "waiting" }, "paused") : null,
-        h("span", { class: "cnb-chips" }, chips),
+        h("strong", { "data-key": "name", dir: "auto", title: batch.name }, batch.name || "batch"),
+        batch.offline ? h("span", { class: "cnb-tag", "data-key": "offline", title: "The words come from OfflineLLM: no key, no network" }, "offline LLM") : null,
+        batch.paused ? h("span", { class: "cnb-tag", "data-key": "paused", "data-s": "waiting" }, "paused") : null,
+        h("span", { class: "cnb-chips", "data-key": "chips" }, chips),
         h(
           "span",
-          { class: "cnb-acts" },
-          final ? null : h("button", { type: "button", "data-act": batch.paused ? "resume" : "pause", disabled: !this.live }, batch.paused ? "Resume" : "Pause"),
-          final
-            ? null
-            : h(
-                "button",
-                { type: "button", "data-act": "stop", class: "cnb-stop", disabled: !this.live || this.stopping() },
-                this.stopping() ? "Stopping…" : "Stop",
-              ),
-          lost && ended ? h("button", { type: "button", "data-act": "retry-all", disabled: !this.live }, `Retry ${counts.failed ? "failed" : "stopped"} (${count(lost)})`) : null,
+          { class: "cnb-acts", "data-key": "acts" },
+          over
+            ? stays("pause") && action("pause", {}, "Pause", true)
+            : action("pause", { "data-act": batch.paused ? "resume" : "pause" }, batch.paused ? "Resume" : "Pause", !this.live),
+          over
+            ? stays("stop") && action("stop", {}, counts.cancelled ? "Stopped" : "Stop", true)
+            : action("stop", { "data-act": "stop", class: "cnb-stop" }, this.stopping() ? "Stopping…" : "Stop", !this.live || this.stopping()),
+          again && ended
+            ? action("retry", { "data-act": "retry-all" }, `Retry ${which} (${count(again)})`, !this.live)
+            : stays("retry") && action("retry", {}, "Retrying…", true),
         ),
       ),
       this.progress(ended),
       this.figures(ended),
     );
-    const notes = batch.notes.map((note) => h("p", { class: "cnb-note", dir: "auto" }, note));
+    const notes = batch.notes.map((note) => h("p", { class: "cnb-note", dir: "auto" }, ...coded(note)));
     if (batch.dropped_calls)
       notes.push(h("p", { class: "cnb-note" }, `${plural(batch.dropped_calls, "call")} could not be stopped; the answers are dropped.`));
-    if (!this.live && !final) notes.push(h("p", { class: "cnb-note" }, this.silence()));
+    if (!this.live && !this.store.final) notes.push(h("p", { class: this.gone ? "cnb-note cnb-gone" : "cnb-note" }, ...coded(this.silence())));
     head.append(...notes);
     return head;
   }
@@ -927,7 +1067,7 @@ class View {
       "aria-label": "Runs that have ended",
     });
     // What has ended stands first, in full colour; what is under way comes after it, paler.
-    for (const s of ["done", "failed", "cancelled", "cancelling", "running", "waiting"])
+    for (const s of ["done", "failed", "cancelled", "unknown", "cancelling", "running", "waiting"])
       if (batch.counts[s])
         bar.append(h("span", { "data-key": s, "data-s": s, style: `width:${(100 * (batch.counts[s] ?? 0)) / batch.total}%` }));
     bar.dataset.share = String(Math.floor(share * 100));
@@ -938,7 +1078,7 @@ class View {
   figures(ended) {
     const batch = /** @type {Batch} */ (this.store.batch);
     const since = seconds() - this.store.heard;
-    const final = this.store.final;
+    const final = this.store.over;
     const figure = (/** @type {Child} */ value, /** @type {Child} */ what, title = "") =>
       h("div", { class: "cnb-figure", title: title || null }, h("b", {}, value), h("span", {}, what));
     const row = h("div", { class: "cnb-figures" });
@@ -1003,9 +1143,14 @@ class View {
       );
     const shown = this.places.length;
     const filtered = this.by.filter || this.by.problems;
+    const sorted = this.by.sort !== "#" || this.by.down;
+    const said = [
+      filtered && this.tab !== "log" ? `${count(shown)} of ${count(this.store.batch.total)} shown` : "",
+      sorted && this.tab === "timeline" ? `sorted by ${this.by.sort === "inputs" ? this.inputName || "inputs" : this.by.sort} ${this.by.down ? "↓" : "↑"}` : "",
+    ];
     bar.append(
       list,
-      h("span", { class: "cnb-shown" }, filtered && this.tab !== "log" ? `${count(shown)} of ${count(this.store.batch.total)} shown` : ""),
+      h("span", { class: "cnb-shown" }, said.filter(Boolean).join(" · ")),
       h("label", { class: "cnb-check" }, h("input", { type: "checkbox", "data-in": "problems", checked: this.by.problems }), "only problems"),
       h("input", { type: "search", class: "cnb-filter", placeholder: "Filter", "aria-label": "Filter the runs", "data-in": "filter", spellcheck: "false" }),
     );
@@ -1061,18 +1206,34 @@ class View {
     this.empty();
   }
 
+  /** Pixels that the tasks of a crew need side by side, about. @param {Spec[]} specs */
+  pipeWidth(specs) {
+    let wide = 0;
+    for (const step of stages(specs)) {
+      for (const i of step) {
+        const joined = this.within(NO_JOINS) ? "" : joins(specs, i);
+        wide += 30 + 7.2 * (specs[i]?.name ?? "").length + (joined ? 14 + 6.2 * joined.length : 0);
+      }
+      wide += step.length > 1 ? 28 : 16;
+    }
+    return wide;
+  }
+
   /** Pixels that the tasks of the widest crew need, about: the columns of all rows must stand below one another. */
   tasksWidth() {
     let most = 60;
     for (const specs of this.store.shapes.values()) {
-      let wide = 0;
-      for (const step of stages(specs)) {
-        for (const i of step) wide += 30 + 7.2 * (specs[i]?.name ?? "").length + (joins(specs, i) ? 14 + 6.2 * joins(specs, i).length : 0);
-        wide += step.length > 1 ? 28 : 16;
-      }
-      most = Math.max(most, wide);
+      const name = Math.max(...specs.map((spec) => spec.name.length), 0);
+      most = Math.max(most, this.isLong(specs) ? 120 + 7.2 * Math.min(24, name) : this.pipeWidth(specs));
     }
     return Math.ceil(most);
+  }
+
+  /** Whether a crew has more tasks than can be told apart side by side. @param {Spec[]} specs */
+  isLong(specs) {
+    const wide = this.root.clientWidth;
+    const room = wide <= TWO_LINES ? wide / 2 - 20 : 0.46 * wide;
+    return (specs.length > 6 && this.pipeWidth(specs) > room) || (specs.length > 2 && wide > 0 && room / specs.length < 56);
   }
 
   empty() {
@@ -1086,7 +1247,7 @@ class View {
   itemStamp(i) {
     const row = this.store.rows.get(i);
     const ticking = row && !FINAL.has(row.status) ? Math.floor(this.now ?? 0) : 0;
-    return [row ? versionOf(row) : 0, this.open.has(i) ? 1 + versionOf(this.store.details.get(i)) : 0, this.inputName, this.active === i, ticking, Boolean(this.store.batch?.cost), this.by.sort === "#" ? 0 : this.places.indexOf(i)].join();
+    return [row ? versionOf(row) : 0, this.open.has(i) ? 1 + versionOf(this.store.details.get(i)) : 0, this.inputName, this.active === i, ticking, Boolean(this.store.batch?.cost), row && this.isLong(this.store.shapes.get(row.shape) ?? []), this.by.sort === "#" ? 0 : this.places.indexOf(i)].join();
   }
 
   /** @param {number} i */
@@ -1139,6 +1300,7 @@ class View {
   /** The tasks of a run in their steps, side by side where they run at once. @param {Row} row */
   pipeline(row) {
     const specs = this.store.shapes.get(row.shape) ?? [];
+    if (this.isLong(specs)) return this.brief(row, specs);
     const line = h("span", { class: "cnb-pipe" });
     if (!row.tasks?.length && row.from_record) line.append(h("span", { class: "cnb-quiet" }, "from the record"));
     stages(specs).forEach((step, place) => {
@@ -1157,8 +1319,25 @@ class View {
           joined ? h("small", {}, `← ${joined}`) : null,
         );
       });
-      line.append(step.length > 1 ? h("span", { class: "cnb-group" }, chips) : /** @type {Node} */ (chips[0]));
+      line.append(step.length > 1 ? h("span", { class: "cnb-group", style: `--n:${step.length}` }, chips) : /** @type {Node} */ (chips[0]));
     });
+    return line;
+  }
+
+  /** The tasks of a run as a number, and by name those of them that are at work or have failed. @param {Row} row @param {Spec[]} specs */
+  brief(row, specs) {
+    const statuses = specs.map((_, i) => row.tasks?.[i]?.status ?? "queued");
+    const done = statuses.filter((s) => s === "done" || s === "skipped").length;
+    const title = specs.map((spec, i) => `${spec.name}: ${statuses[i]}`).join("\n");
+    const line = h("span", { class: "cnb-pipe cnb-brief", title });
+    const sum = { class: "cnb-task cnb-of", "data-s": done ? "done" : "queued", role: "img", "aria-label": `${done} of ${specs.length} tasks done` };
+    line.append(h("span", sum, h("i", {}, SIGNS[done ? "done" : "queued"] ?? ""), `${done}/${specs.length}`));
+    const shown = specs.flatMap((_, i) => (["running", "waiting", "failed", "unknown"].includes(statuses[i] ?? "") ? [i] : []));
+    for (const i of shown.slice(0, 2)) {
+      const name = specs[i]?.name ?? "";
+      line.append(h("span", { class: "cnb-task", "data-s": statuses[i], role: "img", "aria-label": `${name}: ${statuses[i]}` }, h("i", {}, SIGNS[statuses[i] ?? ""] ?? ""), h("bdi", {}, name)));
+    }
+    if (shown.length > 2) line.append(h("span", { class: "cnb-quiet cnb-rest" }, `+${shown.length - 2}`));
     return line;
   }
 
@@ -1166,7 +1345,11 @@ class View {
   happening(row, now) {
     if (row.status === "failed") return [h("span", { class: "cnb-bad", title: row.error ?? "" }, row.error || "failed")];
     if (row.status === "done") return [h("bdi", { class: "cnb-quiet" }, row.said ?? (row.from_record ? "from the record" : ""))];
-    if (row.status === "cancelled") return [h("span", { class: "cnb-quiet" }, row.dropped_calls ? `stopped; ${plural(row.dropped_calls, "answer")} dropped` : "stopped")];
+    if (row.status === "cancelled") {
+      const said = `stopped${row.stopped ? `: ${row.stopped}` : ""}${row.dropped_calls ? `; ${plural(row.dropped_calls, "answer")} dropped` : ""}`;
+      return [h("span", { class: "cnb-quiet", title: said }, said)];
+    }
+    if (row.status === "unknown") return [h("span", { class: "cnb-quiet" }, "the kernel has gone")];
     if (row.status === "queued") return [h("span", { class: "cnb-quiet" }, (row.attempt ?? 1) > 1 ? `attempt ${row.attempt}` : "")];
     if (row.status === "cancelling") return [h("span", { class: "cnb-quiet" }, "ending its calls")];
     const specs = this.store.shapes.get(row.shape) ?? [];
@@ -1178,7 +1361,7 @@ class View {
     // Two that wait for the same take the room of one.
     if (first && waits.length > 1 && waits.every((w) => w?.reason === first.reason && w.detail === first.detail)) {
       const last = waits.reduce((a, b) => ((b?.until ?? 0) > (a?.until ?? 0) ? b : a)) ?? first;
-      return [h("span", { class: "cnb-wait" }, `${busy.length === 2 ? "both" : `all ${busy.length}`} ${waiting(last, now)}`)];
+      return [h("span", { class: "cnb-wait" }, `${busy.length === 2 ? "both" : `all ${busy.length}`}: ${waiting(last, now)}`)];
     }
     const parts = busy.slice(0, 2).map(({ task, i }) => {
       const wait = row.waits?.find((w) => w.task === i);
@@ -1234,10 +1417,12 @@ class View {
     }
     const specs = this.store.shapes.get(row.shape) ?? [];
     const ended = FINAL.has(row.status);
+    const held = this.held;
+    const stays = held?.dataset.key === "act" && held.dataset.run === String(i);
     box.append(
       h(
         "div",
-        { class: "cnb-facts" },
+        { class: "cnb-facts", "data-key": "facts" },
         h("bdi", { class: "cnb-label" }, detail.label?.text || "no inputs"),
         (row.attempt ?? 1) > 1 ? h("span", { class: "cnb-tag" }, `attempt ${row.attempt}`) : null,
         row.from_record ? h("span", { class: "cnb-tag" }, "from the record") : null,
@@ -1246,19 +1431,30 @@ class View {
         detail.why ? h("span", { class: "cnb-quiet" }, `CrewAI's own loop: ${detail.why}`) : null,
         h(
           "span",
-          { class: "cnb-acts" },
-          !ended ? h("button", { type: "button", "data-act": "cancel", "data-run": i, disabled: !this.live || row.status === "cancelling" }, "Stop this run") : null,
-          ended && row.status !== "done" ? h("button", { type: "button", "data-act": "retry", "data-run": i, disabled: !this.live }, "Retry this run") : null,
+          { class: "cnb-acts", "data-key": "acts" },
+          !ended && row.status !== "unknown"
+            ? action("act", { "data-act": "cancel", "data-run": i }, "Stop this run", !this.live || row.status === "cancelling")
+            : ended && row.status !== "done"
+              ? action("act", { "data-act": "retry", "data-run": i }, "Retry this run", !this.live)
+              : stays && action("act", { "data-run": i }, row.status, true),
         ),
       ),
     );
+    const output =
+      detail.output &&
+      h("div", { class: "cnb-output", "data-key": "output" }, h("h4", {}, "Output", h("button", { type: "button", "data-act": "copy", "data-run": i }, "Copy")), sanitized(detail.output.html), leftOut(detail.output));
+    if (output && detail.status === "done") box.append(output);
+    if (detail.status === "cancelled") {
+      box.append(h("p", { class: "cnb-quiet", "data-key": "stopped" }, stopped(detail.stopped?.text), leftOut(detail.stopped)));
+      if (detail.hint) box.append(h("p", { class: "cnb-quiet", "data-key": "hint" }, ...coded(detail.hint)));
+    }
     if (detail.error)
       box.append(
         h(
           "div",
           { class: "cnb-error", "data-key": "error" },
           h("p", {}, h("b", {}, detail.error.type), ": ", h("bdi", {}, detail.error.message?.text ?? ""), leftOut(detail.error.message)),
-          detail.error.hint ? h("p", { class: "cnb-hint" }, detail.error.hint) : null,
+          detail.error.hint ? h("p", { class: "cnb-hint" }, ...coded(detail.error.hint)) : null,
           detail.error.traceback ? h("details", {}, h("summary", {}, "Traceback"), h("pre", { class: "cnb-pre", tabindex: 0 }, leftOut(detail.error.traceback), detail.error.traceback.text)) : null,
         ),
       );
@@ -1268,11 +1464,34 @@ class View {
     });
     if (detail.calls?.length || detail.calls_left_out)
       box.append(h("div", { class: "cnb-step", "data-key": "calls" }, h("div", { class: "cnb-taskcard" }, h("h4", {}, "For the run as a whole"), this.calls(detail.calls, detail.calls_left_out))));
-    if (detail.output)
-      box.append(
-        h("div", { class: "cnb-output", "data-key": "output" }, h("h4", {}, "Output", h("button", { type: "button", "data-act": "copy", "data-run": i }, "Copy")), sanitized(detail.output.html), leftOut(detail.output)),
-      );
+    if (detail.log?.length) box.append(this.logLines(detail, specs));
+    if (output && detail.status !== "done") box.append(output);
     return box;
+  }
+
+  /** What CrewAI, or a tool's logger, had to say in a run. @param {Detail} detail @param {Spec[]} specs */
+  logLines(detail, specs) {
+    const lines = detail.log ?? [];
+    const left = detail.log_left_out ?? 0;
+    return h(
+      "details",
+      { class: "cnb-taskcard cnb-loglines", "data-key": "log" },
+      h("summary", {}, "Log lines ", h("span", { class: "cnb-quiet" }, count(lines.length + left))),
+      h(
+        "div",
+        { class: "cnb-pre", "data-follow": true, tabindex: 0, role: "region", "aria-label": "Log lines" },
+        left ? h("div", { class: "cnb-left", "data-key": "left" }, `${plural(left, "earlier line")} not shown`) : null,
+        lines.map((line, n) =>
+          h(
+            "div",
+            { class: "cnb-logline", "data-key": left + n },
+            h("time", {}, clock(Math.floor(line.at))),
+            line.task === undefined ? null : h("bdi", { class: "cnb-quiet" }, specs[line.task]?.name ?? ""),
+            h("span", { dir: "auto" }, line.text.text ?? "", leftOut(line.text)),
+          ),
+        ),
+      ),
+    );
   }
 
   /** @param {number} place @param {Spec[]} specs @param {TaskDetail | undefined} task */
@@ -1298,7 +1517,7 @@ class View {
       this.calls(task?.calls, task?.calls_left_out ?? 0),
       task?.text ? h("pre", { class: "cnb-pre cnb-live", dir: "auto", "data-follow": true, "data-key": "text", tabindex: 0 }, leftOut(task.text), task.text.text) : null,
       task?.output ? h("div", { "data-key": "output" }, sanitized(task.output.html), leftOut(task.output)) : null,
-      task?.is_final ? h("p", { class: "cnb-quiet" }, "Its output is the output of the run, below.") : null,
+      task?.is_final ? h("p", { class: "cnb-quiet" }, "Its output is the output of the run, above.") : null,
     );
   }
 
@@ -1390,7 +1609,7 @@ class View {
           { class: "cnb-zoom", role: "group", "aria-label": "Zoom" },
           h("button", { type: "button", "data-act": "zoom-out", title: "Zoom out (−)", "aria-label": "Zoom out" }, "−"),
           h("button", { type: "button", "data-act": "zoom-in", title: "Zoom in (+), or Ctrl and the wheel", "aria-label": "Zoom in" }, "+"),
-          h("button", { type: "button", "data-act": "zoom-fit", disabled: !this.zoom, title: "Show all (0)" }, "Fit"),
+          h("button", { type: "button", "data-act": "zoom-fit", "aria-disabled": this.zoom ? null : "true", title: "Show all (0)" }, "Fit"),
         ),
       ),
       h("div", { class: "cnb-lane cnb-overlap" }, h("div", { class: "cnb-lanehead" }, "runs at once"), this.overlap(from, to)),
@@ -1532,7 +1751,7 @@ class View {
   /** Runs whose output has fields, as far as their outputs are here. */
   structured() {
     let [with_, without] = [0, 0];
-    for (const card of this.store.cards.values()) if (card.text) fields(card.text) ? with_++ : without++;
+    for (const card of this.store.cards.values()) if (card.text) fieldsOf(card) ? with_++ : without++;
     return with_ > 0 && with_ >= without;
   }
 
@@ -1590,7 +1809,7 @@ class View {
         { type: "button", class: "cnb-go", "data-act": "compare", disabled: picked < 2 },
         picked ? `Compare ${picked}` : "Compare",
       ),
-      h("span", { class: "cnb-quiet" }, picked < 2 ? "pick two to four" : ""),
+      h("span", { class: this.overpicked ? "cnb-wait" : "cnb-quiet", role: "status" }, this.overpicked ? "at most four" : picked < 2 ? "pick two to four" : ""),
       h(
         "span",
         { class: "cnb-acts" },
@@ -1605,7 +1824,9 @@ class View {
   /** @param {number} line */
   cardStamp(line) {
     const wide = this.columns();
-    return [wide, ...this.places.slice(line * wide, (line + 1) * wide).map((i) => `${i}:${versionOf(this.store.rows.get(i))}:${versionOf(this.store.cards.get(i))}:${this.picked.indexOf(i)}`)].join();
+    const shown = this.places.slice(line * wide, (line + 1) * wide);
+    const ticking = shown.some((i) => !FINAL.has(this.store.rows.get(i)?.status ?? "done")) ? Math.floor(this.now ?? 0) : 0;
+    return [wide, ticking, ...shown.map((i) => `${i}:${versionOf(this.store.rows.get(i))}:${versionOf(this.store.cards.get(i))}:${this.picked.indexOf(i)}`)].join();
   }
 
   /** @param {number} line */
@@ -1624,7 +1845,8 @@ class View {
     const card = this.store.cards.get(i);
     const status = row?.status ?? "queued";
     const name = this.named(row?.label ?? "") || `run ${i}`;
-    const structured = fields(card?.text);
+    const ended = FINAL.has(status);
+    const structured = fieldsOf(card);
     const time = row ? took(row, this.now ?? 0) : undefined;
     return h(
       "article",
@@ -1640,8 +1862,10 @@ class View {
         structured ? fieldTable(structured) : card?.html ? sanitized(card.html) : null,
         card?.left_out ? leftOut(card) : null,
         card?.error ? h("p", { class: "cnb-bad" }, card.error) : null,
-        card?.hint ? h("p", { class: "cnb-quiet" }, card.hint) : null,
-        !card?.html && !card?.error ? h("p", { class: "cnb-quiet" }, status) : null,
+        status === "cancelled" ? h("p", { class: "cnb-quiet" }, stopped(card?.stopped)) : null,
+        card?.hint ? h("p", { class: "cnb-quiet" }, ...coded(card.hint)) : null,
+        !ended && row ? this.speech(row) : null,
+        ended && status !== "cancelled" && !card?.text && !card?.error ? h("p", { class: "cnb-quiet" }, this.live && !card ? "…" : status) : null,
       ),
       h(
         "footer",
@@ -1653,10 +1877,22 @@ class View {
     );
   }
 
+  /** What a run that has not ended has to say, task by task: the end of its words. @param {Row} row @returns {Child[]} */
+  speech(row) {
+    const specs = this.store.shapes.get(row.shape) ?? [];
+    const speaking = (row.tasks ?? []).flatMap((task, i) => (task.text && (task.status === "running" || task.status === "waiting") ? [{ text: task.text, i }] : []));
+    if (row.status !== "running" || !speaking.length) {
+      const said = row.status === "queued" ? ["queued"] : this.happening(row, this.now ?? 0);
+      return [h("p", { class: "cnb-quiet cnb-doing" }, ...said)];
+    }
+    return speaking.map(({ text, i }) => h("p", { class: "cnb-tail", "data-key": `tail${i}` }, h("small", {}, h("bdi", {}, specs[i]?.name ?? "")), " ", h("bdi", { class: "cnb-caret" }, text)));
+  }
+
   /** Anew only where something of it has changed: to find what differs takes time. */
   drawComparison() {
     const { rows, cards } = this.store;
-    const stamp = [this.onlyDifferent, ...this.picked.flatMap((i) => [i, versionOf(rows.get(i)), versionOf(cards.get(i))])].join();
+    const parts = this.picked.flatMap((i) => [i, versionOf(rows.get(i)), versionOf(cards.get(i)), this.wholeOf(i) !== undefined]);
+    const stamp = [this.onlyDifferent, this.live, ...parts].join();
     const sheet = /** @type {HTMLElement} */ (this.sheet);
     if (this.compared === stamp && sheet.firstChild) return;
     this.compared = stamp;
@@ -1665,7 +1901,12 @@ class View {
 
   comparison() {
     const sheet = h("div", { class: "cnb-scroll cnb-sheet", tabindex: 0, role: "region", "aria-label": "Comparison" });
-    const tables = this.picked.map((i) => fields(this.store.cards.get(i)?.text));
+    const tables = this.picked.map((i) => fields(this.wholeOf(i)) ?? fieldsOf(this.store.cards.get(i)));
+    const notes = this.picked.map((i) => {
+      const left = this.store.cards.get(i)?.left_out;
+      if (!left || this.wholeOf(i) !== undefined) return null;
+      return h("p", { class: "cnb-left" }, this.live ? `${count(left)} more characters are on their way` : `${count(left)} more characters are not here, and not compared`);
+    });
     const heads = this.picked.map((i) => {
       const row = this.store.rows.get(i);
       return h("div", { class: "cnb-side", "data-s": row?.status ?? "queued" }, h("i", { "aria-hidden": "true" }, SIGNS[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", {}, this.named(row?.label ?? "") || `run ${i}`));
@@ -1678,18 +1919,42 @@ class View {
         if (same && this.onlyDifferent) return [];
         return [h("tr", { class: same ? null : "cnb-differs" }, h("th", { scope: "row" }, h("bdi", {}, name)), values.map((v, n) => h("td", { dir: "auto" }, n && !same ? marked(diffWords(values[0] ?? "", v), "ins") : v)))];
       });
-      sheet.append(h("table", { class: "cnb-fields cnb-wide" }, h("thead", {}, h("tr", {}, h("th", {}, "field"), heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, rows)));
+      sheet.append(h("table", { class: "cnb-fields cnb-wide" }, h("thead", {}, h("tr", {}, h("th", {}, "field"), heads.map((head, n) => h("th", { scope: "col" }, head, notes[n])))), h("tbody", {}, rows)));
       return sheet;
     }
     const sides = this.picked.map((i) => {
       const card = this.store.cards.get(i);
-      return h("div", { class: "cnb-words" }, card?.error ? h("p", { class: "cnb-bad" }, card.error) : card?.html ? sanitized(card.html) : null);
+      const whole = card?.html && this.wholeOf(i);
+      const html = whole || card?.html;
+      const said = card?.error ? h("p", { class: "cnb-bad" }, card.error) : card?.stopped !== undefined ? h("p", { class: "cnb-quiet" }, stopped(card.stopped)) : html ? sanitized(html) : card?.text;
+      return h("div", { class: "cnb-words" }, said);
     });
     markDifferences(sides, this.onlyDifferent);
     const columns = h("div", { class: "cnb-columns", style: `grid-template-columns:repeat(${sides.length},minmax(12em,1fr))` });
-    sides.forEach((side, n) => columns.append(h("div", { class: "cnb-column" }, heads[n], side)));
+    sides.forEach((side, n) => columns.append(h("div", { class: "cnb-column" }, heads[n], notes[n], side)));
     sheet.append(columns);
     return sheet;
+  }
+
+  /** The output of a run that a card has cut, asked for where it is not here: HTML, or of a structured one its text. @param {number} run */
+  wholeOf(run) {
+    const card = this.store.cards.get(run);
+    return card?.left_out ? this.ask(run, card.fields ? "text" : "html") : undefined;
+  }
+
+  /** A whole output; undefined while it is not here. @param {number} run @param {"text"|"html"} form */
+  ask(run, form) {
+    const key = `${run}:${form}`;
+    const row = this.store.rows.get(run);
+    const known = this.wholes.get(key);
+    if (known?.row === row && known) return known.text ?? undefined;
+    if (!this.live) return undefined;
+    this.wholes.delete(key);
+    this.wholes.set(key, { row, text: null });
+    // The oldest go: they may be large.
+    for (const old of [...this.wholes.keys()].slice(0, -8)) this.wholes.delete(old);
+    this.send({ t: "whole", run, form });
+    return undefined;
   }
 
   resultTable() {
@@ -1700,7 +1965,7 @@ class View {
     const shown = this.places.slice(first, first + 40);
     this.tableRows = shown;
     const data = shown.map((i) => ({ i, row: this.store.rows.get(i), card: this.store.cards.get(i) }));
-    const names = [...new Set([...this.store.cards.values()].slice(0, 200).flatMap((card) => Object.keys(fields(card.text) ?? {})))].slice(0, 30);
+    const names = [...new Set([...this.store.cards.values()].slice(0, 200).flatMap((card) => Object.keys(fieldsOf(card) ?? {})))].slice(0, 30);
     const gap = (/** @type {number} */ rows) => (rows > 0 ? h("tr", { "aria-hidden": "true", style: `height:${rows * tall}px` }, h("td", { colspan: names.length + 2 })) : null);
     sheet.append(
       h(
@@ -1712,14 +1977,14 @@ class View {
           {},
           gap(first),
           data.map(({ i, row, card }) => {
-            const values = fields(card?.text);
+            const values = fieldsOf(card);
             const status = row?.status ?? "queued";
             return h(
               "tr",
               { "data-key": String(i), "aria-rowindex": this.places.indexOf(i) + 2 },
               h("th", { scope: "row" }, h("i", { "data-s": status, title: status }, SIGNS[status] ?? ""), ` ${i}`),
               h("td", { dir: "auto" }, row?.label ?? ""),
-              values ? names.map((name) => h("td", { dir: "auto", title: words(values[name]) }, words(values[name]))) : h("td", { colspan: names.length, dir: "auto", class: card?.error ? "cnb-bad" : null }, card?.error ?? card?.text?.slice(0, 300) ?? status),
+              values ? names.map((name) => h("td", { dir: "auto", title: words(values[name]) }, words(values[name]))) : h("td", { colspan: names.length, dir: "auto", class: card?.error ? "cnb-bad" : null }, card?.error ?? card?.text?.slice(0, 300) ?? (status === "cancelled" ? stopped(card?.stopped) : status)),
             );
           }),
           gap(this.places.length - first - shown.length),
@@ -1780,7 +2045,7 @@ class View {
   clicked(e) {
     const target = /** @type {HTMLElement} */ (e.target);
     const el = /** @type {HTMLElement | null} */ (target.closest("[data-act]"));
-    if (!el || el.hasAttribute("disabled")) return;
+    if (!el || el.hasAttribute("disabled") || el.getAttribute("aria-disabled") === "true") return;
     const run = Number(el.dataset.run);
     switch (el.dataset.act) {
       case "tab":
@@ -1802,7 +2067,8 @@ class View {
       case "retry":
         return this.command(el.dataset.act, { run });
       case "approve":
-        return this.command("answer", { run, key: el.dataset.wait ?? "", text: "", approve: true });
+        this.command("answer", { run, key: el.dataset.wait ?? "", text: "", approve: true });
+        return this.reveal(run); // the form goes, and with it the button that has the focus
       case "feedback":
         return this.feedback(el);
       case "copy":
@@ -1820,7 +2086,7 @@ class View {
       case "compare":
       case "compare-end":
         this.comparing = el.dataset.act === "compare";
-        this.onlyDifferent = false;
+        this.onlyDifferent = this.overpicked = false;
         return this.schedule();
       case "file":
         return this.send({ t: "file", format: el.dataset.format });
@@ -1888,7 +2154,20 @@ class View {
 
   /** @param {HTMLElement} el @param {number} run */
   copy(el, run) {
-    const text = this.store.cards.get(run)?.text ?? el.closest(".cnb-output")?.querySelector(".cnb-md")?.textContent ?? "";
+    const card = this.store.cards.get(run);
+    // A card in sight is up to date; what is elsewhere is asked for.
+    const here = this.tab === "results" && card && !card.left_out ? card.text : this.ask(run, "text");
+    if (here === undefined && this.live) {
+      this.copying = { run, button: el };
+      el.textContent = "Fetching…";
+      return;
+    }
+    const shown = card?.text ?? el.closest(".cnb-output")?.querySelector(".cnb-md")?.textContent ?? "";
+    this.put(el, here ?? shown, here === undefined && (card ?? this.store.details.get(run)?.output)?.left_out ? "Copied in part" : "Copied");
+  }
+
+  /** Put a text on the clipboard. @param {HTMLElement} el the button, which says so @param {string} text @param {string} well */
+  put(el, text, well = "Copied") {
     const said = (/** @type {string} */ word) => {
       el.textContent = word;
       setTimeout(() => (el.textContent = "Copy"), 1500);
@@ -1901,22 +2180,45 @@ class View {
       box.select();
       const done = document.execCommand("copy");
       box.remove();
-      said(done ? "Copied" : "Not allowed");
+      said(done ? well : "Not allowed");
+      el.focus({ preventScroll: true });
     };
-    if (navigator.clipboard) navigator.clipboard.writeText(text).then(() => said("Copied"), byHand);
+    if (navigator.clipboard) navigator.clipboard.writeText(text).then(() => said(well), byHand);
     else byHand();
+  }
+
+  /** Put a part to those that came before; the text, once it is whole. @param {string} key @param {FilePart | WholePart} part */
+  join(key, part) {
+    const parts = part.part === 0 ? [] : (this.files.get(key) ?? []);
+    parts[part.part] = part.text;
+    this.files.set(key, parts);
+    if (part.part !== part.parts - 1) return undefined;
+    this.files.delete(key);
+    return parts.join("");
+  }
+
+  /** @param {WholePart} part */
+  arrived(part) {
+    if (part.view !== this.id) return;
+    const key = `${part.run}:${part.form}`;
+    const text = this.join(key, part);
+    const wanted = this.wholes.get(key);
+    if (text === undefined || !wanted) return;
+    wanted.text = text;
+    if (part.form === "text" && this.copying?.run === part.run) {
+      this.put(this.copying.button, text);
+      this.copying = null;
+    }
+    this.schedule();
   }
 
   /** @param {FilePart} part */
   file(part) {
     if (part.view !== this.id) return;
-    const parts = part.part === 0 ? [] : (this.files.get(part.format) ?? []);
-    parts[part.part] = part.text;
-    this.files.set(part.format, parts);
-    if (part.part !== part.parts - 1) return;
-    this.files.delete(part.format);
+    const text = this.join(part.format, part);
+    if (text === undefined) return;
     const kind = { md: "text/markdown", json: "application/json", csv: "text/csv" }[part.format];
-    const url = URL.createObjectURL(new Blob([parts.join("")], { type: `${kind};charset=utf-8` }));
+    const url = URL.createObjectURL(new Blob([text], { type: `${kind};charset=utf-8` }));
     const name = (this.store.batch?.name || "results").replace(/[^\p{L}\p{N}_-]+/gu, "-").slice(0, 60);
     h("a", { href: url, download: `${name}.${part.format}` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
@@ -1931,6 +2233,7 @@ class View {
     else if (el.dataset.in === "pick" && e.type === "change") {
       const run = Number(el.dataset.run);
       this.picked = this.picked.filter((i) => i !== run);
+      this.overpicked = el.checked && this.picked.length >= 4;
       if (el.checked && this.picked.length < 4) this.picked.push(run);
       else el.checked = false;
     } else return;
@@ -1939,10 +2242,10 @@ class View {
 
   /** @param {KeyboardEvent} e */
   key(e) {
-    // The notebook has keys of its own: what is pressed in the board must not run cells.
+    // The notebook has keys of its own: what is pressed in the board must not run or delete cells.
     e.stopPropagation();
     this.used = seconds();
-    const target = /** @type {HTMLElement} */ (e.target);
+    const target = /** @type {HTMLElement} */ (e.composedPath()[0]);
     if (target.matches("input, textarea, select") || e.altKey || (e.ctrlKey && e.key !== "Enter") || e.metaKey) {
       if (e.key === "Enter" && (e.ctrlKey || e.metaKey) && target.matches("textarea")) /** @type {HTMLElement | null} */ (target.parentElement?.querySelector('[data-act="feedback"]'))?.click();
       return;
@@ -2045,7 +2348,7 @@ class View {
   /** @param {PointerEvent} e */
   hover(e) {
     const el = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (e.target).closest("[data-tip]"));
-    if (el) this.showTip(el, e.clientX, e.clientY);
+    if (el) this.showTip(el, e.clientX, e.clientY, e.clientY);
     else this.hideTip();
   }
 
@@ -2059,18 +2362,20 @@ class View {
     }
     if (el.dataset.tip) {
       const box = el.getBoundingClientRect();
-      this.showTip(el, box.left + Math.min(40, box.width / 2), box.bottom);
+      this.showTip(el, box.left + Math.min(40, box.width / 2), box.bottom, box.top);
     } else this.hideTip();
   }
 
-  /** @param {HTMLElement} el @param {number} x @param {number} y */
-  showTip(el, x, y) {
+  /** Below `bottom`, or where the board ends before it, above `top`. @param {HTMLElement} el @param {number} x @param {number} bottom @param {number} top */
+  showTip(el, x, bottom, top) {
     const [first = "", ...rest] = (el.dataset.tip ?? "").split("\n");
     this.tip.replaceChildren(h("b", { dir: "auto" }, first), ...rest.map((line) => h("span", { dir: "auto" }, line)));
     this.tip.hidden = false;
     const box = this.root.getBoundingClientRect();
     this.tip.style.left = `${Math.max(4, Math.min(x - box.left + 12, box.width - this.tip.offsetWidth - 8))}px`;
-    this.tip.style.top = `${y - box.top + 14}px`;
+    const below = bottom - box.top + 14;
+    const fits = below + this.tip.offsetHeight <= box.height - 4;
+    this.tip.style.top = `${fits ? below : Math.max(4, top - box.top - this.tip.offsetHeight - 8)}px`;
   }
 
   hideTip() {
@@ -2105,6 +2410,11 @@ function versionOf(value) {
 /** @param {{left_out?: number} | undefined} cut */
 function leftOut(cut) {
   return cut?.left_out ? h("small", { class: "cnb-left" }, ` … ${count(cut.left_out)} more characters are not shown here `) : null;
+}
+
+/** A run that was stopped is no crash. @param {string | undefined} why */
+function stopped(why) {
+  return why ? `stopped: ${why}` : "stopped";
 }
 
 /** @param {Record<string, unknown>} values */
@@ -2187,7 +2497,7 @@ function leaveOut(side) {
   const passages = [...side.querySelectorAll(PASSAGE)].filter((passage) => !passage.querySelector(PASSAGE));
   const same = passages.filter((passage) => !passage.querySelector("ins, del"));
   for (const passage of same) passage.classList.add("cnb-same");
-  if (same.length) side.prepend(h("p", { class: "cnb-left" }, `${plural(same.length, "passage")} of ${passages.length} the same`));
+  if (passages.length) side.prepend(h("p", { class: "cnb-left" }, `${plural(same.length, "passage")} of ${passages.length} the same`));
 }
 
 export default {

@@ -5,23 +5,34 @@
  */
 
 /**
- * @typedef {{name: string, kind: string, required: boolean, default: string, choices: string[]}} Field
+ * @typedef {{name: string, kind: string, required: boolean, default: string, choices: string[],
+ *   own?: boolean}} Field
  * @typedef {{name: string, label: string, empty: string, kind: string, main: boolean}} Control
  * @typedef {Record<string, string>} Row
  * @typedef {{alert?: string, number?: number, rows?: Record<string, Record<string, string>>,
  *   options?: Record<string, string>}} Problems
- * @typedef {{word?: string, total?: number, open?: number, done?: number, failed?: number}} Counts
+ * @typedef {{word?: string, total?: number, open?: number, done?: number, failed?: number, stopped?: number}} Counts
  * @typedef {{get(name: string): any, set(name: string, value: any): void, save_changes(): void, send(content: any): void,
  *   on(name: string, callback: Function): void, off(name: string, callback: Function): void}} Model
  * @typedef {Node | string | null | undefined | false} Child
  */
 
-/** Rows on one page. */
-export const PAGE = 25;
+/** Rows on one page: as many as are seen at once, so that nothing scrolls inside of it. */
+export const PAGE = 12;
 /** Milliseconds after the last key until Python is told. */
 const PAUSE = 250;
 /** Characters of a file in one message. */
 const PART = 500_000;
+/**
+ * Kinds that take one line: the keyboard of a telephone, and what stands there where nothing is given.
+ * @type {Record<string, {keys: string | null, example: string}>}
+ */
+const LINES = {
+  integer: { keys: "numeric", example: "" },
+  number: { keys: "decimal", example: "" },
+  date: { keys: null, example: "YYYY-MM-DD" },
+  datetime: { keys: null, example: "YYYY-MM-DD hh:mm" },
+};
 /** Milliseconds between two signs that somebody is there. */
 const SIGN = 15_000;
 
@@ -59,7 +70,8 @@ export function combinations(values) {
 
 /** What a batch is at, in words. @param {Counts} counts */
 export function progress(counts) {
-  const { total = 0, open = 0, done = 0, failed = 0 } = counts;
+  const { total = 0, open = 0, done = 0 } = counts;
+  const failed = (counts.failed ?? 0) + (counts.stopped ?? 0);
   if (!total) return "";
   const ended = failed ? `${done} done, ${failed} without a result` : `${done} of ${total} done`;
   if (open) return counts.word === "cancelling" ? "Stopping…" : `Running: ${ended}, ${open} to go`;
@@ -85,6 +97,9 @@ export class View {
     this.rows = [];
     this.page = 0;
     this.panel = "";
+    /** What the open panel asked for last; it is shut once that was carried out, and keeps its words until then. */
+    this.asked = "";
+    this.asks = 0;
     this.signed = 0;
     this.timer = 0;
     this.root = h("div", { class: "crew-nb cnb-launch", "data-lm-suppress-shortcuts": "true", role: "form" });
@@ -102,9 +117,16 @@ export class View {
     on("change:status", () => this.drawState());
     on("change:code", () => this.drawCode());
     on("change:names", () => this.drawNames());
-    for (const name of ["pointermove", "keydown", "wheel", "focusin"])
+    on("change:taken", () => this.model.get("taken") === this.asked && this.shut());
+    for (const name of ["pointermove", "wheel", "focusin"])
       this.root.addEventListener(name, () => this.sign(), { passive: true });
-    this.root.addEventListener("keydown", (e) => this.key(e));
+    // Some notebooks (Notebook 7) take the keys on their way down to the form: it must hear of them before they do.
+    const keys = (/** @type {KeyboardEvent} */ e) => {
+      if (!e.composedPath().includes(this.root)) return;
+      this.sign();
+      this.key(e);
+    };
+    window.addEventListener("keydown", keys, { capture: true, signal: this.stop.signal });
     // A button that has the focus is not disabled but marked so: it does nothing, by key or pointer.
     const idle = (/** @type {Event} */ e) => /** @type {HTMLElement} */ (e.target).closest("[aria-disabled=true]") && e.stopImmediatePropagation();
     this.root.addEventListener("click", idle, { capture: true });
@@ -218,13 +240,29 @@ export class View {
       "tr",
       {},
       h("th", { scope: "col", class: "cnb-n" }, "#"),
-      fields.map((f) => h("th", { scope: "col", class: `cnb-k-${f.kind}` }, h("bdi", {}, f.name), f.required ? h("span", { class: "cnb-must", title: "needed", "aria-hidden": "true" }, " *") : null)),
+      fields.map((f) => h("th", { scope: "col", class: `cnb-k-${f.kind}`, style: f.kind === "choice" ? `min-width: ${this.wide(f)}ch` : null }, h("bdi", {}, f.name), f.own === false ? this.dropper(f.name) : null, f.required ? h("span", { class: "cnb-must", title: "needed", "aria-hidden": "true" }, " *") : null)),
       h("th", { scope: "col", class: "cnb-rowacts" }, h("span", { class: "cnb-voice" }, "Row")),
     );
     this.body = h("tbody", {}, shown.flatMap((row, i) => this.drawRow(row, from + i)));
     this.tableBox?.replaceChildren(h("table", {}, h("thead", {}, head), this.body));
     this.drawPager(last);
     this.drawCounter();
+  }
+
+  /** Columns of text that a choice needs, with its arrow. @param {Field} f */
+  wide(f) {
+    const longest = Math.max(...[...f.choices, f.default ? `${f.default} (default)` : "choose…"].map((words) => words.length));
+    return Math.min(longest, 30) + 4;
+  }
+
+  /** Takes a column away that the crew does not ask for. @param {string} name */
+  dropper(name) {
+    const drop = () => {
+      this.save();
+      this.send({ t: "column", name, remove: true });
+      /** @type {HTMLElement | null | undefined} */ (this.adders?.querySelector("[data-panel=column]"))?.focus();
+    };
+    return h("button", { type: "button", class: "cnb-drop", "aria-label": `Remove column ${name}`, title: "Remove the column", click: drop }, h("span", { "aria-hidden": "true" }, "✕"));
   }
 
   /** @param {number} last */
@@ -241,8 +279,10 @@ export class View {
       ...(last
         ? [
             h("span", { class: "cnb-quiet" }, `rows ${this.page * PAGE} to ${Math.min(this.rows.length, (this.page + 1) * PAGE) - 1} of ${this.rows.length}`),
+            h("button", { type: "button", disabled: this.page === 0, click: to(0) }, "First"),
             h("button", { type: "button", disabled: this.page === 0, click: to(this.page - 1) }, "Previous"),
             h("button", { type: "button", disabled: this.page === last, click: to(this.page + 1) }, "Next"),
+            h("button", { type: "button", disabled: this.page === last, click: to(last) }, "Last"),
           ]
         : []),
     );
@@ -300,8 +340,10 @@ export class View {
       select.value = known ?? words;
       return select;
     }
-    if (f.kind === "integer" || f.kind === "number") {
-      const input = /** @type {HTMLInputElement} */ (h("input", { ...given, type: "text", inputmode: f.kind === "integer" ? "numeric" : "decimal", placeholder: f.default, autocomplete: "off", input: change }));
+    const line = LINES[f.kind];
+    if (line) {
+      // Of type text for dates, too: a date's own control would hide words that a file gave and that are none.
+      const input = /** @type {HTMLInputElement} */ (h("input", { ...given, type: "text", inputmode: line.keys, placeholder: f.default || line.example, autocomplete: "off", input: change }));
       input.value = words;
       return input;
     }
@@ -406,6 +448,7 @@ export class View {
   /** @param {string} panel */
   open(panel) {
     this.panel = this.panel === panel ? "" : panel;
+    this.asked = "";
     for (const el of this.adders?.querySelectorAll("button") ?? []) el.setAttribute("aria-expanded", String(el.dataset.panel === this.panel));
     const box = /** @type {HTMLElement} */ (this.panelBox);
     box.hidden = !this.panel;
@@ -426,7 +469,7 @@ export class View {
   /** The two buttons of a panel. @param {(replace: boolean) => void} does */
   addButtons(does) {
     const button = (/** @type {string} */ label, /** @type {boolean} */ replace) =>
-      h("button", { type: "button", class: replace ? "" : "cnb-go", click: () => { this.save(); does(replace); this.shut(); } }, label);
+      h("button", { type: "button", class: replace ? "" : "cnb-go", click: () => { this.save(); does(replace); } }, label);
     return h("div", { class: "cnb-acts" }, button("Add rows", false), button("Replace rows", true), h("button", { type: "button", class: "cnb-link", click: () => this.shut() }, "Close"));
   }
 
@@ -441,7 +484,7 @@ export class View {
   /** @param {string} text @param {string} into @param {boolean} replace */
   read(text, into, replace) {
     const all = parts(text);
-    all.forEach((part, i) => this.send({ t: "read", how: "text", text: part, more: i + 1 < all.length, into, replace }));
+    all.forEach((part, i) => this.ask({ t: "read", how: "text", text: part, more: i + 1 < all.length, into, replace }));
   }
 
   paste() {
@@ -498,7 +541,7 @@ export class View {
     return [
       h("p", { class: "cnb-howto" }, "One value per line; a row is made of every combination."),
       box,
-      h("div", { class: "cnb-panelfoot" }, result, this.addButtons((replace) => this.send({ t: "read", how: "grid", values: values(), replace }))),
+      h("div", { class: "cnb-panelfoot" }, result, this.addButtons((replace) => this.ask({ t: "read", how: "grid", values: values(), replace }))),
     ];
   }
 
@@ -512,7 +555,7 @@ export class View {
       h("label", { for: `${this.id}-variable` }, "The name of a DataFrame, a list of dicts, a list of texts, or a dict of lists (a grid)"),
       input,
       this.nameList,
-      h("div", { class: "cnb-panelfoot" }, this.nameHint, this.addButtons((replace) => this.send({ t: "read", how: "variable", name: input.value, replace }))),
+      h("div", { class: "cnb-panelfoot" }, this.nameHint, this.addButtons((replace) => this.ask({ t: "read", how: "variable", name: input.value, replace }))),
     ];
   }
 
@@ -520,10 +563,8 @@ export class View {
     const input = /** @type {HTMLInputElement} */ (h("input", { type: "text", id: `${this.id}-column`, autocomplete: "off", spellcheck: "false" }));
     const add = () => {
       this.save();
-      this.send({ t: "column", name: input.value });
-      this.shut();
+      this.ask({ t: "column", name: input.value });
     };
-    input.addEventListener("keydown", (e) => e.key === "Enter" && !e.ctrlKey && add());
     return [
       h("label", { for: `${this.id}-column` }, "The name of a further input, such as a placeholder in a task that the factory writes"),
       input,
@@ -611,7 +652,8 @@ export class View {
       this.page = Math.floor(first / PAGE);
       this.drawTable();
       /** @type {HTMLElement | null} */ (this.root.querySelector(".cnb-wrong [aria-invalid]") ?? this.root.querySelector(".cnb-wrong [data-field]"))?.focus();
-    } else /** @type {HTMLElement | null} */ (this.root.querySelector("[data-option][aria-invalid]"))?.focus();
+    } else if (Object.keys(problems.options ?? {}).length) /** @type {HTMLElement | null} */ (this.root.querySelector("[data-option][aria-invalid]"))?.focus();
+    else if (problems.alert) this.alert?.scrollIntoView?.({ block: "nearest" });
   }
 
   drawState() {
@@ -627,8 +669,12 @@ export class View {
     set(this.go, going);
     set(this.try, going);
     set(this.halt, !going);
-    set(this.retry, !counts.failed);
-    if (this.retry) this.retry.textContent = counts.failed ? `Retry failed (${counts.failed})` : "Retry failed";
+    const again = (counts.failed ?? 0) + (counts.stopped ?? 0);
+    set(this.retry, !again);
+    // In the words of the board.
+    const which = [counts.failed ? "failed" : "", counts.stopped ? "stopped" : ""].filter(Boolean).join(" and ");
+    if (this.retry) this.retry.textContent = again ? `Retry ${which} (${again})` : "Retry failed";
+    if (this.retry) this.retry.hidden = !again && this.retry !== document.activeElement;
     if (this.estimate) this.estimate.textContent = this.model.get("estimate");
     if (this.runs) this.runs.textContent = progress(counts);
   }
@@ -667,6 +713,12 @@ export class View {
     this.model.send(content);
   }
 
+  /** Send what the open panel asks for. @param {object} content */
+  ask(content) {
+    this.asked = `${this.id}-${++this.asks}-${Math.random().toString(36).slice(2, 10)}`; // two pages may have the form
+    this.send({ ...content, ask: this.asked });
+  }
+
   /** @param {number} [first] */
   run(first) {
     if ((this.model.get("status").open ?? 0) > 0) return;
@@ -686,13 +738,15 @@ export class View {
   key(e) {
     // What is typed here is not for the notebook, whose single keys delete and add cells.
     e.stopPropagation();
-    const el = /** @type {HTMLElement} */ (e.target);
+    const el = /** @type {HTMLElement} */ (e.composedPath()[0]);
     if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
       e.preventDefault();
       this.run();
     } else if (e.key === "Escape" && this.panel) {
       e.preventDefault();
       this.shut();
+    } else if (e.key === "Enter" && el.id === `${this.id}-column`) {
+      /** @type {HTMLElement | null | undefined} */ (this.panelBox?.querySelector(".cnb-go"))?.click();
     } else if (e.key === "Enter" && !e.shiftKey && el.matches("textarea[data-field], input[data-field]:not([type=checkbox])")) {
       // As in a spreadsheet: down, and a new row after the last. Shift+Enter begins a new line in the cell.
       e.preventDefault();

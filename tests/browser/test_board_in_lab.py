@@ -209,6 +209,57 @@ def test_axe_finds_nothing_serious(lab: Lab, browser: Browser, theme: str) -> No
         assert found == []
 
 
+def test_a_kernel_that_goes_while_runs_are_under_way_is_said_to_have_gone(lab: Lab, browser: Browser) -> None:
+    """After a restart, and after a kernel was killed, no run is said to run, and the way back is named."""
+    play = "stage = Stage(Script(8, width=8, seed=2)); stage.jump(5)\nstage.board"
+    lab.write("gone.ipynb", [SETUP + play, "import os; print(os.getpid())", "import os; os._exit(1)"])
+    restart = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+    for way in ("restarted", "killed"):
+        with lab.open("gone.ipynb", browser) as page:
+            page.run(0)
+            page.done(0)
+            board = page.board()
+            board.locator(".cnb-say:visible").first.wait_for()
+            if way == "restarted":
+                page.page.evaluate(restart)
+            else:
+                page.run(2)
+            text_of(page, ".crew-nb .cnb-note", "The kernel has gone; what finished is in the record: cnb.load(")
+            assert set(statuses(board)) <= {"unknown", "done"}
+            assert "unknown" in statuses(board)
+            assert board.locator(".cnb-say, [data-act=stop]").count() == 0
+            page.page.wait_for_timeout(6_000)
+            assert "The kernel has gone" in board.locator(".cnb-note").inner_text()
+
+
+def test_static_output_beside_a_board_is_not_styled_as_one(lab: Lab, browser: Browser) -> None:
+    """Static HTML of the same class keeps the notebook's look; a theme of high contrast is the board's, too."""
+    play = "stage = Stage(Script(3, width=3, seed=2)); stage.jump(30)\nstage.board"
+    static = (
+        "from IPython.display import HTML\nfrom crew_nb import _static\nHTML(str(_static.board(stage.script.state())))"
+    )
+    lab.write("static.ipynb", [SETUP + play, static])
+    with lab.open("static.ipynb", browser) as page:
+        for cell in (0, 1):
+            page.run(cell)
+            page.done(cell)
+        page.theme("JupyterLab Dark")
+        found = page.page.locator("div.crew-nb").last
+        assert found.evaluate("e => [getComputedStyle(e).borderTopWidth, getComputedStyle(e).containerType]") == [
+            "0px",
+            "normal",
+        ]
+        muted = "e => getComputedStyle(e).getPropertyValue('--muted')"
+        plain = page.board().evaluate(muted)
+        page.theme("JupyterLab Dark High Contrast")
+        strong = page.board().evaluate(muted)
+        assert plain != strong
+        quiet = page.board().locator(".cnb-figure span").first
+        assert quiet.evaluate("e => getComputedStyle(e).color") == page.board().evaluate(
+            "e => getComputedStyle(e).color"
+        )
+
+
 def test_words_of_an_llm_never_run(lab: Lab, browser: Browser) -> None:
     """Script, handlers and javascript: links in outputs are shown in every view, and nothing of them happens."""
     corpus = [

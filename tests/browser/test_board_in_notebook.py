@@ -23,6 +23,38 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield found
 
 
+def test_keys_that_are_pressed_in_the_board_are_not_the_notebook_s(notebook: Lab, browser: Browser) -> None:
+    """Notebook 7 deletes a cell at `d d`: not while the focus is in the board or the launcher."""
+    play = "stage = Stage(Script(6, width=6, seed=2)); stage.jump(2)\nstage.board"
+    form = "import crew_nb as cnb\ndef build(topic: str): ...\ncnb.launcher(build)"
+    notebook.write("keys.ipynb", ["1", "2", SETUP + play, form])
+    count = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
+    with notebook.open("keys.ipynb", browser) as page:
+        for cell in (2, 3):
+            page.run(cell)
+            page.done(cell)
+        cells = page.page.evaluate(count)
+        keys = page.page.keyboard
+        board = page.page.locator(".cnb-board")
+        board.locator('.cnb-row[data-run="0"]').focus()
+        for key in ("d", "d", "ArrowDown", "Enter", "a", "b", "x"):
+            keys.press(key)
+        board.locator('[data-item="1"] .cnb-taskcard').first.wait_for()
+        assert page.page.evaluate("() => document.activeElement.dataset.run") == "1"
+        page.page.locator(".cnb-launch").get_by_role("button", name="Paste").focus()
+        for key in ("d", "d", "a"):
+            keys.press(key)
+        assert page.page.evaluate(count) == cells
+        # The keys are the notebook's elsewhere.
+        page.page.evaluate(
+            """() => { const nb = window.jupyterapp.shell.currentWidget.content;
+                      nb.activeCellIndex = 0; nb.node.focus(); nb.mode = 'command' }"""
+        )
+        keys.press("d")
+        keys.press("d")
+        page.page.wait_for_function(f"n => ({count})() === n - 1", arg=cells)
+
+
 def test_a_batch_is_watched_and_stopped(notebook: Lab, browser: Browser) -> None:
     """The board is live, its Stop reaches the batch, its final state is there, and nothing is asked for elsewhere."""
     play = "stage = Stage(Script(6, width=6, seed=2)); stage.jump(2)\nstage.board"

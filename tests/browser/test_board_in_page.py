@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crew_nb import _board
 from crew_nb import _events as ev
-from crew_nb._state import BatchState, RunState, advance
+from crew_nb._state import BatchState, RunState, advance, new_run
 from tests.support.batches import TASKS, ZERO, failed_run, finished_run
 from tests.support.page import board_page
 from tests.support.safety import ATTRIBUTES, TAGS, VECTORS
@@ -267,3 +267,164 @@ def test_those_who_listen_or_want_stillness(browser: Browser) -> None:
         assert len(said) <= 5
         spans = "() => getComputedStyle(document.querySelector('.cnb-progress span')).transitionDuration"
         assert shown.page.evaluate(spans) == "0s"
+
+
+def test_a_tooltip_comes_goes_and_stays_in_the_board(browser: Browser) -> None:
+    """It is there while the pointer is on a bar, whole for the lowest lane too, and gone when the pointer is."""
+    script = Script(8, width=8, seed=2)
+    script.play(script.length)
+    with board_page(browser, script) as shown:
+        page = shown.page
+        shown.tab("timeline")
+        tip = page.locator(".cnb-tip")
+        assert not tip.is_visible()
+        root = page.locator(".crew-nb").bounding_box()
+        assert root is not None
+        for lane in (page.locator(".cnb-lanes .cnb-lane").first, page.locator(".cnb-lanes .cnb-lane").last):
+            bar = lane.locator(".cnb-band").first.bounding_box()
+            assert bar is not None
+            page.mouse.move(bar["x"] + 3, bar["y"] + 3)
+            box = tip.bounding_box()
+            assert box is not None
+            assert root["y"] <= box["y"]
+            assert box["y"] + box["height"] <= root["y"] + root["height"]
+        page.mouse.move(2, 2)
+        assert not tip.is_visible()
+
+
+def test_a_button_that_is_pressed_by_key_keeps_the_focus(browser: Browser) -> None:
+    """Pause becomes Resume and Stop becomes Stopped under the same focus; what is retried next is one Tab away."""
+    script = Script(4, width=4, seed=2)
+    script.play(2)
+    with board_page(browser, script) as shown:
+        page, keys = shown.page, shown.page.keyboard
+        page.locator("[data-act=pause]").focus()
+        keys.press("Enter")
+        shown.pump()
+        assert page.evaluate("() => document.activeElement.textContent") == "Resume"
+        keys.press("Enter")
+        keys.press("Tab")
+        shown.pump()
+        keys.press("Enter")
+        shown.pump()
+        assert page.evaluate("() => document.activeElement.textContent") == "Stopped"
+        keys.press("Enter")
+        keys.press("Tab")
+        shown.pump()
+        assert page.evaluate("() => document.activeElement.textContent") == "Retry stopped (4)"
+        assert page.locator(".cnb-acts button").count() == 1
+        assert [name for name, _ in script.commands] == ["pause", "resume", "cancel"]
+
+
+def structured(n: int, why: str) -> BatchState:
+    """A batch of structured outputs."""
+    one = finished_run(0, "x", 0.0)
+    text = '{{"place": "{}", "why": "{}"}}'
+    runs = tuple(replace(one, index=i, label=f"topic={i}", output=text.format(i, why)) for i in range(n))
+    return BatchState(key="k", name="verdicts", runs=runs, created=ZERO, finished=ZERO + 8)
+
+
+def test_a_table_is_filled_wherever_it_is_scrolled_to(browser: Browser) -> None:
+    """Rows whose cards were never seen have their fields, too."""
+    with board_page(browser, Still(structured(300, "because"))) as shown:
+        page = shown.page
+        shown.tab("results")
+        page.get_by_role("button", name="Table").click()
+        shown.pump()
+        for to in (0, 4_000, 1e9):
+            scroll(shown, to)
+            shown.pump()
+            places = page.locator("tbody tr[data-key]").evaluate_all(
+                "rows => rows.map(r => [r.dataset.key, r.cells[2]?.innerText])"
+            )
+            assert len(places) >= 40 or to == 1e9
+            assert [place for _, place in places] == [key for key, _ in places]
+        assert shown.errors == []
+
+
+def test_long_outputs_are_compared_and_copied_whole(browser: Browser) -> None:
+    """A difference far behind what a card shows is found, and the clipboard has every character."""
+    one = finished_run(0, "x", 0.0)
+    texts = ["word " * 4_000 + end for end in ("*one*", "*two*")]
+    runs = tuple(replace(one, index=i, label=f"topic={i}", output=text) for i, text in enumerate(texts))
+    state = BatchState(key="k", name="long", runs=runs, created=ZERO, finished=ZERO + 8)
+    copied = """() => { window.copied = []; const writeText = async text => copied.push(text);
+                        Object.defineProperty(navigator, "clipboard", { value: { writeText } }); }"""
+    with board_page(browser, Still(state)) as shown:
+        page = shown.page
+        page.evaluate(copied)
+        shown.tab("results")
+        assert "more characters are not shown here" in page.locator(".cnb-card").first.inner_text()
+        page.get_by_role("button", name="Copy the output of run 1").click()
+        shown.pump()
+        assert page.evaluate("() => copied") == [texts[1]]
+        for run in (0, 1):
+            page.locator(f"[data-in=pick][data-run='{run}']").check()
+        page.get_by_role("button", name="Compare 2").click()
+        shown.pump(3)
+        assert page.locator(".cnb-column ins").all_inner_texts() == ["two"]
+        assert page.locator(".cnb-column del").all_inner_texts() == ["one"]
+        assert page.locator(".cnb-column .cnb-left").count() == 0
+        shown.tab("runs")
+        page.locator('.cnb-row[data-run="0"]').click()
+        shown.pump()
+        page.locator(".cnb-output").get_by_role("button", name="Copy").click()
+        shown.pump()
+        assert page.evaluate("() => copied.at(-1)") == texts[0]
+        assert max(shown.sizes) <= _board.ROOM + 2_000
+        assert shown.errors == []
+
+
+def ten_tasks() -> BatchState:
+    """Runs of ten tasks, four of them at once, with long names."""
+    names = [f"a task with a long name, number {n}" for n in range(10)]
+    specs = tuple(ev.TaskSpec(name=name, agent="a", is_async=1 <= n <= 4) for n, name in enumerate(names))
+    run = advance(new_run(0, "topic=AI", ZERO), ev.RunStarted(run=0, at=ZERO))
+    run = advance(run, ev.CrewReady(run=0, at=ZERO, tasks=specs, path="direct"))
+    run = advance(run, ev.TaskStarted(run=0, at=ZERO, task=0))
+    run = advance(run, ev.TaskFinished(run=0, at=ZERO, task=0, output="x"))
+    for task in (1, 2, 3):
+        run = advance(run, ev.TaskStarted(run=0, at=ZERO, task=task))
+    return BatchState(key="k", name="ten", runs=(run,), created=ZERO)
+
+
+OVERLAPS = """() => {
+  const found = [];
+  for (const row of document.querySelectorAll(".cnb-item .cnb-row")) {
+    const boxes = [...row.children, ...row.querySelectorAll(".cnb-task")].filter(e => e.checkVisibility())
+      .map(e => [e.className, e.getBoundingClientRect()]).filter(([, b]) => b.width);
+    const edge = row.getBoundingClientRect().right;
+    for (const [name, a] of boxes) {
+      if (a.right > edge + 1) found.push(`${name} over the edge`);
+      for (const [other, b] of boxes)
+        if (name === other && a !== b && a.left < b.right - 1 && b.left < a.right - 1
+            && a.top < b.bottom - 1 && b.top < a.bottom - 1)
+          found.push(`${name} over ${other}`);
+    }
+  }
+  return found;
+}"""
+
+
+def test_rows_are_whole_in_cells_of_any_width(browser: Browser) -> None:
+    """Ten tasks do not overprint one another; in a narrow cell the words of now and of an error are still there."""
+    script = Script(12, width=6, seed=8, failing=0.3)
+    script.play(7)
+    for source, said in ((Still(ten_tasks()), "1/10"), (script, "RateLimitError: 429")):
+        for width in (340, 420, 600, 760, 900, 1600):
+            with board_page(browser, source, viewport={"width": width + 18, "height": 800}) as shown:
+                page = shown.page
+                shown.pump()
+                assert page.evaluate(OVERLAPS) == []
+                assert page.locator(".cnb-item").first.get_by_text(said).first.is_visible() or source is script
+                if source is script:
+                    assert page.locator(".cnb-bad", has_text=said).first.is_visible()
+                    filter_, tabs = page.locator(".cnb-filter").bounding_box(), page.locator(".cnb-tabs").bounding_box()
+                    assert filter_ is not None
+                    assert tabs is not None
+                    assert filter_["y"] >= tabs["y"] + tabs["height"] or filter_["x"] >= tabs["x"] + tabs["width"]
+                    shown.tab("log")
+                    page.locator(".cnb-line").last.wait_for()
+                    wide = page.locator(".cnb-line > bdi:last-child").last.bounding_box()
+                    assert wide is not None
+                    assert wide["width"] > 180

@@ -42,13 +42,16 @@ export class Model {
     this.sent.push(content);
   }
   on(name, callback) {
-    this.callbacks.push(callback);
+    this.callbacks.push({ name, callback });
   }
   off(name, callback) {
-    this.callbacks = this.callbacks.filter((c) => c !== callback);
+    this.callbacks = this.callbacks.filter((c) => c.name !== name || c.callback !== callback);
   }
   say(content) {
-    for (const callback of this.callbacks) callback(content);
+    this.trigger("msg:custom", content);
+  }
+  trigger(name, ...args) {
+    for (const known of this.callbacks) if (known.name === name) known.callback(...args);
   }
 }
 

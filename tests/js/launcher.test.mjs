@@ -108,9 +108,11 @@ test("rows are added, duplicated and removed, and the focus goes with them", () 
 });
 
 test("each kind has its control, with its default shown", () => {
-  const kinds = ["integer", "number", "switch", "choice", "file", "literal"];
-  open({ fields: kinds.map((kind) => text(kind, { kind, required: false, default: { switch: "true", choice: "a", integer: "3" }[kind] ?? "", choices: kind === "choice" ? ["a", "b"] : [] })) });
+  const kinds = ["integer", "number", "switch", "choice", "date", "datetime", "file", "literal"];
+  open({ fields: kinds.map((kind) => text(kind, { kind, required: false, default: { switch: "true", choice: "a", integer: "3", datetime: "2026-01-31T09:30:00" }[kind] ?? "", choices: kind === "choice" ? ["a", "b"] : [] })) });
   assert.equal(labelled("integer, row 0").placeholder, "3");
+  assert.equal(labelled("date, row 0").placeholder, "YYYY-MM-DD");
+  assert.equal(labelled("datetime, row 0").placeholder, "2026-01-31T09:30:00");
   assert.equal(labelled("switch, row 0").checked, true);
   assert.deepEqual([...labelled("choice, row 0").options].map((o) => o.textContent), ["a (default)", "a", "b"]);
   labelled("switch, row 0").click();
@@ -132,16 +134,16 @@ test("a wrong row says why, has the focus, and is forgiven once it is edited", (
 
 test("buttons are there when they can do something, and keep the focus", () => {
   open();
-  assert.deepEqual([button("Run").disabled, button("Stop").disabled, button("Retry failed").disabled], [false, true, true]);
+  assert.deepEqual([button("Run").disabled, button("Stop").disabled, button("Retry failed").hidden], [false, true, true]);
   model.set("status", { word: "running", total: 3, open: 2, done: 1, failed: 0 });
   assert.deepEqual([button("Run").disabled, button("Stop").disabled], [true, false]);
   button("Stop").focus();
-  model.set("status", { word: "cancelled", total: 3, open: 0, done: 1, failed: 2 });
+  model.set("status", { word: "cancelled", total: 3, open: 0, done: 1, failed: 1, stopped: 1 });
   assert.equal(document.activeElement, button("Stop"));
   assert.equal(button("Stop").getAttribute("aria-disabled"), "true");
   button("Stop").click();
   assert.deepEqual(model.sent, []);
-  assert.equal(button("Retry failed (2)").disabled, false);
+  assert.equal(button("Retry failed and stopped (2)").disabled, false);
   assert.equal(find(".cnb-runs").textContent, "Ended: 1 done, 2 without a result");
 });
 
@@ -165,6 +167,47 @@ test("a thousand rows are shown in pages", () => {
   assert.equal(document.activeElement.getAttribute("aria-label"), "topic, row 1000");
 });
 
+test("a panel keeps its words until Python has taken them", () => {
+  open();
+  button("Paste").click();
+  type(find(".cnb-panel textarea"), "a\nb");
+  button("Add rows").click();
+  const [{ ask, ...asked }] = model.sent;
+  assert.deepEqual(asked, { t: "read", how: "text", text: "a\nb", more: false, into: "topic", replace: false });
+  model.set("problems", { alert: "the form holds 10,000 rows.", number: 1 });
+  assert.equal(find(".cnb-panel textarea").value, "a\nb");
+  button("Add rows").click();
+  model.set("taken", ask);
+  assert.equal(find(".cnb-panel").hidden, false, "an older answer is not this one's");
+  model.set("taken", model.sent[1].ask);
+  assert.equal(find(".cnb-panel").hidden, true);
+  assert.equal(document.activeElement, button("Paste"));
+});
+
+test("what is pressed in the form does not reach the notebook on its way down, and Enter adds the column", () => {
+  open();
+  let heard = 0;
+  document.addEventListener("keydown", () => heard++, { capture: true });
+  const press = (where, key) => where.dispatchEvent(new window.KeyboardEvent("keydown", { key, bubbles: true }));
+  press(button("+ Column"), "d");
+  button("+ Column").click();
+  const input = el.querySelector('[id$="-column"]');
+  input.value = "tone";
+  press(input, "Enter");
+  assert.equal(model.sent.filter(({ t, name }) => t === "column" && name === "tone").length, 1);
+  assert.equal(heard, 0);
+  press(document.body, "d");
+  assert.equal(heard, 1);
+});
+
+test("a column that the crew does not ask for can be taken away", () => {
+  open({ fields: [text("topic", { own: true }), text("extra", { own: false })] });
+  assert.equal(labelled("Remove column topic"), null);
+  labelled("Remove column extra").click();
+  assert.deepEqual(model.sent, [{ t: "column", name: "extra", remove: true }]);
+  assert.equal(document.activeElement, button("+ Column"));
+});
+
 test("a large file goes in parts", () => {
   const all = "x".repeat(1_200_000);
   assert.deepEqual(launcher.parts(all).map((p) => p.length), [500_000, 500_000, 200_000]);
@@ -175,7 +218,7 @@ test("a grid counts its combinations, and a batch is put in words", () => {
   assert.equal(launcher.combinations({ a: ["1", "2", "1"], b: [], c: ["x"] }), 2);
   assert.equal(launcher.combinations({}), 0);
   assert.equal(launcher.progress({}), "");
-  assert.equal(launcher.progress({ total: 3, open: 1, done: 1, failed: 1, word: "running" }), "Running: 1 done, 1 without a result, 1 to go");
+  assert.equal(launcher.progress({ total: 3, open: 1, done: 1, stopped: 1, word: "running" }), "Running: 1 done, 1 without a result, 1 to go");
   assert.equal(launcher.progress({ total: 3, open: 1, done: 2, word: "cancelling" }), "Stopping…");
   assert.equal(launcher.progress({ total: 1, open: 0, done: 1 }), "Finished: 1 result");
 });

@@ -115,13 +115,260 @@ test("the keyboard moves through rows, opens and closes them", async () => {
   assert.equal(find('[aria-selected="true"]').dataset.tab, "timeline");
 });
 
-test("what is pressed in the board does not reach the notebook", async () => {
+test("what is pressed in the board does not reach the notebook, on its way down or up", async () => {
   model.say(tick(1, [row(0)]));
   await drawn();
   let heard = 0;
-  document.body.addEventListener("keydown", () => heard++);
-  find('[data-run="0"]').dispatchEvent(new window.KeyboardEvent("keydown", { key: "d", bubbles: true }));
+  for (const capture of [true, false]) document.addEventListener("keydown", () => heard++, { capture });
+  const press = (where) => where.dispatchEvent(new window.KeyboardEvent("keydown", { key: "d", bubbles: true }));
+  press(find('[data-run="0"]'));
   assert.equal(heard, 0);
+  press(document.body);
+  assert.equal(heard, 2, "what is pressed elsewhere is not the board's");
+  close();
+  press(el);
+  assert.equal(heard, 4, "a board that is closed takes nothing");
+  close = () => {};
+});
+
+test("a button that is pressed keeps the focus, when it can no longer be used and when it goes", async () => {
+  const rows = (status) => [row(0, { status }), row(1, { status })];
+  model.say(tick(1, rows("running")));
+  await drawn();
+  const focused = () => document.activeElement.textContent;
+  const pause = find('[data-act="pause"]');
+  pause.focus();
+  const paused = tick(2, [], { full: false });
+  paused.batch = { ...tick(1, rows("running")).batch, paused: true };
+  model.say(paused);
+  await drawn();
+  assert.equal(document.activeElement, pause);
+  assert.equal(focused(), "Resume");
+  const stop = find('[data-act="stop"]');
+  stop.focus();
+  model.say(tick(3, rows("cancelling"), { full: false }));
+  await drawn();
+  assert.equal(document.activeElement, stop);
+  assert.equal(focused(), "Stopping…");
+  stop.click();
+  assert.equal(model.sent.filter((m) => m.t === "do").length, 0, "it does nothing now");
+  model.say(tick(4, rows("cancelled"), { full: false }));
+  await drawn();
+  assert.equal(document.activeElement, stop);
+  assert.equal(focused(), "Stopped");
+  const retry = find('[data-act="retry-all"]');
+  assert.equal(retry.textContent, "Retry stopped (2)");
+  retry.focus();
+  await drawn();
+  assert.equal(stop.isConnected, false, "it goes once the focus has");
+  assert.equal(document.activeElement, retry);
+});
+
+test("where the focus was on something that has gone, it goes to the row or to the tab", async () => {
+  const asks = { status: "waiting", waits: [{ key: "k", reason: "person", since: 2, task: 2 }] };
+  model.say(tick(1, [row(0), row(1, asks)]));
+  await drawn();
+  find('[data-act="feedback"]').focus();
+  model.say(tick(2, [row(0), row(1)], { full: false }));
+  await drawn();
+  assert.equal(document.activeElement.dataset.run, "1");
+  find('[data-tab="results"]').click();
+  await drawn();
+  for (const run of [0, 1]) find(`[data-in="pick"][data-run="${run}"]`).click();
+  await drawn();
+  find('[data-act="compare"]').focus();
+  find('[data-act="compare"]').click();
+  await drawn();
+  assert.equal(document.activeElement.dataset.act, "compare-end");
+});
+
+test("a kernel that goes while runs are under way is said to have gone, and the runs are not said to run", async () => {
+  const wait = { key: "w", reason: "retry", since: 2, until: 90, task: 1 };
+  const done = row(1, { status: "done", tasks: SPECS.map(() => ({ status: "done" })) });
+  model.say(tick(1, [row(0), done, row(2, { status: "waiting", waits: [wait] })]));
+  await drawn();
+  model.sent.length = 0;
+  const real = performance.now;
+  try {
+    model.trigger("comm_live_update");
+    assert.equal(model.sent.at(-1).t, "hello", "it asks before it believes that");
+    await drawn();
+    assert.match(find(".cnb-note").textContent, /Connecting/);
+    const later = (by) => {
+      performance.now = () => real.call(performance) + by;
+      return new Promise((resolve) => setTimeout(resolve, 1100)).then(drawn);
+    };
+    await later(60_000);
+    assert.equal(find(".cnb-note").textContent, 'The kernel has gone; what finished is in the record: cnb.load("sweep") or resume=True.');
+    assert.deepEqual([...find(".cnb-note").querySelectorAll("code")].map((e) => e.textContent), ['cnb.load("sweep")', "resume=True"]);
+    assert.deepEqual(texts(".cnb-item .cnb-status"), ["?unknown", "✓done", "?unknown"]);
+    assert.deepEqual(texts(".cnb-chip"), ["✓1 done", "?2 unknown"]);
+    assert.equal(el.querySelectorAll(".cnb-say, .cnb-wait, .cnb-task[data-s=running]").length, 0);
+    assert.equal(find('[data-act="stop"]'), null);
+    const time = find(".cnb-time").textContent;
+    await later(70_000);
+    assert.equal(find(".cnb-time").textContent, time, "its clock stands still");
+    assert.match(find(".cnb-note").textContent, /has gone/);
+    model.say(tick(1, [row(0), row(1, { status: "done" }), row(2)]));
+    await drawn();
+    assert.deepEqual(texts(".cnb-item .cnb-status"), ["●running", "✓done", "●running"], "a kernel that answers is back");
+    assert.equal(find(".cnb-note"), null);
+  } finally {
+    performance.now = real;
+  }
+});
+
+test("a table asks for the outputs of the rows that it shows", async () => {
+  const rows = Array.from({ length: 60 }, (_, i) => row(i, { status: "done" }));
+  model.say(tick(1, rows, { cards: { 0: { text: '{"verdict": "yes"}' } } }));
+  await drawn();
+  find('[data-tab="results"]').click();
+  await drawn();
+  find('[data-act="table"]').click();
+  await drawn();
+  await drawn();
+  assert.equal(find("tbody td:last-child").textContent, "yes");
+  assert.deepEqual(model.sent.at(-1).card, Array.from({ length: 40 }, (_, i) => i));
+});
+
+test("results stand in the order of the inputs, however Runs is sorted", async () => {
+  model.say(tick(1, [row(0), row(1), row(2)]));
+  await drawn();
+  find('[data-sort="tokens"]').click();
+  await drawn();
+  assert.deepEqual(texts(".cnb-item .cnb-num"), ["0", "1", "2"]);
+  assert.deepEqual([...el.querySelectorAll(".cnb-item")].sort((a, b) => a.style.transform.match(/\d+/)[0] - b.style.transform.match(/\d+/)[0]).map((e) => e.dataset.item), ["2", "1", "0"]);
+  find('[data-tab="results"]').click();
+  await drawn();
+  assert.deepEqual(texts(".cnb-card header small"), ["0", "1", "2"]);
+  find('[data-tab="timeline"]').click();
+  await drawn();
+  assert.equal(find(".cnb-shown").textContent, "sorted by tokens ↓");
+});
+
+test("what a card has cut is fetched whole to be compared and copied", async () => {
+  const copied = [];
+  Object.defineProperty(globalThis, "navigator", { configurable: true, value: { clipboard: { writeText: async (text) => copied.push(text) } } });
+  const card = (text) => ({ text, html: `<div><p>${text}</p></div>`, left_out: 4 });
+  const done = [0, 1].map((i) => row(i, { status: "done" }));
+  model.say(tick(1, done, { cards: { 0: card("same"), 1: card("same") } }));
+  await drawn();
+  find('[data-tab="results"]').click();
+  await drawn();
+  assert.match(find(".cnb-cardbody").textContent, /4 more characters/);
+  for (const run of [0, 1]) find(`[data-in="pick"][data-run="${run}"]`).click();
+  await drawn();
+  find('[data-act="compare"]').click();
+  await drawn();
+  assert.deepEqual(texts(".cnb-column .cnb-left"), ["4 more characters are on their way", "4 more characters are on their way"]);
+  const asked = model.sent.filter((m) => m.t === "whole");
+  assert.deepEqual(asked.map(({ run, form }) => [run, form]), [[0, "html"], [1, "html"]]);
+  const { view } = asked[0];
+  let revision = 1;
+  const parts = (run, form, ...texts) => texts.forEach((text, part) => model.say({ t: "whole", view, run, form, part, parts: texts.length, text, revision: ++revision }));
+  parts(0, "html", "<div><p>same", " end</p></div>");
+  parts(1, "html", "<div><p>same other</p></div>");
+  await drawn();
+  assert.deepEqual(texts(".cnb-column ins"), ["other"]);
+  assert.equal(find(".cnb-column .cnb-left"), null);
+  assert.equal(model.sent.filter((m) => m.t === "whole").length, 2, "each is asked for once");
+  find('[data-act="compare-end"]').click();
+  await drawn();
+  find('[data-act="copy"][data-run="1"]').click();
+  assert.deepEqual(copied, []);
+  parts(1, "text", "same", " other");
+  await drawn();
+  assert.deepEqual(copied, ["same other"]);
+});
+
+test("a long structured output keeps its fields, and is compared whole", async () => {
+  const done = [0, 1].map((i) => row(i, { status: "done" }));
+  const card = (why) => ({ text: '{"why": "cut', fields: { verdict: "yes", why }, left_out: 9 });
+  model.say(tick(1, done, { cards: { 0: card("a…"), 1: card("a…") } }));
+  await drawn();
+  find('[data-tab="results"]').click();
+  await drawn();
+  assert.deepEqual(texts(".cnb-card:first-child th"), ["verdict", "why"]);
+  assert.match(find(".cnb-cardbody").textContent, /9 more characters/);
+  assert.ok(find('[data-act="table"]'), "it has a table");
+  for (const run of [0, 1]) find(`[data-in="pick"][data-run="${run}"]`).click();
+  await drawn();
+  find('[data-act="compare"]').click();
+  await drawn();
+  const asked = model.sent.filter((m) => m.t === "whole");
+  assert.deepEqual(asked.map((m) => m.form), ["text", "text"]);
+  for (const run of [0, 1]) model.say({ t: "whole", view: asked[0].view, run, form: "text", part: 0, parts: 1, revision: 2 + run, text: JSON.stringify({ verdict: "yes", why: `a long ${run}` }) });
+  await drawn();
+  assert.deepEqual(texts(".cnb-differs td"), ["a long 0", "a long 1"]);
+});
+
+test("a fifth run to compare is refused with the reason", async () => {
+  model.say(tick(1, Array.from({ length: 5 }, (_, i) => row(i, { status: "done" }))));
+  await drawn();
+  find('[data-tab="results"]').click();
+  await drawn();
+  for (let run = 0; run < 5; run++) find(`[data-in="pick"][data-run="${run}"]`).click();
+  await drawn();
+  assert.equal(find('[data-in="pick"][data-run="4"]').checked, false);
+  assert.equal(find('.cnb-tools [role="status"]').textContent, "at most four");
+  find('[data-in="pick"][data-run="3"]').click();
+  await drawn();
+  assert.equal(find('.cnb-tools [role="status"]').textContent, "");
+});
+
+test("a run that was stopped is no crash, on its card and in its row", async () => {
+  const detail = { index: 0, status: "cancelled", label: {}, calls_left_out: 0, tasks: [], stopped: { text: "the budget is spent" }, hint: "Raise `max_cost`." };
+  const rows = [row(0, { status: "cancelled", stopped: "the budget is spent" }), row(1, { status: "cancelled" })];
+  model.say(tick(1, rows, { details: { 0: detail }, cards: { 0: { stopped: "the budget is spent" }, 1: { stopped: "" } } }));
+  await drawn();
+  assert.deepEqual(texts(".cnb-item .cnb-now"), ["stopped: the budget is spent", "stopped"]);
+  find('[data-run="0"]').click();
+  await drawn();
+  assert.match(find(".cnb-detail").textContent, /stopped: the budget is spentRaise max_cost\./);
+  assert.equal(find(".cnb-detail code").textContent, "max_cost");
+  find('[data-tab="results"]').click();
+  await drawn();
+  assert.deepEqual(texts(".cnb-cardbody"), ["stopped: the budget is spent", "stopped"]);
+  assert.equal(find(".cnb-bad, .cnb-error"), null);
+});
+
+test("an opened row shows its output first once it is done, and its log lines last, folded", async () => {
+  const detail = {
+    index: 0,
+    status: "done",
+    label: { text: "topic=0" },
+    calls_left_out: 0,
+    tasks: SPECS.map(() => ({ status: "done", tokens: 0, calls_left_out: 0 })),
+    output: { html: "<div><p>All</p></div>", left_out: 0 },
+    log: [{ at: 1, task: 0, text: { text: "INFO first" } }, { at: 2, text: { text: "<b>INFO</b> last" } }],
+    log_left_out: 3,
+  };
+  model.say(tick(1, [row(0, { status: "done" })], { details: { 0: detail } }));
+  await drawn();
+  find('[data-run="0"]').click();
+  await drawn();
+  assert.deepEqual([...find(".cnb-inner").children].map((e) => e.dataset.key), ["facts", "output", "step0", "step2", "log"]);
+  const lines = find(".cnb-loglines");
+  assert.equal(lines.open, false);
+  assert.equal(lines.querySelector("summary").textContent, "Log lines 5");
+  assert.deepEqual([...lines.querySelector(".cnb-pre").children].map((e) => e.textContent), ["3 earlier lines not shown", "0:01researchINFO first", "0:02<b>INFO</b> last"]);
+});
+
+test("a card of a run under way shows the end of what each task says", async () => {
+  model.say(tick(1, [row(0), row(1, { status: "queued", tasks: [] })]));
+  await drawn();
+  find('[data-tab="results"]').click();
+  await drawn();
+  assert.deepEqual(texts(".cnb-cardbody"), ["market and then", "queued"]);
+});
+
+test("of many tasks a row says how many are done, and names those at work", async () => {
+  const specs = Array.from({ length: 10 }, (_, i) => ({ name: `a task with a name ${i}` }));
+  const status = (i) => ["done", "done", "running", "failed", "waiting", "queued"][i] ?? "queued";
+  model.say(tick(1, [row(0, { tasks: specs.map((_, i) => ({ status: status(i) })) })], { shapes: { 0: specs } }));
+  await drawn();
+  assert.deepEqual(texts(".cnb-pipe > *"), ["✓2/10", "●a task with a name 2", "✗a task with a name 3", "+1"]);
+  assert.match(find(".cnb-pipe").title, /a task with a name 9: queued/);
 });
 
 test("buttons send commands", async () => {

@@ -19,11 +19,13 @@ test("asynchronous neighbours start together, and the task that joins them says 
   assert.equal(board.joins([{ name: "a" }, { name: "b", joins: [0] }], 1), "");
 });
 
-test("a wait counts down to its end, and up where its end is unknown or past", () => {
+test("a wait says the time that is left, and where nobody knows that, the time it has taken", () => {
   const wait = { key: "w", reason: "retry", since: 10, until: 14, detail: "429, try 2 of 3" };
-  assert.equal(board.waiting(wait, 10), "waiting 4 s: 429, try 2 of 3");
-  assert.equal(board.waiting(wait, 75), "waiting for 1:05: 429, try 2 of 3");
-  assert.equal(board.waiting({ key: "s", reason: "slot", since: 10 }, 12), "waiting for 0:02: no free place");
+  assert.equal(board.waiting(wait, 10), "retries in 4 s: 429, try 2 of 3");
+  assert.equal(board.waiting(wait, 75), "waiting: 429, try 2 of 3, 1:05 so far");
+  assert.equal(board.waiting({ ...wait, reason: "rate limit", detail: "60 requests a minute" }, 10), "goes on in 4 s: 60 requests a minute");
+  assert.equal(board.waiting({ key: "s", reason: "slot", since: 10 }, 12), "no free place, 0:02 so far");
+  assert.equal(board.waiting({ key: "s", reason: "pause", since: 10, detail: "the batch is paused" }, 11), "paused, 0:01 so far");
   assert.match(board.waiting({ key: "p", reason: "person", since: 10 }, 12), /^needs you/);
 });
 

@@ -54,7 +54,7 @@ class Browser:
         self.read = len(wire.sent)
         for message in new:
             self.sizes.append(len(json.dumps(message, ensure_ascii=False).encode()))
-            if message["t"] == "file":
+            if message["t"] in ("file", "whole"):
                 self.files.append(message)
                 continue
             if message["full"]:
@@ -209,6 +209,56 @@ def test_files_come_in_parts_and_whole() -> None:
     rows = json.loads("".join(part["text"] for part in browser.files))
     assert [r["output"] for r in rows] == ["é" * 10_000] * 30
     assert {part["view"] for part in browser.files} == {"a"}
+    made.close()
+
+
+def test_an_output_comes_whole_in_bounded_parts() -> None:
+    """What a card has cut is had as text, and as HTML that Python has sanitized."""
+    words = "<b onclick=x>é</b> **strong** " * 4_000
+    script = Script(2, width=2, output=words)
+    script.play(script.length)
+    made, browser = board(script)
+    browser.all()
+    for form, run in (("text", 1), ("html", 1), ("text", 0)):
+        browser.files.clear()
+        browser.say("whole", run=run, form=form)
+        browser.all()
+        assert {(part["t"], part["view"], part["run"], part["form"]) for part in browser.files} == {
+            ("whole", "a", run, form)
+        }
+        assert len(browser.files) == browser.files[0]["parts"] > 1
+        text = "".join(part["text"] for part in browser.files)
+        if form == "text":
+            assert text == words
+        else:
+            assert "<strong>strong</strong>" in text
+            assert "<b" not in text.replace("<blockquote", "")
+            assert "more characters are not shown here" in text
+    assert max(browser.sizes) <= 2 * _board.ROOM
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "content", [{"run": 9}, {"run": -1}, {"run": True}, {"run": "0"}, {"run": 0, "form": "js"}, {"form": None}]
+)
+def test_what_is_no_output_is_not_sent(content: dict[str, Any]) -> None:
+    """A request that names no run, or no form of its output, is dropped."""
+    made, browser = board(Script(3))
+    browser.all()
+    browser.say("whole", **{"form": "text", **content})
+    browser.all()
+    assert browser.files == []
+    made.close()
+
+
+def test_a_page_that_only_listens_does_not_keep_a_board_live() -> None:
+    """Its ping is no touch, and is not answered."""
+    made, browser = board(Script(3))
+    browser.all()
+    made.touched = 0.0
+    browser.say("ping")
+    assert made.touched == 0.0
+    assert not made.flush()
     made.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from crew_nb import _events as ev
 from crew_nb import _view
-from crew_nb._state import BatchState, RunState, advance, new_run
+from crew_nb._state import BatchState, LogLine, RunState, advance, new_run
 from tests.support.script import Script
 
 NASTY = [
@@ -107,6 +107,64 @@ def test_what_is_left_out_is_counted() -> None:
     output = _view.detail(run, 100.0)["output"]
     assert output["left_out"] > 0
     assert output["html"].count("y") + output["left_out"] == 100_000
+
+
+def test_a_long_structured_output_keeps_its_fields() -> None:
+    """Each field is on the card, the long ones cut and counted, within the room of a card."""
+    values = {"verdict": "yes", "why": "w" * 20_000, "sources": ["s" * 500] * 20, "score": 0.5, "none": None}
+    run = fold(ev.RunStarted(run=0, at=101), ev.RunFinished(run=0, at=102, status="done", output=json.dumps(values)))
+    card = _view.card(run)
+    assert list(card["fields"]) == list(values)
+    assert (card["fields"]["verdict"], card["fields"]["score"], card["fields"]["none"]) == ("yes", "0.5", "null")
+    assert card["fields"]["why"].endswith("w…")
+    whole = {name: v if isinstance(v, str) else json.dumps(v) for name, v in values.items()}
+    assert sum(map(len, card["fields"].values())) + card["left_out"] == sum(map(len, whole.values()))
+    assert _view.size(card) < 3 * _view.CARD
+    assert json.loads(_view.whole(run, "text")) == values
+
+
+@pytest.mark.parametrize("text", ["{" + "x" * 10_000, "[" + "1, " * 5_000 + "1]", '{"a": ' * 50_000], ids=range(3))
+def test_a_long_output_without_fields_is_text(text: str) -> None:
+    """What begins like an object and is none, or is nested beyond all sense, is shown as the text it is."""
+    run = fold(ev.RunStarted(run=0, at=101), ev.RunFinished(run=0, at=102, status="done", output=text))
+    card = _view.card(run)
+    assert "fields" not in card
+    assert card["left_out"] == len(text) - _view.CARD
+
+
+def test_a_run_that_was_stopped_is_no_error() -> None:
+    """Who stopped it needs no traceback; what stopped it is said."""
+    label = "topic=AI"
+    for kind, message, why in (
+        ("RunCancelledError", f"run 0 ({label}) stopped", ""),
+        ("RunCancelledError", f"run 0 ({label}) stopped because run 3 failed", "stopped because run 3 failed"),
+        ("BudgetExceededError", "the budget of $1.00 is spent", "the budget of $1.00 is spent"),
+    ):
+        error = ev.ErrorInfo(type=kind, message=message, traceback="Traceback", hint="Raise `max_cost`.")
+        run = fold(
+            ev.RunStarted(run=0, at=101), ev.RunFinished(run=0, at=102, status="cancelled", error=error), label=label
+        )
+        row, card, detail = _view.row(run, 100.0, 0), _view.card(run), _view.detail(run, 100.0)
+        assert not any("error" in view for view in (row, card, detail))
+        assert (row.get("stopped", ""), card["stopped"], detail["stopped"].get("text", "")) == (why, why, why)
+        assert _view.log(run, 100.0)[-1]["text"] == (f"cancelled: {why}" if why else "cancelled")
+
+
+def test_log_lines_are_in_the_row_and_in_the_log() -> None:
+    """The newest are in the opened row, the others counted; in the log they stand where they were said."""
+    run = fold(
+        ev.RunStarted(run=0, at=101),
+        ev.CrewReady(run=0, at=101, tasks=(ev.TaskSpec(name="t", agent="a"),), path="direct"),
+        ev.TaskStarted(run=0, at=102, task=0),
+    )
+    run = replace(run, log=tuple(LogLine(at=103 + n, text=f"INFO {n}", task=0) for n in range(100)))
+    detail = _view.detail(run, 100.0)
+    assert len(detail["log"]) + detail["log_left_out"] == 100
+    assert detail["log"][-1] == {"at": 102.0, "task": 0, "text": {"text": "INFO 99", "left_out": 0}}
+    lines = [line for line in _view.log(run, 100.0) if line["status"] == "log"]
+    assert [line["text"] for line in lines] == [f"t: INFO {n}" for n in range(100)]
+    loud = replace(run, log=tuple(LogLine(at=103, text="é" * 1_000) for _ in range(200)))
+    assert _view.size(_view.detail(loud, 100.0)) <= _view.DETAIL_BYTES
 
 
 def test_a_detail_stays_in_its_room_with_many_calls() -> None:
