@@ -9,13 +9,14 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from crew_nb import _attempt, _loop
+from crew_nb import _attempt, _loop, _static
 from crew_nb._driver import Driver
 from crew_nb._engine import engine
 from crew_nb._errors import CrewNbError
 from crew_nb._human import CellPrompt
 from crew_nb._results import Results
 from crew_nb._run import Run
+from crew_nb._secrets import SCRUBBER
 from crew_nb._state import BatchState
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Batch:
     def __init__(self, plans: Sequence[Plan], options: Options, slots: Slots | None = None) -> None:
         self.key = uuid.uuid4().hex[:12]
         """Its name in the record."""
-        self.name = options.name or ""
+        self.name = SCRUBBER.scrub(options.name or "")
         self._driver = Driver(self.key, plans, options, slots)
         self.runs: tuple[Run, ...] = tuple(Run(self, plan.index, plan.inputs) for plan in plans)
         """The handles of its runs, in input order."""
@@ -105,7 +106,7 @@ class Batch:
             gate = driver.gate
             self._snapshot = BatchState(
                 key=self.key,
-                name=self.name,
+                name=SCRUBBER.scrub(self.name),
                 runs=tuple(driver.states),
                 created=driver.created,
                 finished=driver.finished,
@@ -131,7 +132,13 @@ class Batch:
         for state in self._driver.states:
             counts[state.status] = counts.get(state.status, 0) + 1
         words = ", ".join(f"{n} {status}" for status, n in counts.items())
-        return f"<Batch {self.name or self.key} of {len(self)}: {words}>"
+        return f"<Batch {SCRUBBER.scrub(self.name) or self.key} of {len(self)}: {words}>"
+
+    def _repr_html_(self) -> str:
+        state = self.state()
+        if state.final:
+            return _static.board(state)
+        return _static.under_way(state, " when this cell ran. `batch.board` is live, and `await batch` joins.")
 
     # --- joining -------------------------------------------------------------------------------------------------
 

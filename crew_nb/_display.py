@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
     from crew_nb._batch import Batch
     from crew_nb._board import Board, Paced, Pacer
+    from crew_nb._keeper import Keeper
     from crew_nb._loop import Place
     from crew_nb._state import BatchState
 
 LINGER_SECONDS = 60.0
 """How long the live board stays after the end and after the last touch. Then the output becomes static HTML, since a
-saved widget is empty where there is no kernel."""
+saved widget is empty where there is no kernel; `Keeper` sees to that in JupyterLab, other front ends need this."""
 
-LEFT_SECONDS = 2.0
-"""How long a view may take to say goodbye, once its output is static; one that is still there was loaded again."""
+KEPT_SECONDS = 10.0
+"""How old the words may be that a notebook's file has of a batch that is under way."""
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 TERMINAL_SECONDS = 0.25
 
@@ -65,7 +68,10 @@ def pace(widget: Paced) -> Callable[[], None]:
 
 
 class Output:
-    """One output of a cell: a live widget, and static HTML once all is over and nobody touches it."""
+    """One output of a cell: a live widget, and static HTML once all is over and nobody touches it.
+
+    Static HTML is also what a notebook's file has of it all the time, wherever the page can be reached.
+    """
 
     def __init__(
         self,
@@ -75,7 +81,7 @@ class Output:
         over: Callable[[], bool],
         touched: Callable[[], float],
         linger: float | None = None,
-        board: Callable[[], Board] | None = None,
+        keep: bool = True,
     ) -> None:
         """Display it.
 
@@ -85,7 +91,7 @@ class Output:
             over: Whether nothing more will come.
             touched: When somebody last used it, in Unix seconds.
             linger: Seconds that it stays live after the end and the last touch; None for `LINGER_SECONDS`.
-            board: The board in it, which knows the pages that have been loaded again since.
+            keep: Whether there may be a page that saves it while it is live.
         """
         from IPython.display import display
 
@@ -94,20 +100,52 @@ class Output:
         self._over = over
         self._touched = touched
         self._linger = LINGER_SECONDS if linger is None else linger
-        self._board = board
         self.frozen = False
         """Whether it is static now."""
+        self._kept_final = self._over()
+        self._kept_at = time.monotonic()
         self._context = contextvars.copy_context()
-        self._handle: Any = display(self._live(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        self._keeper = self._kept() if keep else None
+        self._handle: Any = display(self._live(), raw=True, display_id=True, metadata=self._metadata)  # type: ignore[no-untyped-call]
 
-    def _live(self) -> dict[str, Any]:
+    def _kept(self) -> Keeper:
+        from crew_nb._keeper import Keeper
+
+        return Keeper(self._widget_bundle()[WIDGET])
+
+    @property
+    def _metadata(self) -> dict[str, Any]:
+        return {} if self._keeper is None else self._keeper.metadata
+
+    def _widget_bundle(self) -> dict[str, Any]:
         made: Any = self._widget._repr_mimebundle_() or {}
         widget = made[0] if isinstance(made, tuple) else made
-        return {**self._static(), **{kind: data for kind, data in widget.items() if kind.startswith("application/")}}
+        return {kind: data for kind, data in widget.items() if kind.startswith("application/")}
+
+    def _live(self) -> dict[str, Any]:
+        return {**self._static(), **self._widget_bundle()}
+
+    def changed(self) -> None:
+        """There is news: let the file have it now and then, and be live again if it is not over any more."""
+        if self._over():
+            return
+        if self.frozen:
+            self.thaw()
+        elif self._kept_final or time.monotonic() > self._kept_at + KEPT_SECONDS:
+            self.keep()
+
+    def keep(self) -> None:
+        """Let the file have it as it is now."""
+        self._kept_final = self._over()
+        self._kept_at = time.monotonic()
+        if self._keeper is not None:
+            self._keeper.put(data=self._static())
 
     def settle(self) -> None:
-        """Become static after a while; on the engine's loop."""
-        asyncio.get_running_loop().call_later(self._linger, self._settle)
+        """Be static in the file at once, and in the page after a while; on the engine's loop."""
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, self.keep)  # a second for ten thousand rows
+        loop.call_later(self._linger, self._settle)
 
     def _settle(self) -> None:
         if self.frozen or not self._over():
@@ -120,30 +158,34 @@ class Output:
             self._settling = loop.create_task(self._become_static(), context=contextvars.Context())
 
     async def _become_static(self) -> None:
-        bundle = await asyncio.to_thread(self._static)  # a second for ten thousand rows
-        if not self._over():
-            return
-        self.frozen = True
-        self._update(bundle)
-        await asyncio.sleep(LEFT_SECONDS)
-        if self.frozen and self._board is not None:
-            self._board().replace(self._widget.model_id, bundle)
+        bundle = await asyncio.to_thread(self._static)
+        if self._over():
+            self._freeze(bundle)
 
     def freeze(self) -> None:
         """Become static now."""
+        self._freeze(self._static())
+
+    def _freeze(self, bundle: dict[str, str]) -> None:
         self.frozen = True
-        self._update(self._static())
+        self._update(bundle)
+        if self._keeper is not None:
+            # The update does not reach a page that was loaded again since.
+            self._keeper.put(data=bundle, live=False)
 
     def thaw(self) -> None:
         """Be live again, where it has become static."""
         if self.frozen:
             self.frozen = False
             self._update(self._live())
+            self.keep()
+            if self._keeper is not None:
+                self._keeper.put(live=True)
 
     def _update(self, bundle: dict[str, Any]) -> None:
         if self._handle is not None:
             # A copy: the context itself may be in use in another thread.
-            self._context.copy().run(self._handle.update, bundle, raw=True)
+            self._context.copy().run(self._handle.update, bundle, raw=True, metadata=self._metadata)
 
 
 class KernelView:
@@ -165,7 +207,7 @@ class KernelView:
             static=self._static,
             over=lambda: self._batch.state().final,
             touched=lambda: self._board.touched,
-            board=lambda: self._board,
+            keep=not self._headless,
         )
         self._outputs.append(output)
         if self._batch.state().final:
@@ -185,9 +227,8 @@ class KernelView:
         return made
 
     def _changed(self) -> None:
-        if any(output.frozen for output in self._outputs) and not self._batch.state().final:
-            for output in self._outputs:
-                output.thaw()  # it was retried
+        for output in self._outputs:
+            output.changed()
         self._board.wake()
 
     async def _end(self) -> None:
@@ -210,12 +251,10 @@ def static(state: BatchState) -> dict[str, str]:
 def under_way(state: BatchState) -> dict[str, str]:
     """What stands for a live board where there is none: in a notebook that was saved while it ran."""
     name = _markdown.one_line(state.name, 160) or "batch"
-    count = f"{len(state.runs):,} run" + ("" if len(state.runs) == 1 else "s")
-    words = f"{count}, under way when this was saved."
-    html = el("p", el("strong", name), f" — {words}")
+    words = "; under way when this was saved."
     return {
-        "text/plain": f"{name}: {words}",
-        "text/html": el("div", html, class_="crew-nb mathjax_ignore tex2jax_ignore", dir="auto"),
+        "text/plain": f"{name}: {_static.so_far(state)}{words}",
+        "text/html": _static.under_way(state, words),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import datetime
 import enum
 import inspect
 import io
@@ -24,7 +25,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from crew_nb import _blueprint
 from crew_nb._errors import BlueprintError
 
-Kind = Literal["text", "integer", "number", "choice", "switch", "file", "literal"]
+Kind = Literal["text", "integer", "number", "choice", "switch", "date", "datetime", "file", "literal"]
 Row = dict[str, str]
 
 ROWS_MOST = 10_000
@@ -79,6 +80,16 @@ class Field:
                     if label.casefold() == words.strip().casefold():
                         return value
                 raise ValueError(f"“{_cut(words)}” is not one of {', '.join(self.choices)}.")
+            case "date":
+                moment = _moment(words)
+                if moment is None or moment.time() != datetime.time():
+                    raise ValueError(f"“{_cut(words)}” is not a date. Write it as in 2026-01-31.")
+                return moment.date()
+            case "datetime":
+                moment = _moment(words)
+                if moment is None:
+                    raise ValueError(f"“{_cut(words)}” is not a date with a time. Write it as in 2026-01-31 09:30.")
+                return moment
             case "file":
                 return Path(words.strip())
             case "literal":
@@ -238,7 +249,7 @@ def _plain(annotation: Any) -> Any:
         return _plain(get_args(annotation)[0])
     if get_origin(annotation) in (typing.Union, types.UnionType):
         kinds = [_plain(a) for a in get_args(annotation) if a is not type(None)]
-        for wide in (str, float):
+        for wide in (str, float, datetime.datetime):
             if wide in kinds:
                 return wide
         return kinds[0]
@@ -259,6 +270,8 @@ def _control(annotation: Any) -> tuple[Kind, dict[str, Any]] | None:
         ((int,), "integer"),
         ((float,), "number"),
         ((str,), "text"),
+        ((datetime.datetime,), "datetime"),  # which is a date, too
+        ((datetime.date,), "date"),
         ((PathLike, bytes), "file"),
         (_LISTS, "literal"),
     )
@@ -414,6 +427,13 @@ def inputs_of(fields: Sequence[Field], rows: Sequence[Row]) -> tuple[list[dict[s
     return inputs, wrong
 
 
+def lacks(fields: Sequence[Field], inputs: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, str]]:
+    """What is needed and not given: row, then field, then words for people."""
+    needed = [f.name for f in fields if f.required]
+    missing = {place: [name for name in needed if name not in row] for place, row in enumerate(inputs)}
+    return {place: dict.fromkeys(names, "is needed. Fill it in.") for place, names in missing.items() if names}
+
+
 def faults(source: Any, inputs: Sequence[Mapping[str, Any]]) -> dict[int, str]:
     """The rows that cannot be run, with the words of the BlueprintError that the verbs would raise."""
     found = {}
@@ -423,6 +443,14 @@ def faults(source: Any, inputs: Sequence[Mapping[str, Any]]) -> dict[int, str]:
         except BlueprintError as error:
             found[place] = str(error)
     return found
+
+
+def _moment(words: str) -> datetime.datetime | None:
+    """A date, at midnight, or a date with a time, in ISO's form; None for other words."""
+    try:
+        return datetime.datetime.fromisoformat(words.strip())
+    except ValueError:
+        return None
 
 
 def _cut(words: str) -> str:

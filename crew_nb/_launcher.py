@@ -82,9 +82,11 @@ class Form(anywidget.AnyWidget):
     code = traitlets.Unicode().tag(sync=True)
     shows_code = traitlets.Bool(False).tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
-    """Counts of the newest batch: `word`, `total`, `open`, `done`, `failed`; empty before the first."""
+    """Counts of the newest batch: `word`, `total`, `open`, `done`, `failed`, `stopped`; empty before the first."""
     names: Any = traitlets.List().tag(sync=True)
     """Variables that hold inputs."""
+    taken = traitlets.Unicode().tag(sync=True)
+    """The newest request of a browser that was carried out, as the browser called it."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
@@ -162,7 +164,7 @@ class Launcher:
         self._shown_in: object = None
         self.form = Form(
             title=self._shape.title,
-            fields=[_as_json(f) for f in self._fields],
+            fields=self._columns(),
             controls=[
                 {"name": name, "label": label, "empty": empty, "kind": kind, "main": main}
                 for name, label, empty, kind, main in _CONTROLS
@@ -280,7 +282,8 @@ class Launcher:
         if batch is None:
             body = el("div", *parts, class_="crew-nb mathjax_ignore tex2jax_ignore", dir="auto")
             return {"text/plain": text, "text/html": body}
-        board = _display.static(batch.state())
+        state = batch.state()
+        board = _display.static(state) if state.final else _display.under_way(state)
         if rows:
             parts[1:] = [el("details", el("summary", "Inputs"), *parts[1:])]
         body = el("div", *parts, class_="crew-nb mathjax_ignore tex2jax_ignore", dir="auto")
@@ -291,8 +294,8 @@ class Launcher:
         board = _display.live_board(batch)
 
         def changed() -> None:
-            if any(output.frozen for output in self._outputs) and not batch.state().final:
-                self._thaw()  # it was retried
+            for output in self._outputs:
+                output.changed()
             board.wake()
             self.form.wake()
 
@@ -306,11 +309,9 @@ class Launcher:
 
         batch.observe(changed, ended)
         self._box.children = (self.form, board)
-        self._thaw()
-
-    def _thaw(self) -> None:
         for output in self._outputs:
             output.thaw()
+            output.keep()
 
     def _counts(self) -> dict[str, Any]:
         batch = self._kept.batch
@@ -323,7 +324,8 @@ class Launcher:
             "total": len(batch),
             "open": len(batch) - ended,
             "done": found["done"],
-            "failed": found["failed"] + found["cancelled"],
+            "failed": found["failed"],
+            "stopped": found["cancelled"],
         }
 
     # --- what the browser says -----------------------------------------------------------------------------------
@@ -343,6 +345,8 @@ class Launcher:
             return
         try:
             do(content)
+            if content.get("ask") and not content.get("more"):
+                self.form.put(taken=str(content["ask"]))
         except Exception as error:  # a handler's error would be seen by nobody
             said = str(error) if isinstance(error, CrewNbError | ValueError) else f"{type(error).__name__}: {error}"
             self._refuse(said)
@@ -357,6 +361,9 @@ class Launcher:
         self._kept.options = dict(_words(self.form.options))
         if change["name"] != "shows_code":
             self._estimate()
+            if self._kept.batch is None:
+                for output in self._outputs:
+                    output.keep()
         if self.form.shows_code:
             self.form.put(code=self.code())
 
@@ -370,7 +377,7 @@ class Launcher:
         before = [] if replace else [row for row in self._rows() if not _form.is_blank(row)]
         if len(before) + len(rows) > _form.ROWS_MOST:
             raise ValueError(f"the form holds {_form.ROWS_MOST:,} rows.")
-        self.form.put(fields=[_as_json(f) for f in fields], rows=before + rows, problems={})
+        self.form.put(fields=self._columns(), rows=before + rows, problems={})
 
     def _read(self, content: dict[str, Any]) -> None:
         """Rows from pasted words, a file, a grid, or a variable."""
@@ -399,12 +406,27 @@ class Launcher:
                 self._take(_form.with_columns(self._fields, columns), rows, replace=replace)
 
     def _column(self, content: dict[str, Any]) -> None:
-        """A further input, such as a placeholder of a crew that is not built yet."""
+        """A further input, such as a placeholder of a crew that is not built yet; or away with one."""
         name = str(content.get("name")).strip()
+        if content.get("remove"):
+            self._drop(name)
+            return
         if not name or any(f.name == name for f in self._fields):
             raise ValueError(f"there is a column {name!r} already." if name else "a column needs a name.")
         self._fields = _form.with_columns(self._fields, [name])
-        self.form.put(fields=[_as_json(f) for f in self._fields], problems={})
+        self.form.put(fields=self._columns(), problems={})
+
+    def _drop(self, name: str) -> None:
+        """Away with a column that the crew does not ask for, and with what stands in it."""
+        if name in self._kept.own:
+            raise ValueError(f"{self._shape.title} asks for {name}; its column stays.")
+        self._fields = tuple(f for f in self._fields if f.name != name)
+        rows = [{n: words for n, words in row.items() if n != name} for row in self._rows()]
+        self.form.put(fields=self._columns(), rows=rows, problems={})
+
+    def _columns(self) -> list[dict[str, Any]]:
+        """The fields for the browser, each with whether it is the crew's own."""
+        return [{**_as_json(f), "own": f.name in self._kept.own} for f in self._fields]
 
     def _upload(self, content: dict[str, Any]) -> None:
         """A file of the browser's machine becomes one of the kernel's, and its path the words of the cell."""
@@ -430,7 +452,7 @@ class Launcher:
         found = {
             name: _option_value(name, words) for name, words in _words(self.form.options) if name in _HELD and words
         }
-        return {**found, **self._fixed, "show": True}
+        return {**{n: value for n, value in found.items() if value is not None}, **self._fixed, "show": True}
 
     def _run(self, content: dict[str, Any]) -> None:
         """Start all rows, or the first few; nothing starts while one of them is wrong."""
@@ -446,9 +468,11 @@ class Launcher:
         first = content.get("first")
         if isinstance(first, int):
             inputs, wrong = inputs[:first], {place: found for place, found in wrong.items() if place < first}
+        for place, found in _form.lacks(self._fields, inputs).items():
+            wrong[place] = {**found, **wrong.get(place, {})}
         for place, said in _form.faults(self.crew, inputs).items():
             if place not in wrong:
-                wrong[place] = {"": said}
+                wrong[place] = {"": said.removeprefix(f"inputs[{place}]: ")}
         bad_options = self._bad_options()
         if wrong or bad_options:
             self._refuse(
@@ -493,9 +517,11 @@ class Launcher:
         for name, words in _words(self.form.options):
             if name in _HELD and words:
                 try:
-                    options(**{name: _option_value(name, words)})
+                    value = _option_value(name, words)
+                    if value is not None:
+                        options(**{name: value})
                 except OptionError as error:
-                    found[name] = str(error)
+                    found[name] = _in_a_form(name, str(error))
         return found
 
     # --- what it will take, and the code -------------------------------------------------------------------------
@@ -604,12 +630,19 @@ def _option_value(name: str, words: str) -> Any:
         return words == "true"
     if name == "name" or words == "auto":
         return words
+    if words == "None":  # as in a cell
+        return None
     for kind in (int, float):
         try:
             return kind(words)
         except ValueError:
             continue
     return words
+
+
+def _in_a_form(name: str, said: str) -> str:
+    """An OptionError's advice for who has a box before them and no cell."""
+    return said.replace(f"{name}=", "").replace("or None for", "or leave it empty for")
 
 
 def _sorry(rows: int, wrong_options: int) -> str:

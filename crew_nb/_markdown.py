@@ -9,6 +9,7 @@ import re
 from functools import cache
 from html import escape
 from typing import TYPE_CHECKING
+from unicodedata import bidirectional
 from urllib.parse import urlsplit
 
 import nh3
@@ -34,8 +35,9 @@ _BIDI = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 _SCHEMES = {"http", "https", "mailto"}
-_BLOCKS = ("p", "h5", "h6", "ul", "ol", "li", "blockquote", "td", "th")
-_TAGS = {*_BLOCKS, "a", "br", "code", "del", "div", "em", "hr", "pre", "s", "strong"}
+_BLOCKS = ("p", "h5", "h6", "blockquote", "td", "th")
+_LISTS = ("ul", "ol")
+_TAGS = {*_BLOCKS, *_LISTS, "li", "a", "br", "code", "del", "div", "em", "hr", "pre", "s", "strong"}
 _TAGS |= {"table", "thead", "tbody", "tr"}
 
 
@@ -107,16 +109,29 @@ def _is_safe_link(url: str) -> bool:
 
 
 def _tame(state: StateCore) -> None:
-    """Headings below the page's own, alignment without a style, no image."""
-    for token in state.tokens:
+    """Headings below the page's own, alignment without a style, no image, lists that know their direction."""
+    for place, token in enumerate(state.tokens):
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + 4)}"
         elif token.type in ("td_open", "th_open"):
             # Both: GitHub strips the style, and JupyterLab's own rule for cells outweighs the attribute.
             style = str(token.attrs.setdefault("style", "text-align:left"))
             token.attrs["align"] = style.removeprefix("text-align:")
+        elif token.tag in _LISTS and token.nesting == 1:
+            # Not `auto`, which does not look into items that have a direction of their own; and an item that had
+            # another one than its list would have its sign outside of it.
+            token.attrs["dir"] = "rtl" if _is_rtl(state.tokens[place : place + 50]) else "ltr"
         elif token.type == "inline" and token.children:
             token.children = _without_images(token.children)
+
+
+def _is_rtl(tokens: Sequence[Token]) -> bool:
+    """Whether the first letter in them that has a direction is written from right to left."""
+    for token in tokens:
+        for letter in token.content:
+            if (direction := bidirectional(letter)) in ("L", "R", "AL"):
+                return direction != "L"
+    return False
 
 
 def _without_images(tokens: Sequence[Token]) -> list[Token]:
@@ -148,7 +163,10 @@ def _sanitize(html: str) -> str:
         clean_content_tags={"script", "style"},
         attributes={"a": {"href"}, "ol": {"start"}, "td": {"style"}, "th": {"style"}},
         filter_style_properties={"text-align"},
-        tag_attribute_values={tag: {"align": {"left", "right", "center"}} for tag in ("td", "th")},
+        tag_attribute_values={
+            **{tag: {"align": {"left", "right", "center"}} for tag in ("td", "th")},
+            **{tag: {"dir": {"ltr", "rtl"}} for tag in _LISTS},
+        },
         set_tag_attribute_values={
             "a": {"target": "_blank"},
             **{block: {"dir": "auto"} for block in _BLOCKS},

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crew_nb import _diff, _markdown, _summary, _timeline
-from crew_nb._html import Html, Node, document, el, join, markdown
+from crew_nb._html import Html, Node, document, el, join, markdown, prose
 from crew_nb._summary import SIGNS, clock, money
 from crew_nb._usage import Usage
 
@@ -34,6 +34,8 @@ OUTPUT_CHARS, TRACEBACK_CHARS, LABEL_CHARS, MESSAGE_CHARS = 6_000, 4_000, 160, 4
 OPEN_CARDS = 6
 """Up to so many results stand open."""
 TABLE_ROWS, TABLE_COLUMNS, TABLE_DEPTH = 50, 12, 3
+TALL = 30
+"""From so many rows, a table or list scrolls in a box: a static board is about as high as the live one was."""
 
 # Seen on white and on black; only signs and bars have them, words keep the colour of the page.
 _COLOURS = {
@@ -54,6 +56,7 @@ _LANE_COLOURS: dict[Kind, str] = {
     "run": "#757d85",
 }
 """What is not here is drawn as text is: no one grey can be read on white and on black."""
+_BOX = "max-height:420px;overflow:auto"
 _LEFT = "text-align:left"  # JupyterLab turns the cells of tables to the right
 
 
@@ -98,8 +101,24 @@ def board(state: BatchState, *, whole: bool = False) -> str:
 
 
 def timeline(state: BatchState) -> str:
-    """The timeline of the batch alone, as one `<div>`."""
-    return _block(_lanes(_timeline.build(state), _summary.summarize(state), whole=False))
+    """The timeline of the batch alone, as one `<div>`; what it was compared with is said beside it."""
+    return _block(_lanes(_timeline.build(state), None, whole=False))
+
+
+def under_way(state: BatchState, words: str) -> str:
+    """A batch in one line, as one `<div>`: its name, so many runs, and how far they are.
+
+    Args:
+        state: The batch.
+        words: What follows; what is between two backticks as code.
+    """
+    return _block(el("p", el("strong", _label(state.name or "batch")), f" — {so_far(state)}", prose(words)))
+
+
+def so_far(state: BatchState) -> str:
+    """`3 runs: 1 done, 2 running`."""
+    count = f"{len(state.runs):,} run" + ("" if len(state.runs) == 1 else "s")
+    return f"{count}: " + _summary.counts_text(_summary.summarize(state)).replace("  ", ", ")
 
 
 def results(cards: Sequence[ResultCard], *, whole: bool = False) -> str:
@@ -119,6 +138,8 @@ def results(cards: Sequence[ResultCard], *, whole: bool = False) -> str:
     drawn, left = _fit(
         cards, lambda c: _card(c, is_open=len(cards) <= OPEN_CARDS, whole=whole), None if whole else CARDS_BYTES
     )
+    if len(drawn) >= TALL and not whole:
+        drawn = [_folded(el("strong", f"Results ({len(cards):,})"), *drawn, is_open=True, style=_BOX)]
     return _block(head, *drawn, _left_out(left, "result"))
 
 
@@ -191,8 +212,14 @@ def _left_out(count: int, what: str) -> Html | None:
     )
 
 
-def _folded(title: Node, *body: Node, is_open: bool = False) -> Html:
-    return el("details", el("summary", title), *body, open=is_open)
+def _folded(title: Node, *body: Node, is_open: bool = False, style: str | None = None) -> Html:
+    """A part that is opened and shut; with `_BOX` it scrolls, also by keys, as its title takes the focus."""
+    return el("details", el("summary", title), *body, open=is_open, style=style)
+
+
+def _took(seconds: float) -> str:
+    """`4.2 s`, from ten seconds on `0:42`."""
+    return f"{max(0.0, seconds):.1f} s" if seconds < 9.95 else clock(seconds)
 
 
 def _sign(status: str) -> Html:
@@ -230,7 +257,10 @@ def _runs(state: BatchState, summary: _summary.Summary, *, whole: bool) -> Html:
     rows, left = _fit(
         state.runs, lambda r: _row(r, now, mixed=mixed, costs=bool(summary.cost)), None if whole else ROWS_BYTES
     )
-    return join([el("table", el("thead", head), el("tbody", *rows)), _left_out(left, "run")])
+    table: Html = el("table", el("thead", head), el("tbody", *rows))
+    if len(rows) >= TALL and not whole:
+        table = _folded(el("strong", f"Runs ({len(state.runs):,})"), table, is_open=True, style=_BOX)
+    return join([table, _left_out(left, "run")])
 
 
 def _row(run: RunState, now: float, *, mixed: bool, costs: bool) -> Html:
@@ -261,7 +291,7 @@ def _row(run: RunState, now: float, *, mixed: bool, costs: bool) -> Html:
             _label(said, MESSAGE_CHARS) if said else None,
             style=_LEFT,
         ),
-        el("td", "" if spent is None else clock(spent)),
+        el("td", "" if spent is None else _took(spent)),
         el("td", f"{run.usage.total_tokens:,}" if run.usage.total_tokens else ""),
         el("td", money(run.cost) if run.cost else "") if costs else None,
     )
@@ -271,15 +301,16 @@ def _error_line(error: ErrorInfo) -> str:
     return f"{error.type}: {error.message}" if error.message else error.type
 
 
-def _lanes(lines: Timeline, summary: _summary.Summary, *, whole: bool) -> Html:
+def _lanes(lines: Timeline, summary: _summary.Summary | None, *, whole: bool) -> Html:
     with_tasks = len(lines.lanes) + sum(map(len, lines.task_lanes)) <= LANES
     lanes: list[Lane] = []
     for lane, tasks in zip(lines.lanes, lines.task_lanes, strict=True):
         lanes += [lane, *tasks] if with_tasks or whole else [lane]
     shown = lanes if whole else lanes[:LANES]
     wide = max((_columns(x) for x in shown), default=0)
-    axis = f"{'':{wide}} 0:00{clock(lines.length / 2):>{WIDTH // 2 - 3}}{clock(lines.length):>{WIDTH // 2 - 1}}"
-    rows: list[Node] = [axis, "\n"]
+    marks = [_mark_of_time(lines.length * part, lines.length) for part in (0.0, 0.5, 1.0)]
+    axis = marks[0] + f"{marks[1]:>{WIDTH // 2 + len(marks[1]) // 2 - len(marks[0])}}"
+    rows: list[Node] = [f"{'':{wide}} {axis}{marks[2]:>{WIDTH - len(axis)}}", "\n"]
     for lane in shown:
         rows += [_columns_of(_lane_name(lane, wide), wide + 1), *_bars(lane, lines.length), "\n"]
     counts = _timeline.at_once(lines, WIDTH)
@@ -291,16 +322,26 @@ def _lanes(lines: Timeline, summary: _summary.Summary, *, whole: bool) -> Html:
     spent = _timeline.totals(lines)
     legend: list[Node] = []
     for kind, (sign, word) in _timeline.KINDS.items():
-        legend += [el("span", sign, style=_lane_style(kind) or None), f" {word} {clock(spent[kind])}\u2003"]
+        if spent[kind] >= 0.05:
+            legend += [el("span", sign, style=_lane_style(kind) or None), f" {word} {_took(spent[kind])}\u2003"]
     legend.append(f"at most {_timeline.most_at_once(lines):,} at once")
-    faster = f" — {summary.speedup:.1f}x faster than one by one" if (summary.speedup or 0) >= 1.05 else ""
+    speedup = summary.speedup if summary is not None and summary.speedup is not None else 0.0
+    faster = f" — {speedup:.1f}x faster than one by one" if speedup >= 1.05 else ""
     return _folded(
         join([el("strong", "Timeline"), faster]),
         el("pre", *rows, style="font-size:12px;line-height:1.25;overflow-x:auto;white-space:pre"),
         el("p", el("small", *legend)),
         _left_out(len(lanes) - len(shown), "lane"),
         is_open=True,
+        style=_BOX if len(shown) >= TALL and not whole else None,
     )
+
+
+def _mark_of_time(seconds: float, length: float) -> str:
+    """A time on an axis of this length, so exact that its marks differ."""
+    if length < 9.95:
+        return f"{seconds:.{1 if length >= 1.95 else 2}f} s"
+    return clock(seconds)
 
 
 def _lane_name(lane: Lane, wide: int) -> Html:
@@ -333,7 +374,9 @@ def _columns_of(text: Node, count: int, style: str = "") -> Html:
 
 def _errors(failed: Sequence[RunState], *, whole: bool) -> Html:
     drawn, left = _fit(failed, lambda r: _error(r, whole=whole), None if whole else ERRORS_BYTES)
-    return _folded(el("strong", f"Errors ({len(failed):,})"), *drawn, _left_out(left, "error"), is_open=True)
+    style = _BOX if len(drawn) >= TALL and not whole else None
+    title = el("strong", f"Errors ({len(failed):,})")
+    return _folded(title, *drawn, _left_out(left, "error"), is_open=True, style=style)
 
 
 def _error(run: RunState, *, whole: bool) -> Html:
@@ -377,7 +420,8 @@ def _outputs(spoken: Sequence[RunState], *, whole: bool) -> Html:
         return _folded(title, markdown(run.output, limit=_markdown.LIMIT if whole else OUTPUT_CHARS))
 
     drawn, left = _fit(spoken, draw, None if whole else OUTPUTS_BYTES)
-    return _folded(el("strong", f"Outputs ({len(spoken):,})"), *drawn, _left_out(left, "output"))
+    style = _BOX if len(drawn) >= TALL and not whole else None
+    return _folded(el("strong", f"Outputs ({len(spoken):,})"), *drawn, _left_out(left, "output"), style=style)
 
 
 def _card(card: ResultCard, *, is_open: bool, whole: bool) -> Html:
@@ -386,7 +430,7 @@ def _card(card: ResultCard, *, is_open: bool, whole: bool) -> Html:
 
 def _title(card: ResultCard) -> Html:
     facts = [
-        "" if card.seconds is None else clock(card.seconds),
+        "" if card.seconds is None else _took(card.seconds),
         f"{card.usage.total_tokens:,} tokens" if card.usage.total_tokens else "",
         money(card.cost) if card.cost else "",
         "offline LLM" if card.offline else "",

@@ -68,9 +68,10 @@ def build(state: BatchState, now: float | None = None) -> Timeline:
         now = max((r.last_event for r in runs), default=state.created)
     zero = min((_first(r) for r in runs), default=state.created)
     end = now if any(not r.final for r in runs) else max((r.finished or now for r in runs), default=now)
+    named = len(runs) == 1 or len({r.label for r in runs}) > 1  # those of one factory without inputs are not
     return Timeline(
         length=max(0.0, end - zero),
-        lanes=tuple(_run_lane(r, zero, end) for r in runs),
+        lanes=tuple(_run_lane(r, zero, end, named=named) for r in runs),
         task_lanes=tuple(_task_lanes(r, zero, end) for r in runs),
     )
 
@@ -129,13 +130,13 @@ def _first(run: RunState) -> float:
     return min([run.queued, *(c.started for c in run.all_calls)])
 
 
-def _run_lane(run: RunState, zero: float, end: float) -> Lane:
+def _run_lane(run: RunState, zero: float, end: float, *, named: bool) -> Lane:
     spans = [Span(kind="queue", start=run.queued - zero, end=(run.started or run.finished or end) - zero)]
     if run.started is not None:
         spans.append(Span(kind="run", start=run.started - zero, end=(run.finished or end) - zero))
     spans += _calls(run.all_calls, zero, run.finished or end)
     spans += [Span(kind=_wait(w.reason), start=w.since - zero, end=end - zero) for w in run.waits]
-    return Lane(label=run.label or f"run {run.index}", status=run.status, spans=tuple(spans))
+    return Lane(label=run.label if run.label and named else f"run {run.index}", status=run.status, spans=tuple(spans))
 
 
 def _task_lanes(run: RunState, zero: float, end: float) -> tuple[Lane, ...]:

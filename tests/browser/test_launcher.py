@@ -87,7 +87,7 @@ def test_three_inputs_are_run_watched_stopped_retried_and_read(
         says(form, "Ended: 2 done, 1 without a result")
         assert statuses(page) == ["done", "cancelled", "done"]
         server.configure(topics={})
-        form.get_by_role("button", name="Retry failed (1)").click()
+        form.get_by_role("button", name="Retry stopped (1)").click()
         says(form, "Finished: 3 results")
         assert server.stats().by_topic == {"AI": 1, "Mars": 2, "Robots": 1}
         page.board(1).get_by_role("tab", name="Results").click()
@@ -161,7 +161,7 @@ def test_everything_is_done_with_the_keyboard_alone(lab: Lab, browser: Browser, 
         says(form, "Ended: 2 done, 1 without a result")
         assert label() == "Stop"  # the button that was pressed keeps the focus
         server.configure(topics={})
-        tab_to("Retry failed")
+        tab_to("Retry stopped")
         keys.press("Space")
         says(form, "Finished: 3 results")
         tab_to("Show the code")
@@ -173,6 +173,7 @@ def test_everything_is_done_with_the_keyboard_alone(lab: Lab, browser: Browser, 
         tab_to("Add rows")
         keys.press("Enter")
         form.get_by_label("topic, row 4").wait_for()
+        form.locator(".cnb-panel").wait_for(state="hidden")
         assert label() == "Paste"
         assert server.stats().by_topic == {"a": 1, "b": 2, "dd": 1}
         cells = page.page.evaluate(
@@ -230,6 +231,45 @@ def test_inputs_from_a_file_a_grid_and_a_variable_and_the_code_runs(
         page.done(3)
         assert "True 5 {'topic': '<i>x</i>', 'words': 3}" in page.output(3)
         assert len(server.stats().requests) == 5
+        assert page.errors == []
+
+
+def test_many_rows_and_columns_stay_in_reach(lab: Lab, browser: Browser, server: Server, tmp_path: Path) -> None:
+    """A page of rows scrolls sideways only, its buttons stay in sight, a stray column goes, a failed paste is kept."""
+    lab.write("wide.ipynb", [SETUP.format(url=server.base_url), "form = cnb.launcher(build_small_crew)"])
+    with lab.open("wide.ipynb", browser, width=900) as page:
+        page.run(0)
+        page.run(1)
+        page.done(1)
+        form = form_of(page)
+        form.get_by_role("button", name="Paste").click()
+        area = form.locator(".cnb-panel textarea")
+        area.fill("topic,stray\n" + "\n".join(f"t{n},x" for n in range(40)))
+        form.get_by_role("button", name="Replace rows").click()
+        form.get_by_label("stray, row 0", exact=True).wait_for()
+        area.wait_for(state="hidden")
+        sheet = form.locator(".cnb-rowsheet")
+        assert sheet.evaluate("e => [e.scrollWidth > e.clientWidth, e.scrollHeight > e.clientHeight]") == [True, False]
+        edge = sheet.bounding_box()
+        for name in ("Duplicate row 3", "Remove row 3"):
+            button = form.get_by_role("button", name=name, exact=True).bounding_box()
+            assert edge is not None
+            assert button is not None
+            assert button["x"] + button["width"] <= edge["x"] + edge["width"]
+        select = form.get_by_label("tone, row 0", exact=True)
+        assert select.evaluate("e => e.clientWidth") > 130  # "plain (default)" and the arrow
+        assert serious(page.page, ".cnb-launch") == []
+        page.shot(tmp_path / "wide.png")
+        form.get_by_role("button", name="Remove column stray").click()
+        form.get_by_label("stray, row 0", exact=True).wait_for(state="detached")
+        form.get_by_role("button", name="Last", exact=True).click()
+        form.get_by_label("topic, row 39").wait_for()
+        form.get_by_role("button", name="Paste").click()
+        area.wait_for()
+        area.evaluate("e => { e.value = Array.from({ length: 10_000 }, (_, n) => n).join(String.fromCharCode(10)); }")
+        form.get_by_role("button", name="Add rows").click()
+        form.get_by_role("alert").filter(has_text="the form holds 10,000 rows.").wait_for()
+        assert area.input_value().endswith("9999")
         assert page.errors == []
 
 

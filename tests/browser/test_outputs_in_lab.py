@@ -6,11 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 import nbformat
+import pytest
+
+from tests.support.lab import Lab
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from playwright.sync_api import Browser
 
-    from tests.support.lab import Lab, LabPage
+    from tests.support.lab import LabPage
+    from tests.support.server import Server
 
 SETUP = """
 import crew_nb as cnb
@@ -96,3 +102,117 @@ def test_a_page_that_was_loaded_again_has_a_static_output_too(lab: Lab, browser:
         assert page.errors == []
     assert [WIDGET in found for found in kinds(lab, "reload.ipynb")[:2]] == [False, False]
     assert "planets" in json.dumps(nbformat.read(lab.notebooks / "reload.ipynb", as_version=4))
+
+
+HELD = """
+from crewai import LLM
+import crew_nb as cnb
+from crew_nb import _display
+_display.KEPT_SECONDS = 0.0
+from tests.support.crews import one
+llm = LLM(model="openai/gpt-4o-mini", base_url="{url}", api_key="test-key")
+def build(topic):
+    return one(llm)
+"""
+
+
+@pytest.fixture(params=["lab", "notebook"], scope="module")
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab, and Notebook 7."""
+    with Lab(tmp_path_factory.mktemp(request.param), app=request.param) as found:
+        yield found
+
+
+def saved(page: LabPage) -> None:
+    """Save, and wait until it is on disk."""
+    page.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+
+
+def reopened(lab: Lab, name: str, browser: Browser) -> list[str]:
+    """The outputs of a notebook that is opened after its kernel has gone, as they are read."""
+    with lab.open(name, browser) as page:
+        page.page.wait_for_selector(".jp-Cell-outputArea .jp-RenderedHTML")
+        assert page.page.locator(".jp-Notebook .jupyter-widgets").count() == 0
+        count = page.page.locator(".jp-Notebook .jp-Cell").count()
+        return [" ".join(page.output(n).split()) for n in range(count)]
+
+
+def own(page: LabPage) -> list[str]:
+    """The page's errors; Notebook 7.6 itself raises one of these while it starts, in a notebook without a board too."""
+    return [error for error in page.errors if "reading 'schema'" not in error]
+
+
+def test_a_saved_output_is_never_a_widget(either: Lab, browser: Browser, server: Server) -> None:
+    """Saved while it runs and right after the end, the file has static HTML, the page stays live; no error later."""
+    server.configure(topics={"topic=Venus": {"hold": True}})
+    cells = [HELD.format(url=server.base_url), LAUNCH, "form = cnb.launcher(build, [{'topic': 'Mars'}])"]
+    either.write("saved.ipynb", cells)
+    with either.open("saved.ipynb", browser) as page:
+        for n in range(3):
+            page.run(n)
+            page.done(n)
+        page.cell(1).locator(".cnb-chip", has_text="1 running").wait_for()
+        page.cell(2).locator(".cnb-launch tbody tr").wait_for()
+        saved(page)
+        assert all(WIDGET not in found and "text/html" in found for found in kinds(either, "saved.ipynb"))
+        # The page has what it had, and a cell that is moved takes its live output along.
+        page.page.evaluate("() => window.jupyterapp.commands.execute('notebook:move-cell-up')")
+        live(page, 2)
+        assert page.page.locator(".cnb-launch tbody tr").count() == 1
+        assert "1 running" in page.output(2)
+        # A page that is loaded again, from a file without a widget, has the live board and form again.
+        saved(page)
+        page.load()
+        live(page, 2)
+        page.cell(1).locator(".cnb-launch tbody tr").wait_for()
+        assert not page.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.model.dirty")
+        assert own(page) == []
+    under_way = reopened(either, "saved.ipynb", browser)
+    assert "planets — 2 runs: 1 done, 1 running; under way when this was saved." in under_way[2]
+    assert "1 input. Run this cell to have the form." in under_way[1]
+    server.release()
+
+    either.write("ended.ipynb", cells)
+    server.configure(topics={})
+    with either.open("ended.ipynb", browser) as page:
+        for n in range(3):
+            page.run(n)
+            page.done(n)
+        form = page.cell(2).locator(".cnb-launch")
+        form.get_by_role("button", name="Run", exact=True).click()
+        page.cell(1).locator(".cnb-chip", has_text="2 done").wait_for()
+        form.get_by_text("Finished: 1 result").wait_for()
+        # What the kernel says of the end reaches the page in its own time.
+        page.page.wait_for_function(
+            """async () => {
+                 await window.jupyterapp.shell.currentWidget.context.save();
+                 const { content } = await (await fetch('/api/contents/ended.ipynb')).json();
+                 return content.cells.slice(1).every(c => /[12] done/.test(c.outputs[0].data['text/plain'])); }"""
+        )
+        assert page.page.locator(".cnb-tabs").count() == 2
+        assert own(page) == []
+    assert all(WIDGET not in found for found in kinds(either, "ended.ipynb"))
+    ended = reopened(either, "ended.ipynb", browser)
+    assert "2 done" in ended[1]
+    assert "✓ done" in ended[1]
+    assert "1 done" in ended[2]
+
+
+def test_a_notebook_that_is_saved_after_its_kernel_ended_has_no_widget(
+    lab: Lab, browser: Browser, server: Server
+) -> None:
+    """The page goes on for a while without its kernel, and is saved."""
+    server.configure(topics={"topic=Venus": {"hold": True}})
+    lab.write("ended.ipynb", [HELD.format(url=server.base_url), LAUNCH])
+    with lab.open("ended.ipynb", browser) as page:
+        page.run(0)
+        page.run(1)
+        live(page, 1)
+        lab.end_kernels()
+        page.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel")
+        saved(page)
+    assert all(WIDGET not in found for found in kinds(lab, "ended.ipynb"))
+    server.release()
+    said = reopened(lab, "ended.ipynb", browser)[1]
+    assert "planets" in said
+    assert "under way when this was saved" in said or "2 cancelled" in said  # as far as the kernel came in ending

@@ -28,7 +28,15 @@ def save(lab: Lab, name: str, outputs: list[str]) -> None:
 
 def test_a_saved_notebook_shows_the_final_board_and_results(lab: Lab, browser: Browser) -> None:
     """Rows, timeline and cards stand there; prices are not typeset as mathematics; nothing is asked for elsewhere."""
-    save(lab, "saved.ipynb", [_static.board(batches.finished(4)), _static.results(cards("costs $5 or $x^2$ more"))])
+    save(
+        lab,
+        "saved.ipynb",
+        [
+            _static.board(batches.finished(4)),
+            _static.results(cards("costs $5 or $x^2$ more")),
+            _markdown.render("- אחת"),
+        ],
+    )
     with lab.open("saved.ipynb", browser) as page:
         said = " ".join(page.page.inner_text(".jp-Notebook").split())
         assert "research sweep — 3 done 1 failed" in said
@@ -37,6 +45,8 @@ def test_a_saved_notebook_shows_the_final_board_and_results(lab: Lab, browser: B
         assert "$0.03" in said
         assert "costs $5 or $x^2$ more" in said
         assert page.page.locator("mjx-container").count() == 0
+        bullets = page.page.locator("ul[dir=rtl]").evaluate("e => parseFloat(getComputedStyle(e).paddingRight)")
+        assert bullets > 20  # there is room for them on their side
         assert (
             page.page.locator("td", has_text="topic=topic 0").evaluate("e => getComputedStyle(e).textAlign") == "left"
         )

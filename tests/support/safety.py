@@ -41,7 +41,7 @@ ATTRIBUTES = {
 EVERYWHERE = {"dir", "style", "class", "title", "lang"}
 STYLES = re.compile(
     r"(?:(?:text-align:(?:left|right|center)|color:#[0-9a-f]{6}|background:rgba\([\d,.]+\)|display:inline-block|width:\d{1,3}ch|font-size:12px"
-    r"|line-height:1.25|overflow-x:auto|white-space:pre(?:-wrap)?);?)*"
+    r"|line-height:1.25|max-height:420px|overflow(?:-x)?:auto|white-space:pre(?:-wrap)?);?)*"
 )
 
 

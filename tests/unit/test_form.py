@@ -36,6 +36,9 @@ def factory(
     paper: Path | None = None,
     tags: list[str] | None = None,
     note: Annotated[str, "anything"] = "",
+    day: datetime.date = datetime.date(2026, 1, 31),
+    when: datetime.date | datetime.datetime | None = None,
+    since=datetime.date(2026, 1, 1),  # type: ignore[no-untyped-def]
     guess=3,  # type: ignore[no-untyped-def]
     llm: OfflineLLM = LLM,
 ) -> Crew:
@@ -54,7 +57,7 @@ def test_a_crew_gives_its_placeholders_in_the_order_in_which_they_are_read() -> 
 
 
 def test_annotations_and_defaults_choose_the_control() -> None:
-    """Text, number, choice, switch, file and literal; what a form cannot fill and need not is left out."""
+    """Text, number, choice, switch, file, literal and date; what a form cannot fill and need not is left out."""
     shape = _form.shape(factory)
     assert {f.name: f.kind for f in shape.fields} == {
         "topic": "text",
@@ -66,12 +69,16 @@ def test_annotations_and_defaults_choose_the_control() -> None:
         "paper": "file",
         "tags": "literal",
         "note": "text",
+        "day": "date",
+        "when": "datetime",
+        "since": "date",
         "guess": "integer",
     }
     fields = {f.name: f for f in shape.fields}
     assert [f.name for f in shape.fields if f.required] == ["topic"]
     assert list(fields["mood"].choices) == ["PLAIN", "FORMAL"]
     assert fields["mood"].value("formal") is Tone.FORMAL
+    assert fields["day"].words(fields["day"].default) == "2026-01-31"
     assert shape.calls is None
 
 
@@ -139,6 +146,11 @@ def test_calls_are_exact_only_where_nothing_may_add_more() -> None:
         ("switch", "off", False),
         ("file", "data/a b.txt", Path("data/a b.txt")),
         ("literal", "['a', 1]", ["a", 1]),
+        ("date", " 2026-01-31 ", datetime.date(2026, 1, 31)),
+        ("date", "2026-01-31T00:00:00", datetime.date(2026, 1, 31)),  # as pandas writes a date
+        ("datetime", "2026-01-31 09:30", datetime.datetime(2026, 1, 31, 9, 30)),
+        ("datetime", "2026-01-31T09:30:05Z", datetime.datetime(2026, 1, 31, 9, 30, 5, tzinfo=datetime.UTC)),
+        ("datetime", "2026-01-31", datetime.datetime(2026, 1, 31)),
     ],
 )
 def test_words_mean_values(kind: Any, words: str, value: object) -> None:
@@ -155,6 +167,9 @@ def test_words_mean_values(kind: Any, words: str, value: object) -> None:
         ("number", "nan", "“nan” is not a number."),
         ("number", "", "“” is not a number."),
         ("switch", "maybe", "“maybe” is neither yes nor no."),
+        ("date", "31.1.2026", "“31.1.2026” is not a date. Write it as in 2026-01-31."),
+        ("date", "2026-01-31 09:30", "“2026-01-31 09:30” is not a date. Write it as in 2026-01-31."),
+        ("datetime", "noon", "“noon” is not a date with a time. Write it as in 2026-01-31 09:30."),
         ("literal", "__import__('os')", "write it as in Python, such as ['a', 'b'] or {'a': 1}."),
     ],
 )
@@ -198,6 +213,20 @@ def test_a_data_frame_becomes_rows_and_comes_back_in_its_types() -> None:
         {"topic": "AI", "year": 2020, "share": 0.5, "on": True, "day": "2026-01-02"},
         {"year": 2021, "on": False, "day": "2026-01-02"},
     ]
+
+
+def test_dates_of_a_data_frame_reach_a_factory_as_dates() -> None:
+    """A parameter's annotation decides: a column of days or of time stamps becomes what is asked for."""
+
+    def build(day: datetime.date, when: datetime.datetime) -> Crew:
+        raise AssertionError("a factory with a required argument is not called for its form")
+
+    stamps = pd.to_datetime(["2026-01-02", "2026-01-03"])
+    fields, rows = _form.given(_form.shape(build).fields, pd.DataFrame({"day": stamps, "when": stamps}))
+    inputs, wrong = _form.inputs_of(fields, rows)
+    assert wrong == {}
+    assert inputs[1] == {"day": datetime.date(2026, 1, 3), "when": datetime.datetime(2026, 1, 3)}
+    assert type(inputs[1]["day"]) is datetime.date
 
 
 def test_a_dict_of_lists_is_a_grid() -> None:

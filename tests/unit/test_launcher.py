@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,31 +69,92 @@ def test_run_starts_every_row_and_joins_in_order(server: Server, build: Any) -> 
     assert launcher.form.problems == {}
     assert server.stats().by_topic == {"A": 1, "B": 1, "C": 1}
     launcher.form.flush()
-    assert launcher.form.status == {"word": "done", "total": 3, "open": 0, "done": 3, "failed": 0}
+    assert launcher.form.status == {"word": "done", "total": 3, "open": 0, "done": 3, "failed": 0, "stopped": 0}
     assert launcher._box.children == (launcher.form, launcher.batch.board)
 
 
 def test_bad_rows_and_options_are_marked_and_nothing_starts(server: Server, build: Any) -> None:
-    """Each with the words of the verbs' own errors, in its row or at its option."""
+    """Each in its row or at its option, with advice that can be followed in a form; a typed None is no limit."""
     launcher = cnb.launcher(build)
     bad = [*rows("A"), {"count": "3"}, {"topic": "C", "count": "x"}]
-    say(launcher, "run", rows=bad, options={"max_rpm": "0", "max_cost": "much"})
+    say(launcher, "run", rows=bad, options={"max_rpm": "0", "max_cost": "much", "timeout": "soon", "max_tpm": "None"})
     problems = launcher.form.problems
-    assert problems["alert"] == "Nothing was started: 2 rows and 2 options cannot be used as they are."
-    assert problems["rows"]["1"][""].startswith("inputs[1]: build_one_crew() needs topic, but the inputs have only")
+    assert problems["alert"] == "Nothing was started: 2 rows and 3 options cannot be used as they are."
+    assert problems["rows"]["1"] == {"topic": "is needed. Fill it in."}
     assert problems["rows"]["2"] == {"count": "“x” is not a whole number."}
-    assert set(problems["options"]) == {"max_rpm", "max_cost"}
+    assert set(problems["options"]) == {"max_rpm", "max_cost", "timeout"}
+    assert (
+        problems["options"]["timeout"]
+        == "timeout is 'soon'. Write seconds, such as 60, or leave it empty for no limit."
+    )
     assert problems["options"]["max_rpm"].startswith("max_rpm is 0. Write a whole number from 1")
     with pytest.raises(cnb.NotFinishedError, match="Press Run"):
         _ = launcher.batch
     assert server.stats().requests == []
 
 
+def test_a_date_reaches_the_factory_as_one(server: Server) -> None:
+    """Typed, by its default, and in the prompt as text; words that are no date are marked in their row."""
+    shared, given = llm(server), []
+
+    def build(topic: str, day: datetime.date, until: datetime.date = datetime.date(2026, 12, 31)) -> Crew:
+        given.append((day, until))
+        crew = crews.one(shared)
+        crew.tasks[0].description += " of {day}"
+        return crew
+
+    launcher = cnb.launcher(build)
+    assert [(f["kind"], f["default"]) for f in launcher.form.fields[1:]] == [("date", ""), ("date", "2026-12-31")]
+    say(launcher, "run", rows=[{"topic": "A", "day": "soon"}], options={})
+    assert launcher.form.problems["rows"]["0"] == {"day": "“soon” is not a date. Write it as in 2026-01-31."}
+    say(launcher, "run", rows=[{"topic": "A", "day": "2026-01-31", "until": "2026-02-28"}], options={})
+    assert [r.status for r in launcher.batch.wait(30)] == ["done"]
+    assert given == [(datetime.date(2026, 1, 31), datetime.date(2026, 2, 28))]
+    assert "of 2026-01-31" in server.stats(prompts=True).requests[0].prompt
+
+
 def test_a_blank_form_says_what_is_needed(build: Any) -> None:
-    """With the words of the BlueprintError."""
+    """In the cell that is empty."""
     launcher = cnb.launcher(build)
     say(launcher, "run", rows=[{}], options={})
-    assert "needs topic, but no inputs were given" in launcher.form.problems["rows"]["0"][""]
+    assert launcher.form.problems["rows"] == {"0": {"topic": "is needed. Fill it in."}}
+
+
+def test_a_default_that_the_form_shows_reaches_the_crew(server: Server) -> None:
+    """Also where a task asks for it as a placeholder; the verbs and the code that is shown do the same."""
+    shared = llm(server)
+
+    def report(topic: str, words: int = 120, tone: str | None = None) -> Crew:
+        crew = crews.one(shared)
+        crew.tasks[0].description += " in {words} words"
+        return crew
+
+    launcher = cnb.launcher(report, rows("A"))
+    assert [f["default"] for f in launcher.form.fields] == ["", "120", ""]
+    say(launcher, "run")
+    assert [r.status for r in launcher.batch.wait(30)] == ["done"]
+    again = cnb.kickoff_for_each(report, [{"topic": "B"}, {"topic": "C", "words": 7}], show=False).wait(30)
+    assert [r.status for r in again] == ["done", "done"]
+    asked = " ".join(r.prompt for r in server.stats(prompts=True).requests)
+    assert [asked.count(f"in {n} words") for n in (120, 7)] == [2, 1]
+
+
+def test_a_request_is_answered_once_it_is_carried_out(build: Any) -> None:
+    """So that the browser keeps what was pasted until then; a stray column is taken away again, the crew's own stay."""
+    launcher = cnb.launcher(build)
+    say(launcher, "read", how="text", text="\n".join(map(str, range(10_001))), ask="1")
+    assert launcher.form.problems["alert"] == "the form holds 10,000 rows."
+    assert launcher.form.taken == ""
+    say(launcher, "read", how="text", text="topic,ext", ask="2", more=True)
+    assert launcher.form.taken == ""
+    say(launcher, "read", how="text", text="ra\nA,z\nB,", ask="3")
+    assert (launcher.form.taken, launcher.form.problems) == ("3", {})
+    assert [(f["name"], f["own"]) for f in launcher.form.fields] == [("topic", True), ("count", True), ("extra", False)]
+    say(launcher, "column", name="extra", remove=True)
+    assert [f["name"] for f in launcher.form.fields] == ["topic", "count"]
+    assert launcher.inputs == [{"topic": "A"}, {"topic": "B"}]
+    say(launcher, "column", name="topic", remove=True)
+    assert launcher.form.problems["alert"] == "one crew asks for topic; its column stays."
 
 
 def test_the_first_two_are_tried_and_not_run_again(server: Server, build: Any) -> None:

@@ -35,7 +35,7 @@ def test_markdown_is_rendered() -> None:
     html = _markdown.render("# A\n\n**b** ~~c~~\n\n3. x\n\n| l | r |\n|---|--:|\n| 1 | 2 |\n\n```py\nx < 1\n```")
     assert '<h5 dir="auto">A</h5>' in html
     assert "<strong>b</strong> <s>c</s>" in html
-    assert '<ol start="3" dir="auto">' in html
+    assert re.search('<ol (start="3" dir="ltr"|dir="ltr" start="3")>', html)
     assert re.search(r'<td [^>]*align="right"[^>]*>2</td>', html)
     assert "<pre><code>x &lt; 1\n</code></pre>" in html
 
@@ -95,6 +95,15 @@ def test_each_block_has_its_own_direction() -> None:
     """A right-to-left paragraph does not turn its neighbours."""
     assert _markdown.render("שלום\n\nhello").count('<p dir="auto">') == 2
     assert _markdown.plain("\u202eabc") == "abc"
+
+
+def test_a_list_has_one_direction_and_its_items_no_other() -> None:
+    """That of its first word: an item of another direction would have its bullet outside of the list."""
+    html = _markdown.render("- 1. *אחת*\n- two\n\n1. one\n   - שלום")
+    assert re.findall("<(?:ul|ol|li)[^>]*>", html) == [
+        *('<ul dir="rtl">', "<li>", '<ol dir="rtl">', "<li>", "<li>"),
+        *('<ol dir="ltr">', "<li>", '<ul dir="rtl">', "<li>"),
+    ]
 
 
 def test_one_line_and_tail_are_bounded() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -13,6 +14,7 @@ from nbconvert import HTMLExporter
 
 from crew_nb import _diff, _html, _static, _summary, _timeline
 from crew_nb._events import ErrorInfo
+from crew_nb._record import BatchInfo, Kept
 from crew_nb._state import BatchState
 from crew_nb._static import ResultCard
 from crew_nb._timeline import Lane, Span, Timeline
@@ -48,7 +50,7 @@ def test_the_board_says_it_all() -> None:
     for part in (
         "research sweep — 3 done 1 failed",
         "one by one",
-        "0 topic=topic 0 ✓ done ✓ research ✓ market ✓ synthesis ← joins both 0:05 2,800 $0.0084",
+        "0 topic=topic 0 ✓ done ✓ research ✓ market ✓ synthesis ← joins both 5.0 s 2,800 $0.0084",
         "2 topic=topic 2 ✗ failed ✗ research ⊘ market ⊘ synthesis",
         "RateLimitError: 429: too many requests for this key",
         "What to do: set max_rpm",
@@ -103,6 +105,56 @@ def test_long_words_do_not_make_it_large() -> None:
     assert len(_static.results(cards).encode()) < 400_000
     data = [ResultCard(index=i, label="a", status="done", structured=[[huge] * 99] * 99) for i in range(9)]
     assert len(_static.results(data).encode()) < 400_000
+
+
+def test_a_long_board_scrolls_in_boxes() -> None:
+    """From thirty rows on, so that a notebook does not jump when it takes the live board's place; a file is whole."""
+    box = "max-height:420px;overflow:auto"
+    assert box not in _static.board(batches.finished(29)) + _static.results(some_cards() * 9)
+    long = _static.board(batches.finished(200))
+    boxes = re.findall(rf'<details(?: open)? style="{box}"><summary><strong>([^<]*)', long)
+    assert boxes == ["Runs (200)", "Timeline", "Outputs (199)"]
+    assert _static.results(some_cards() * 10).count(box) == 1
+    assert box not in _static.board(batches.finished(200), whole=True) + _static.results(some_cards() * 10, whole=True)
+    assert dangers(long) == []
+
+
+def test_the_marks_of_a_short_timeline_differ() -> None:
+    """Seconds with decimals below ten; kinds of time that took none are left out of the legend."""
+    said = words(_static.board(batches.finished(3)))
+    assert "0.0 s 3.1 s 6.3 s" in said
+    assert "other wait" not in said
+    assert "rate limit 4.0 s" in said
+    assert "0:00" in words(_static.board(batches.finished(40)))
+
+
+def test_lanes_of_runs_without_names_are_numbered() -> None:
+    """As those of a benchmark are: all have the factory's name."""
+    state = batches.finished(3)
+    same = dataclasses.replace(state, runs=tuple(dataclasses.replace(r, label="<lambda>") for r in state.runs))
+    said = words(_static.timeline(same))
+    assert "run 0" in said
+    assert "run 2" in said
+    assert "lambda" not in said
+    assert "one by one" not in said
+
+
+def test_what_is_kept_is_a_table_and_lines() -> None:
+    """`cnb.runs()` is a list that reads well, in a cell and as text."""
+    one = BatchInfo(
+        key="ab12", name="a <b>", created=0.0, runs=4, done=2, failed=1, cancelled=0, total_tokens=1500, cost=0.2
+    )
+    kept = Kept([one] * 60)
+    assert kept == [one] * 60
+    lines = repr(kept).splitlines()
+    assert lines[0].startswith("<a <b>, 19")
+    assert lines[0].endswith(", 4 runs: 2 done, 1 failed, 1 missing, 1,500 tokens, $0.20, ab12>")
+    assert lines[-1] == "… and 10 more"
+    html = kept._repr_html_()
+    assert "a &lt;b&gt;" in html
+    assert "4 runs: 2 done, 1 failed, 1 missing" in words(html)
+    assert dangers(html) == []
+    assert "Nothing is kept yet." in repr(Kept()) + Kept()._repr_html_()
 
 
 def test_no_runs_is_no_error() -> None:

@@ -1,0 +1,45 @@
+"""What a notebook's file keeps of a live output: static HTML, while the page goes on showing the widget."""
+
+from __future__ import annotations
+
+import contextvars
+import uuid
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+
+class Keeper(anywidget.AnyWidget):
+    """A model without a view: in JupyterLab and Notebook 7 its script sees to it that no widget is saved."""
+
+    # Text and not a path: given a path, anywidget may start a thread that watches the file.
+    _esm = (Path(__file__).with_name("static") / "keeper.js").read_text(encoding="utf-8")
+
+    key = traitlets.Unicode().tag(sync=True)
+    """Stands in the metadata of its outputs, so that they are known again in a page that is loaded later."""
+    widget = traitlets.Dict().tag(sync=True)
+    """The live widget as an output names it."""
+    data = traitlets.Dict().tag(sync=True)
+    """What is saved instead, by MIME type; what is not here is saved as the output has it."""
+    live = traitlets.Bool(True).tag(sync=True)
+    """Whether the page shows the widget."""
+
+    def __init__(self, widget: dict[str, Any]) -> None:
+        super().__init__(key=uuid.uuid4().hex, widget=widget)
+        self._context = contextvars.copy_context()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What its outputs have as metadata."""
+        return {"crew_nb": self.key}
+
+    def put(self, **values: Any) -> None:
+        """Set traits, from any thread, as the cell that made it."""
+
+        def write() -> None:
+            for name, value in values.items():  # without hold_sync, which loses what two threads set at once
+                setattr(self, name, value)
+
+        self._context.copy().run(write)
