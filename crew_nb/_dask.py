@@ -1,7 +1,8 @@
 """A batch's runs on a Dask cluster: handed out, heard and limited from here, where the batch and its state stay.
 
 The client keeps the queue, the gate and the record; a worker gets a run when it may start, and asks the gate here
-before each LLM call, so every limit is exact over the whole cluster. A run is on one worker at a time.
+before each LLM call, so every limit is exact over the whole cluster. A run is on one worker at a time. What Dask's
+scheduler knows of runs, so that it adds workers for them and takes none from under them, is in `_Shown`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from crewai import CrewOutput
-    from distributed import Client
+    from distributed import Client, Future
 
     from crew_nb._blueprint import Plan
     from crew_nb._options import Options
@@ -45,14 +46,22 @@ SKEW_SECONDS = 0.1
 STOP_SECONDS = 2.0
 """How long a stopped run is waited for."""
 MOVES = 3
-"""So many workers may be lost under a run before it is to blame (Dask's own limit)."""
+"""So many workers may be lost under a run before it is to blame (Dask's own limit); those that were retired apart."""
+RUNS_A_WORKER = 16
+"""So many runs at once are worth one worker, where Dask may add some."""
+TASKS_A_THREAD = 10
+"""So many waiting tasks ask for one thread: Dask takes a task that it does not know for 0.5 s, and plans for 5 s."""
+MOST_TASKS = 5_000
+"""What is asked of the scheduler at most."""
 
 
 class Cluster:
     """The runner of one batch on a Dask cluster; made by the verb, then used on the engine's loop.
 
+    Nothing is asked of the cluster before `prepare`, so that a verb returns at once.
+
     Raises:
-        OptionError: When `on` is no client, or workers have other versions than this process.
+        OptionError: When `on` is no client, or one that is closed.
         BlueprintError: When a crew or an input cannot travel to another process.
     """
 
@@ -62,10 +71,14 @@ class Cluster:
         from distributed import Client
 
         if not isinstance(client, Client):
-            what = "client=Client(...)" if not hasattr(client, "get_client") else "on=cluster.get_client()"
+            what = "on=Client(...)" if not hasattr(client, "get_client") else "on=cluster.get_client()"
             raise OptionError(f"on is a {type(client).__name__}, not a dask.distributed.Client. Write {what}.")
+        if client.status in ("closing", "closed"):
+            raise OptionError("on is a Client that is closed. Make a new one: on=Client(...).")
         self._client = client
         self._session = uuid.uuid4().hex
+        self._places = [plan.index for plan in plans]
+        self._most_at_once = options.concurrency
         self._max_retries = options.max_retries
         self._state = state
         self._blueprints: dict[int, there.Blueprint] = {}
@@ -73,16 +86,18 @@ class Cluster:
             if id(plan.source) not in self._blueprints:
                 self._blueprints[id(plan.source)] = there.Blueprint(len(self._blueprints), _pickled_source(plan.source))
             _check_inputs(plan)
-        if not client.asynchronous:  # else its loop is the caller's, which must not block: see _Worker.open
-            for worker in client.run(there.hello, on_error="return").items():
-                _check_versions(*worker)
         self._numbers = itertools.count()
         self._workers: dict[str, _Worker] = {}
         self._ready = asyncio.Condition()
         self._watch: asyncio.Task[None] | None = None
         self._unreachable: Exception | None = None
-        self._unfit: Exception | None = None
+        self._unfit: dict[str, OptionError] = {}
+        """Why workers cannot run crews, by address; they are tried again, since they may only be starting."""
+        self._there_are: dict[str, int] = {}
+        """The threads of each worker, as last looked."""
         self._share_from = math.inf
+        self._shown = _Shown(client, self._session)
+        self._note: Callable[[str], None] = lambda text: None
 
     @property
     def waits_for(self) -> str:
@@ -104,7 +119,11 @@ class Cluster:
         """Run one plan on the worker that has least to do; on another one if that is lost."""
         inputs = there.pickled(plan.inputs)
         blueprint = self._blueprints[id(plan.source)]
-        for moves in itertools.count(1):
+        self._note = attempt.note
+        for trouble in self._unfit.values():
+            attempt.note(_left_out(trouble))
+        losses = 0
+        while True:
             worker = await self._pick()
             number = next(self._numbers)
             start = there.Start(number, blueprint.key, plan.index, plan.label, inputs, stream, keep_replay)
@@ -115,12 +134,15 @@ class Cluster:
                 worker.tell(there.Cancel(number, attempt.stop_reason or "stopped"))
                 await asyncio.wait([run.ended], timeout=STOP_SECONDS)
                 raise
-            except _WorkerLostError as lost:
-                if moves == MOVES:
+            except _WorkerLostError:
+                retired = await worker.was_retired()
+                why = f"The Dask worker {worker.name} was {'retired' if retired else 'lost'}."
+                losses += not retired
+                if losses == MOVES:
                     raise CrewNbError(
-                        f"{lost} So were the {MOVES - 1} that ran it before: does the run use up its memory?"
+                        f"{why} So were the {MOVES - 1} that ran it before: does the run use up its memory?"
                     ) from None
-                self._moved(run, str(lost))
+                self._moved(run, why)
                 continue
             finally:
                 run.close()
@@ -133,60 +155,97 @@ class Cluster:
             if not ended.output:
                 raise asyncio.CancelledError
             return there.unpacked_output(ended.output)
-        raise AssertionError("unreachable")
 
     def close(self) -> None:
         """The batch is over; a later `prepare` opens it again."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        self._shown.want(0)
         for worker in self._workers.values():
             worker.close()
         self._workers = {}
 
     def _usable(self) -> list[_Worker]:
         ready = [worker for worker in self._workers.values() if worker.ready]
-        if len(ready) < len(self._workers) and time.monotonic() < self._share_from:
+        if len(ready) < len(set(self._workers) - set(self._unfit)) and time.monotonic() < self._share_from:
             return []  # else the first worker to be ready would get every run
         return ready
 
     async def _pick(self) -> _Worker:
         async with self._ready:
-            await self._ready.wait_for(lambda: self._usable() or self._unreachable or self._unfit)
-            trouble = self._unreachable or self._unfit
+            await self._ready.wait_for(lambda: self._usable() or self._trouble())
+            trouble = self._trouble()
             if not self._usable() and trouble is not None:
                 raise trouble
             return min(self._usable(), key=lambda worker: len(worker.runs))
 
+    def _trouble(self) -> Exception | None:
+        """Why there is nobody to wait for."""
+        if self._unreachable is not None or set(self._there_are) - set(self._unfit):
+            return self._unreachable
+        return next(iter(self._unfit.values()), None)
+
     def _moved(self, run: _RemoteRun, why: str) -> None:
         """The row says that the run begins again, and keeps what was spent."""
         now = time.time()
-        for call in run.calls.values():
-            failed = ev.CallFailed(run=call.run, at=now, call=call.call, kind=call.kind, message=why, task=call.task)
-            run.attempt.post(failed)
         for key in run.waits:
             run.attempt.post(ev.WaitFinished(run=run.attempt.index, at=now, key=key))
         index = run.attempt.index
         run.attempt.post(ev.RunQueued(run=index, at=now, attempt=self._state(index).attempt + 1))
+        # After RunQueued, which forgets what calls said, and makes those of earlier attempts the run's and no task's.
+        for call in run.calls.values():
+            run.attempt.post(ev.CallFailed(run=index, at=now, call=call.call, kind=call.kind, message=why))
         run.attempt.log(f"{why} The run begins again on another worker.")
         run.attempt.post(ev.RunStarted(run=index, at=now))
 
     async def _look_after(self) -> None:
-        """Keep a link to every worker that there is."""
+        """Keep a link to every worker that there is, and Dask's scheduler told what is needed of them."""
         while True:
             try:
-                there_are = set(await self.call(self._client.nthreads))
+                self._there_are = dict(await self.call(self._client.nthreads))
                 self._unreachable = None
             except Exception as error:
                 self._unreachable = CrewNbError(f"the Dask cluster cannot be reached: {error}. Make a new Client.")
-                there_are = set()
+                self._there_are = {}
+            there_are = set(self._there_are)
             for address in there_are - set(self._workers):
-                self._workers[address] = _Worker(self, address)
+                self._workers[address] = _Worker(self, address, self._shown)
             for address in set(self._workers) - there_are:
                 self._workers.pop(address).lost()
+            for address in set(self._unfit) - there_are:
+                del self._unfit[address]
+            self._show_what_is_needed()
             async with self._ready:
                 self._ready.notify_all()
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _show_what_is_needed(self) -> None:
+        """Workers with runs are kept, and as many more as the runs that have not begun are worth."""
+        running = sum(len(worker.runs) for worker in self._workers.values())
+        unfinished = sum(not self._state(place).final for place in self._places)
+        wanted = math.ceil(min(unfinished, self._most_at_once) / RUNS_A_WORKER) if running < unfinished else 0
+        ready = [worker for worker in self._workers.values() if worker.ready]
+        # As of the last look: what keeps a worker has reached the scheduler before less is asked for. One that is only
+        # getting ready is not kept, and asked for.
+        kept = sum(worker.kept for worker in ready)
+        for place, worker in enumerate(sorted(ready, key=lambda worker: not worker.runs)):
+            if worker.runs or place < wanted:
+                worker.keep()
+            else:
+                worker.let_go()
+        threads = sum(self._there_are.values()) / len(self._there_are) if self._there_are else 1
+        # Half a worker less, as Dask rounds up: else a task that keeps one would ask for one more before it has begun.
+        tasks = math.ceil((wanted - 0.5) * threads * TASKS_A_THREAD) if wanted > kept else 0
+        self._shown.want(min(tasks, MOST_TASKS))
+
+    async def was_retired(self, address: str) -> bool:
+        """Whether a worker left in good order (scaled down, its time over), by what the scheduler has in its log."""
+        try:
+            events = [said for _, said in await self.call(self._client.get_events, address)]
+        except Exception:
+            return False
+        return any(e.get("expected") or e.get("action") in ("retired", "closing-worker") for e in events)
 
     async def worker_is_gone(self, address: str) -> bool:
         """Whether the scheduler no longer knows the worker."""
@@ -195,11 +254,14 @@ class Cluster:
     async def opened(self, worker: _Worker, trouble: Exception | None) -> None:
         """A worker has become ready, or cannot; it is tried again then, since it may only be starting."""
         if trouble is None:
-            self._unfit = None
+            self._unfit.pop(worker.address, None)
             if self._share_from == math.inf:
                 self._share_from = time.monotonic() + PATIENCE_SECONDS
         else:
-            self._unfit = trouble if isinstance(trouble, OptionError) else None
+            if isinstance(trouble, OptionError):
+                self._unfit[worker.address] = trouble
+                if self._usable():
+                    self._note(_left_out(trouble))
             self._workers.pop(worker.address, None)
         async with self._ready:
             self._ready.notify_all()
@@ -222,7 +284,7 @@ class Cluster:
         except ImportError as error:
             raise _unfit(address, error) from error
         skew = hello.clock - (before + time.time()) / 2
-        _check_versions(address, hello)
+        _check_versions(hello)
         await self.ask(address, there.open_host, self._session, self._max_retries, _prices._own)
         return hello.name, skew if abs(skew) > SKEW_SECONDS else 0.0
 
@@ -249,6 +311,38 @@ class Cluster:
             await self.ask(address, there.close_host, self._session)
 
 
+class _Shown:
+    """A batch as Dask's scheduler sees it. A run is no task of Dask's, so two kinds of tasks stand for runs there.
+
+    A worker that has runs is kept by one that goes on as long and takes no thread from others: Dask closes no such
+    worker to save it, nor a cluster for being idle. Tasks that no worker can ever run say that more workers are
+    wanted: Dask's adaptive scaling counts what waits.
+    """
+
+    def __init__(self, client: Client, session: str) -> None:
+        self._client = client
+        self._session = session
+        self._numbers = itertools.count()
+        self._wanting: list[Future[None]] = []
+
+    def keep(self, address: str) -> tuple[int, Future[None] | None]:
+        """Keep a worker, until it is told to let that number go; without a future where the client is closed."""
+        number = next(self._numbers)
+        key = f"crew_nb-runs-{self._session}-{number}"
+        with contextlib.suppress(Exception):  # `_look_after` finds out that it is closed
+            return number, self._client.submit(there.stand_for_runs, self._session, number, key=key, workers=[address])
+        return number, None
+
+    def want(self, tasks: int) -> None:
+        """Have so many tasks wait for a worker."""
+        while len(self._wanting) > tasks:
+            self._wanting.pop().release()  # type: ignore[no-untyped-call]
+        more = [f"crew_nb-wanted-{self._session}-{next(self._numbers)}" for _ in range(tasks - len(self._wanting))]
+        if more:
+            with contextlib.suppress(Exception):
+                self._wanting += self._client.map(there.never, more, key=more, resources={"crew_nb wants workers": 1})
+
+
 class _WorkerLostError(Exception):
     """A worker went away under a run."""
 
@@ -256,7 +350,7 @@ class _WorkerLostError(Exception):
 class _Worker:
     """The link to one worker: what it is told, and what is heard of it, each in order and once."""
 
-    def __init__(self, cluster: Cluster, address: str) -> None:
+    def __init__(self, cluster: Cluster, address: str, shown: _Shown) -> None:
         self.address = address
         self.name = address
         self.skew = 0.0
@@ -264,6 +358,10 @@ class _Worker:
         self.ready = False
         self.runs: dict[int, _RemoteRun] = {}
         self._cluster = cluster
+        self._shown = shown
+        self._kept: tuple[int, Future[None] | None] | None = None
+        """The Dask task that keeps it, by its number."""
+        self._retired: asyncio.Task[bool] | None = None
         self._known: set[int] = set()
         self._commands: list[there.Command] = []
         self._told = 0
@@ -275,6 +373,7 @@ class _Worker:
 
     def start(self, blueprint: there.Blueprint, start: there.Start, attempt: Attempt) -> _RemoteRun:
         """Give it a run."""
+        self.keep()
         run = self.runs[start.number] = _RemoteRun(self, start.number, attempt)
         if blueprint.key not in self._known:
             self._known.add(blueprint.key)
@@ -287,19 +386,46 @@ class _Worker:
         self._commands.append(command)
         self._news.set()
 
+    @property
+    def kept(self) -> bool:
+        """Whether Dask is told not to close it."""
+        return self._kept is not None
+
+    def keep(self) -> None:
+        """Dask is not to close it."""
+        if self._kept is None:
+            self._kept = self._shown.keep(self.address)
+
+    def let_go(self) -> None:
+        """Dask may close it."""
+        if self._kept is not None:
+            (number, future), self._kept = self._kept, None
+            self.tell(there.LetGo(number))
+            if future is not None:
+                future.release()  # type: ignore[no-untyped-call]
+
+    async def was_retired(self) -> bool:
+        """Whether it is gone in good order."""
+        if self._retired is None:
+            asked = self._cluster.was_retired(self.address)
+            self._retired = asyncio.get_running_loop().create_task(asked, context=contextvars.Context())
+        return await asyncio.shield(self._retired)
+
     def close(self) -> None:
         """The batch is over: the worker is told, and its last answer ends the link."""
+        self.let_go()
         self._closing = True
         self._news.set()
 
     def lost(self) -> None:
         """Nothing more is heard of it."""
         self.ready = False
+        self.let_go()
         for task in (self._serving, self._telling):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
         for run in list(self.runs.values()):
-            run.lose(f"The Dask worker {self.name} was lost.")
+            run.lose()
 
     async def _serve(self) -> None:
         try:
@@ -404,10 +530,10 @@ class _RemoteRun:
         elif not self.ended.done():
             self.ended.set_result(message)
 
-    def lose(self, why: str) -> None:
+    def lose(self) -> None:
         """Its worker is gone."""
         if not self.ended.done():
-            self.ended.set_exception(_WorkerLostError(why))
+            self.ended.set_exception(_WorkerLostError())
             self.ended.exception()  # somebody may have given up waiting
 
     def close(self) -> None:
@@ -531,9 +657,10 @@ def _check_inputs(plan: Plan) -> None:
         raise
 
 
-def _check_versions(address: str, hello: there.Hello | BaseException) -> None:
-    if isinstance(hello, BaseException):
-        raise _unfit(address, hello) from hello
+# --- what is asked of each worker -----------------------------------------------------------------------------------
+
+
+def _check_versions(hello: there.Hello) -> None:
     ours = there.versions()
     other = [
         f"{k} {hello.versions.get(k, 'missing')} (here {v})" for k, v in ours.items() if hello.versions.get(k) != v
@@ -549,3 +676,7 @@ def _unfit(address: str, error: BaseException) -> OptionError:
         f"the Dask worker {address} cannot run crews: {type(error).__name__}: {error}. "
         "Install crew-nb[dask] there, and the versions of this process."
     )
+
+
+def _left_out(trouble: OptionError) -> str:
+    return f"{trouble} Until then the other workers do the runs."

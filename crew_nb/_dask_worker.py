@@ -1,7 +1,7 @@
 """What runs inside a Dask worker: many crews at once on its own engine, heard and steered by one client.
 
 The client asks (`listen`, `tell`), and the worker never calls out: all traffic goes where Dask's own does. A worker
-that its client no longer asks stops the client's runs.
+that its client no longer asks, or that closes, stops the client's runs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle  # type: ignore[import-untyped]
+from distributed import WorkerPlugin, get_worker, secede
 
 from crew_nb import _attempt, _codec, _crewai, _driver, _engine, _failure, _prices
 from crew_nb import _events as ev
@@ -102,7 +103,14 @@ class Grant:
     over_budget: bool = False
 
 
-Command = Blueprint | Start | Cancel | Grant
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """End the Dask task of that number that stands for runs."""
+
+    number: int
+
+
+Command = Blueprint | Start | Cancel | Grant | LetGo
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +200,22 @@ async def open_host(session: str, max_retries: int, prices: dict[str, Any], dask
     _prices._own.update(prices)  # those that the user set in the notebook
     await asyncio.wrap_future(engine.submit(engine.prepare()))
     key = (dask_worker.address, session)
+    if _CloseHosts.name not in dask_worker.plugins:
+        await dask_worker.plugin_add(_CloseHosts(), _CloseHosts.name)
     if key not in _hosts:
         _hosts[key] = Host(key, str(dask_worker.name), max_retries)
+
+
+class _CloseHosts(WorkerPlugin):
+    """A worker that closes stops its runs: they begin again elsewhere, and nothing is to be paid for twice."""
+
+    name = "crew_nb"
+
+    def teardown(self, worker: Any) -> None:
+        """The worker closes."""
+        for (address, _), host in list(_hosts.items()):
+            if address == worker.address:
+                host.close("the Dask worker closes")
 
 
 async def listen(session: str, heard: int, dask_worker: Any) -> tuple[int, bytes] | None:
@@ -214,6 +236,18 @@ async def close_host(session: str, dask_worker: Any) -> None:
     host = _hosts.get((dask_worker.address, session))
     if host is not None:
         host.close("the batch is over")
+
+
+def stand_for_runs(session: str, number: int) -> None:
+    """A Dask task that lasts while the worker has runs: a seceded one takes no place, and its worker is not closed."""
+    host = _hosts.get((get_worker().address, session))
+    if host is not None:
+        secede()  # type: ignore[no-untyped-call]
+        host.let_go(number).wait()
+
+
+def never(key: str) -> None:
+    """A Dask task that only waits to be run."""
 
 
 class Host:
@@ -237,6 +271,7 @@ class Host:
         self._runs: dict[int, _HostedRun] = {}
         self._factories: dict[int, Any] = {}
         self._blueprints: dict[int, bytes] = {}
+        self._let_go: dict[int, threading.Event] = {}
         engine.call(engine.begin, self)
 
     # on Dask's loop
@@ -280,6 +315,8 @@ class Host:
             _hosts.pop(self._key, None)
             self._news.set()
             self._urgent.set()
+            for event in list(self._let_go.values()):  # a task of Dask's may come just now
+                event.set()
             engine.call(self._stop_all, reason)
 
     def _look(self) -> None:
@@ -290,6 +327,13 @@ class Host:
             self.close("the client is gone")
 
     # from any thread
+
+    def let_go(self, number: int) -> threading.Event:
+        """Set when the Dask task of that number is to end."""
+        event = self._let_go.setdefault(number, threading.Event())
+        if self._closed:
+            event.set()
+        return event
 
     def post(self, message: Message) -> None:
         """Tell the client, in the order in which it happened."""
@@ -312,6 +356,8 @@ class Host:
             self._blueprints[command.key] = command.pickled
         elif isinstance(command, Start):
             self._runs[command.number] = _HostedRun(self, command)
+        elif isinstance(command, LetGo):
+            self.let_go(command.number).set()
         elif command.number in self._runs:
             if isinstance(command, Cancel):
                 self._runs[command.number].stop(command.reason)

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from crew_nb import _attempt, _crewai, _engine, _failure, _fingerprint, _record, _state
@@ -23,7 +24,7 @@ from crew_nb._calls import Gate
 from crew_nb._engine import engine
 from crew_nb._errors import BudgetExceededError, RunCancelledError, RunTimeoutError
 from crew_nb._limits import ErrorLimit, Slots
-from crew_nb._secrets import SCRUBBER
+from crew_nb._secrets import HIDDEN, SCRUBBER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -45,6 +46,9 @@ STOP_SECONDS = 1.5
 
 END_SECONDS = 1.0
 """How long the last message of a view may take."""
+
+HIDE_SHARE = 0.05
+"""How much of the loop's time may go into hiding what was shown before it was known to be secret."""
 
 LOADING = "loading CrewAI…"
 
@@ -106,6 +110,13 @@ class Driver:
         self._run_keys: list[str] = [""] * len(plans)
         self._keyed: asyncio.Future[None] | None = None
         self._recording: set[asyncio.Future[None]] = set()
+        self._hidden_inputs: dict[int, Mapping[str, object] | None] = {}
+        """Inputs of runs that the record had, as it has them: without secrets."""
+        self._name = ""
+        self._unmet = {id(plan.source) for plan in plans if callable(plan.source)}
+        """Factories that have built no crew yet: which keys their LLMs have is not known."""
+        self._learnt = SCRUBBER.learnt
+        self._hide_after = 0.0
 
     @property
     def all_ended(self) -> bool:
@@ -119,8 +130,8 @@ class Driver:
         self.gate = Gate(self.options)
         if self._slots is None:  # a server's batches share theirs
             self._slots = Slots(self.options.concurrency)
-        labels = [plan.label for plan in self._plans]
-        self._store.put_batch(self.key, name, self.created, labels, {"options": self.options.shown()})
+        self._name = name
+        self._put_batch()
         loop = asyncio.get_running_loop()
         self._keyed = loop.create_task(self._key())
         if self.options.resume:
@@ -169,6 +180,11 @@ class Driver:
         attempt.begun = True
         if kept is not None:
             self.states[attempt.index] = _state.recalled(self.states[attempt.index], kept[0].state)
+            # Its crew is not built, which would tell what to hide.
+            if HIDDEN in kept[0].state.label:
+                self.states[attempt.index] = replace(self.states[attempt.index], label=kept[0].state.label)
+            if HIDDEN in kept[0].inputs_json:
+                self._hidden_inputs[attempt.index] = kept[0].inputs
             await self._end(attempt, None, kept[1], kept[0].state)
             return
         try:
@@ -252,12 +268,15 @@ class Driver:
                 await asyncio.sleep(UNWIND_SECONDS / 10)
         self._drain()
         index = attempt.index
+        SCRUBBER.learn_environment()  # the run may have set some
         try:
             event = self._outcome(attempt, error, output, kept)
         except Exception as trouble:  # an error or an output whose own methods raise: the run ends all the same
             error, output = trouble, None
             event = self._outcome(attempt, error, None, None)
         event = SCRUBBER.scrub_fields(event)
+        self._meet(index)
+        self._hide_learnt()
         if output is not None and kept is None:
             output.token_usage = _crewai.usage_metrics(self.states[index].usage)
         attempt.closed = True
@@ -319,19 +338,56 @@ class Driver:
         """The run's outcome on disk, before its row says so."""
         if self._keyed is not None:
             await asyncio.shield(self._keyed)
-        trouble = await asyncio.wrap_future(
-            self._store.put_run(
-                self.key,
-                index,
-                self._run_keys[index],
-                _state.advance(self.states[index], event),
-                output=output,
-                inputs=self._plans[index].inputs,
-                events=[*self._events_of[index], event],
-            )
-        )
+        state, events = _state.advance(self.states[index], event), [*self._events_of[index], event]
+        trouble = await asyncio.wrap_future(self._put_run(index, state, output, events))
         if trouble:
             self.note(f"kept in memory only: {trouble}")
+
+    def _put_run(
+        self, index: int, state: RunState, output: CrewOutput | None, events: Sequence[ev.Event]
+    ) -> Future[str | None]:
+        inputs, key = self._hidden_inputs.get(index, self._plans[index].inputs), self._run_keys[index]
+        return self._store.put_run(self.key, index, key, state, output=output, inputs=inputs, events=events)
+
+    def _put_batch(self) -> None:
+        """The batch on disk; of inputs whose factory may yet bring a key that stands in them, the names only."""
+        labels = [
+            ", ".join(f"{name}=…" for name in plan.inputs or {}) if id(plan.source) in self._unmet else run.label
+            for plan, run in zip(self._plans, self.states, strict=True)
+        ]
+        self._store.put_batch(self.key, self._name, self.created, labels, {"options": self.options.shown()})
+
+    def _meet(self, index: int) -> None:
+        """A factory's first crew is there, or failed: what it tells is known, and what was held back is stored."""
+        source = id(self._plans[index].source)
+        if source in self._unmet:
+            self._unmet.discard(source)
+            self._hide_learnt(at_once=True)
+            # Where each run has a factory of its own, not after each of them.
+            if not self._unmet or len(self._unmet).bit_count() == 1:
+                self._put_batch()
+
+    def _hide_learnt(self, *, at_once: bool = False) -> None:
+        """Take what has become known as a secret out of what was shown and kept before."""
+        begun = time.monotonic()
+        if SCRUBBER.learnt == self._learnt or (begun < self._hide_after and not at_once):
+            return
+        self._learnt = SCRUBBER.learnt
+        found = False
+        for index, (plan, state) in enumerate(zip(self._plans, self.states, strict=True)):
+            clean = state if state.started is None and state.error is None else SCRUBBER.scrub_fields(state)
+            label = plan.relabel(state.label)
+            if clean is state and label == state.label:
+                continue
+            found = True
+            self.states[index] = clean = replace(clean, label=label)
+            if state.final:
+                self._put_run(index, clean, self.outputs[index], self._events_of[index])
+        if found:
+            self._put_batch()
+            self.changed()
+        now = time.monotonic()
+        self._hide_after = now + (now - begun) / HIDE_SHARE
 
     def _after(self, event: ev.RunFinished) -> None:
         """What one run's end means for the others."""
@@ -351,6 +407,7 @@ class Driver:
 
     def _close(self) -> None:
         """Every run is final."""
+        self._hide_learnt(at_once=True)
         self.finished = time.time()
         self.paused = False
         self._unnote(LOADING)
@@ -499,6 +556,9 @@ class Driver:
             event = self._inbox.popleft()
             # What is shown, kept and saved is made from events: here is where a secret ends.
             self._apply(event if isinstance(event, ev.CallChunk) else SCRUBBER.scrub_fields(event))
+            if isinstance(event, ev.CrewReady):
+                self._meet(event.run)
+        self._hide_learnt()
 
     def _apply(self, event: ev.Event) -> None:
         self.states[event.run] = _state.advance(self.states[event.run], event)

@@ -225,6 +225,7 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
         if words := _blueprint.idle_inputs(plan, crew):
             attempt.note(words)
         SCRUBBER.learn_from(crew)  # embedders, memories and whatever else may hide a key
+    SCRUBBER.learn_environment()  # a factory may set some
     SCRUBBER.learn_once(_crewai.llms(crew) + [tool for agent in crew.agents for tool in agent.tools or []])
     _crewai.listen(_listen.Listener(attempt))
     _crewai.forbid_tools_when(lambda: attempt.stop_reason)

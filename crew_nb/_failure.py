@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from crew_nb import _crewai, _retry
 from crew_nb import _events as ev
+from crew_nb._secrets import SCRUBBER, is_secret
+
+LOOKED_AT = 1_000
+"""How many objects in the hands of a failed function are searched for keys: the engine's loop waits for it."""
 
 _HERE = str(Path(__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")} | {"<frozen"})
@@ -25,6 +30,27 @@ def _story(error: BaseException) -> str:
         return whole
     last = "".join(traceback.format_exception_only(error))
     return f"In your code:\n{''.join(traceback.format_list(own))}{last}\nThe whole of it:\n{whole}"
+
+
+def _learn_secrets(error: BaseException) -> None:
+    """Learns what the code that failed had in its hands, so that it is hidden where the error tells of it.
+
+    That is how a key is known that a factory gave to an LLM, or put into the environment, before it failed.
+    """
+    SCRUBBER.learn_environment()
+    told: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in told:
+        told.add(id(following))
+        for frame, _ in traceback.walk_tb(following.__traceback__):
+            with suppress(Exception):  # the user's objects are looked at
+                named = [frame.f_locals]
+                if not frame.f_code.co_filename.startswith((_HERE, *_LIBRARIES)):
+                    SCRUBBER.learn_from(dict(frame.f_locals), most=LOOKED_AT)
+                    named.append(frame.f_globals)
+                texts = [item for names in named for item in list(names.items()) if isinstance(item[1], str)]
+                SCRUBBER.learn(text for name, text in texts if is_secret(name, text) and not text.isalpha())
+        following = following.__cause__ or following.__context__
 
 
 def said(error: BaseException) -> str:
@@ -47,6 +73,7 @@ def info(error: BaseException) -> ev.ErrorInfo:
     known: ev.ErrorInfo | None = vars(error).get("crew_nb_info")
     if known is not None:  # it happened on another machine
         return known
+    _learn_secrets(error)
     verdict = _retry.classify(error)
     return ev.ErrorInfo(
         type=type(error).__name__,

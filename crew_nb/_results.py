@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from crew_nb import _crewai, _failure, _static, _text
 from crew_nb._errors import CrewNbError, NotFinishedError, RunCancelledError, RunFailedError
+from crew_nb._secrets import SCRUBBER
 from crew_nb._usage import Usage
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class Result:
         structured = None
         if output is not None:
             structured = output.pydantic.model_dump() if output.pydantic is not None else output.json_dict
+            structured = SCRUBBER.scrub_values(structured)
         return _static.ResultCard(
             index=state.index,
             label=state.label,
@@ -152,7 +154,7 @@ def failure(state: RunState, error: BaseException | None) -> RunFailedError:
     kind = RunCancelledError if state.status == "cancelled" else RunFailedError
     what = f"{type(error).__name__}: {_failure.said(error)}" if error is not None else "for a reason that was not kept"
     hint = f" ({state.error.hint})" if state.error is not None and state.error.hint else ""
-    return kind(state.index, state.label, f"{state.status}: {what}{hint}")
+    return kind(state.index, state.label, SCRUBBER.scrub(f"{state.status}: {what}{hint}"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -300,7 +302,7 @@ class Results(Sequence[Result]):
 
     def _run_row(self, item: Result) -> dict[str, Any]:
         state = item.state
-        inputs = {f"inputs.{key}": value for key, value in (item.inputs or {}).items()}
+        inputs = {f"inputs.{key}": value for key, value in SCRUBBER.scrub_inputs(item.inputs or {}).items()}
         return {
             "run": state.index,
             **inputs,
@@ -322,8 +324,8 @@ class Results(Sequence[Result]):
             RunFailedError: When one of the runs has no output.
         """
         a, b = self[i], self[j]
-        html = _static.compare(a.state.label, a.raw, b.state.label, b.raw)
-        return Comparison(html, _text.compare(a.state.label, a.raw, b.state.label, b.raw))
+        shown = a.state.label, SCRUBBER.scrub(a.raw), b.state.label, SCRUBBER.scrub(b.raw)
+        return Comparison(_static.compare(*shown), _text.compare(*shown))
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """One HTML file with the board and every output, whole; without script, and with nothing to load.

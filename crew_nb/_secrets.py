@@ -25,13 +25,24 @@ SHORTEST = 8
 """Characters; shorter values are not looked for, since they are found in ordinary text."""
 DEEPEST = 6
 """How far an object is searched for secrets."""
+MOST = 20_000
+"""How many objects are searched for secrets."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SECRET_WORDS = frozenset(
     {"apikey", "passwd", "password", "passphrase", "passcode", "pwd", "secret", "secrets", "token", "credential"}
     | {"credentials", "authorization", "cookie", "bearer"}
 )
-_KEY_BEFORE = frozenset({"api", "access", "secret", "private", "auth", "account", "signing", "encryption", "master"})
+_ALSO_WORDS = frozenset({"token", "secret", "secrets", "cookie", "bearer"})  # they have a meaning of their own
+_MAKES_SURE = frozenset({"api", "app", "access", "auth", "bearer", "bot", "client", "refresh", "session", "shared"})
+_KEY_BEFORE = (
+    frozenset({"api", "access", "secret", "private", "auth", "account", "signing", "encryption", "master"})
+    # Whose keys they are.
+    | {"openai", "anthropic", "azure", "google", "gemini", "groq", "mistral", "cohere", "deepseek", "openrouter", "xai"}
+    | {"together", "fireworks", "cerebras", "nvidia", "perplexity", "replicate", "huggingface", "hf", "aws", "bedrock"}
+    | {"voyage", "jina", "pinecone", "qdrant", "weaviate", "serper", "serpapi", "tavily", "exa", "brave", "firecrawl"}
+    | {"langsmith", "langfuse", "elevenlabs", "github", "gitlab", "slack", "notion", "stripe", "twilio", "sendgrid"}
+)
 _COUNTED = frozenset(
     {"count", "counts", "limit", "limits", "usage", "budget", "type", "types", "length", "size", "max", "min", "ids"}
 )
@@ -42,6 +53,9 @@ _PLACEHOLDERS = frozenset(
     | {"not-needed", "not-required", "no-key-required", "no-api-key", "sk-no-key", "sk-no-key-required", "fake-key"}
 )
 _ORDINARY = re.compile(r"[A-Za-z]?[a-z]+|[A-Z]+")
+_RUN = re.compile(r"[A-Za-z0-9]+")
+RANDOM = 0.3
+"""How often small letters, capitals and digits take turns in a key, at the least; in words they do more seldom."""
 
 
 @lru_cache(4096)
@@ -50,8 +64,50 @@ def is_secret_name(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if not words or words[-1] in _COUNTED:
         return False
-    pairs = pairwise(words)
-    return not _SECRET_WORDS.isdisjoint(words) or any(b == "key" and a in _KEY_BEFORE for a, b in pairs)
+    return not _SECRET_WORDS.isdisjoint(words) or any(_is_key(*pair) for pair in pairwise(words))
+
+
+def is_secret(name: str, value: object) -> bool:
+    """Whether a value is a secret: told by its name where that has one meaning, and else by its looks, too.
+
+    An `api_key` or a `db_password` is one whatever it says; a `key`, a `token` or a `token_style` only if it is as
+    random as a key. No value at all, under a name that could hold a secret, counts as one that is not set yet.
+    """
+    if _is_surely_secret(name):
+        return True
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not is_secret_name(name) and words[-1:] not in (["key"], ["keys"]):
+        return False
+    texts = _texts(value)
+    return all(map(_looks_random, texts)) if texts else not value
+
+
+@lru_cache(4096)
+def _is_surely_secret(name: str) -> bool:
+    before, last = ["", "", *(word.lower() for word in _WORD.findall(name))][-2:]
+    if last in _ALSO_WORDS:
+        return before in _MAKES_SURE
+    return last in _SECRET_WORDS or _is_key(before, last)
+
+
+def _is_key(before: str, word: str) -> bool:
+    return word in ("key", "keys") and before in _KEY_BEFORE
+
+
+def _looks_random(text: str) -> bool:
+    """Whether a text is one long string of letters and digits in no order, as keys are and slugs and words are not."""
+    if any(hint in text and shape.search(text) for hints, shape, _ in _SHAPES for hint in hints):
+        return True
+    run = max(_RUN.findall(text), key=len, default="")
+    if len(run) < 2 * SHORTEST or len(text.split()) != 1 or run.isalpha() or run.isdigit():
+        return False
+    kinds = [(c.isdigit(), c.isupper()) for c in run]
+    return sum(a != b for a, b in pairwise(kinds)) >= len(run) * RANDOM
+
+
+def _is_learnt(name: str, text: str) -> bool:
+    """Whether a text that a secret name holds is hidden elsewhere, too: an ordinary word or sentence is not."""
+    return _is_surely_secret(name) or len(text.split()) == 1
 
 
 def _is_secret_variable(name: str) -> bool:
@@ -105,6 +161,7 @@ class Scrubber:
     def __init__(self) -> None:
         self._known: tuple[tuple[str, re.Pattern[str] | None], ...] = ()
         self._seen: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._environment: dict[Any, Any] = {}
         self._learning = threading.Lock()  # two threads that learn at once would lose what one of them learnt
 
     def scrub(self, text: str) -> str:
@@ -141,23 +198,25 @@ class Scrubber:
         The hidden values are learnt, unless they look like an ordinary word (an input `token` may be one).
         """
         hidden: list[str] = []
-        scrubbed: dict[str, Any] = self._without_secrets(dict(inputs), hidden, 0)
+        left = _without_secrets(dict(inputs), hidden, 0)
         self.learn(text for text in hidden if not _ORDINARY.fullmatch(text))
+        scrubbed: dict[str, Any] = self.scrub_values(left)  # what is learnt from one input may stand in another
         return scrubbed
 
-    def _without_secrets(self, value: Any, hidden: list[str], depth: int) -> Any:
+    def scrub_values(self, value: Any, depth: int = 0) -> Any:
+        """The value with the texts in it scrubbed, at any depth of dicts, lists and tuples."""
         if isinstance(value, str):
             return self.scrub(value)
         if depth > DEEPEST or type(value) not in (dict, list, tuple):
             return value
-        if type(value) is not dict:
-            return type(value)(self._without_secrets(item, hidden, depth + 1) for item in value)
-        left = {}
-        for name, item in value.items():
-            secrets = _texts(item) if is_secret_name(str(name)) else []
-            hidden += secrets
-            left[name] = HIDDEN if secrets else self._without_secrets(item, hidden, depth + 1)
-        return left
+        if type(value) is dict:
+            return {name: self.scrub_values(item, depth + 1) for name, item in value.items()}
+        return type(value)(self.scrub_values(item, depth + 1) for item in value)
+
+    @property
+    def learnt(self) -> int:
+        """How much it knows; more than before, once it has learnt something new."""
+        return len(self._known)
 
     def learn(self, values: Iterable[str]) -> None:
         """From now on these are secrets, also where they stand URL-quoted or escaped as in JSON and in reprs."""
@@ -179,20 +238,28 @@ class Scrubber:
                 self._known = tuple(sorted(both, key=lambda known: -len(known[0])))
 
     def learn_environment(self) -> None:
-        """Learns the values of environment variables whose name looks secret; cheap enough to be called often."""
+        """Learns the values of environment variables whose name looks secret; where nothing has changed, at once."""
+        now = getattr(os.environ, "_data", None)  # as the system has it: to decode all of it takes 0.1 ms
+        if now is not None and now == self._environment:
+            return
+        self._environment = dict(now or {})
         self.learn(
             value
             for name, value in os.environ.items()
             if len(value) >= SHORTEST and _is_secret_variable(name) and not value.startswith(("/", "~", "./"))
         )
 
-    def learn_from(self, thing: object) -> None:
+    def learn_from(self, thing: object, most: int = MOST) -> None:
         """Learns the secrets that a crew, an agent, an LLM, a tool or any other object carries.
 
         They are the values of fields and mapping entries (headers, client parameters) with a secret name.
+
+        Args:
+            thing: The object.
+            most: How many objects in it are looked at.
         """
         found: list[str] = []
-        _search(thing, found, set(), 0)
+        _search(thing, found, set(), 0, most)
         self.learn(found)
 
     def learn_once(self, things: Iterable[object]) -> None:
@@ -202,6 +269,20 @@ class Scrubber:
                 self.learn_from(thing)
                 with suppress(TypeError):  # some objects cannot be referred to weakly
                     self._seen[id(thing)] = thing
+
+
+def _without_secrets(value: Any, hidden: list[str], depth: int) -> Any:
+    """The value with what a secret name holds hidden; that is added to `hidden`."""
+    if depth > DEEPEST or type(value) not in (dict, list, tuple):
+        return value
+    if type(value) is not dict:
+        return type(value)(_without_secrets(item, hidden, depth + 1) for item in value)
+    left = {}
+    for name, item in value.items():
+        secrets = _texts(item) if is_secret_name(str(name)) or is_secret(str(name), item) else []
+        hidden += secrets
+        left[name] = HIDDEN if secrets else _without_secrets(item, hidden, depth + 1)
+    return left
 
 
 def _as_word(value: str) -> re.Pattern[str] | None:
@@ -222,8 +303,10 @@ def _texts(value: Any) -> list[str]:
     return [text for item in value for text in _texts(item)] if isinstance(value, list | tuple | set) else []
 
 
-def _search(thing: Any, found: list[str], seen: set[int], depth: int) -> None:
-    if depth > DEEPEST or id(thing) in seen or isinstance(thing, str | bytes | int | float | type | None):
+def _search(thing: Any, found: list[str], seen: set[int], depth: int, most: int) -> None:
+    if isinstance(thing, str | bytes | int | float | type | None):
+        return
+    if depth > DEEPEST or len(seen) >= most or id(thing) in seen:
         return
     seen.add(id(thing))
     if isinstance(thing, Mapping):
@@ -238,9 +321,9 @@ def _search(thing: Any, found: list[str], seen: set[int], depth: int) -> None:
             found.extend(_texts(thing))
             return
     for name, value in entries:
-        if isinstance(name, str) and is_secret_name(name):
-            found.extend(_texts(value))
-        _search(value, found, seen, depth + 1)
+        if isinstance(name, str) and (is_secret_name(name) or is_secret(name, value)):
+            found.extend(text for text in _texts(value) if _is_learnt(name, text))
+        _search(value, found, seen, depth + 1, most)
 
 
 SCRUBBER = Scrubber()

@@ -169,7 +169,7 @@ def advance(run: RunState, event: ev.Event) -> RunState:
 
 
 def _queued(run: RunState, e: ev.RunQueued) -> RunState:
-    """A retry keeps what was spent and forgets what was said."""
+    """A retry keeps what was spent and why it failed, and forgets what was said."""
     return RunState(
         index=run.index,
         label=run.label,
@@ -179,7 +179,7 @@ def _queued(run: RunState, e: ev.RunQueued) -> RunState:
         usage=run.usage,
         cost=run.cost,
         unpriced_calls=run.unpriced_calls,
-        calls=tuple(replace(c, detail="", output="") for c in run.all_calls),
+        calls=tuple(replace(c, detail="", output=c.output if c.status == "failed" else "") for c in run.all_calls),
     )
 
 

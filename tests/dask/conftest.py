@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dask
 import pytest
 from distributed import Client, LocalCluster
+from distributed.utils import offload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", autouse=True)
 def _tracker() -> None:
-    """The process that multiprocessing starts once and keeps; it is nobody's leak."""
+    """The process that multiprocessing starts once and keeps, and Dask's thread; they are nobody's leak."""
     resource_tracker.ensure_running()
+    asyncio.run(_offload())
+
+
+async def _offload() -> None:
+    await offload(int)
 
 
 @pytest.fixture(scope="module")

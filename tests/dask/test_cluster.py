@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.support.server import ROOT, llm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from crewai import Crew
     from distributed import Client
@@ -108,6 +110,8 @@ async def test_a_lost_worker(fragile: Client, server: Server):
     asked = server.stats().by_topic
     assert asked == {f"t{n}": 2 if n in moved else 1 for n in range(64)}
     assert all(results[n].state.attempt == 2 for n in moved)
+    cut = {c.output for n in moved for c in results[n].state.all_calls if c.status == "failed"}
+    assert cut == {f"The Dask worker {lost} was lost."}
     assert not any(c.finished is None for r in results for c in r.state.all_calls)
 
 
@@ -126,6 +130,73 @@ async def test_a_run_that_kills_its_workers_is_given_up(fragile: Client, server:
     assert results[0].state.attempt == 3
     again = await cnb.kickoff_for_each(build, topics(4)[1:], on=fragile, show=False)
     assert [r.status for r in again] == ["done"] * 3
+
+
+async def test_workers_that_are_retired_are_not_lost(server: Server):
+    """A run begins again wherever its worker is taken away, as often as that may be; its call there is ended."""
+    from distributed import Client, LocalCluster
+
+    server.configure(hold=True)
+    async with (
+        LocalCluster(n_workers=4, processes=False, asynchronous=True, dashboard_address=None) as cluster,
+        Client(cluster, asynchronous=True) as client,
+    ):
+        batch = cnb.kickoff_for_each(factory(server.base_url), topics(1), on=client, show=False)
+        left = []
+        for asked in (1, 2, 3):
+            await _thread(server.wait_for, lambda s, n=asked: len(s.requests) == n and s.in_flight == 1, LONG)
+            await _seen(batch, lambda n=asked: any(c.attempt == n for c in batch.runs[0].state.all_calls))
+            left.append(batch.runs[0].state.worker)
+            await client.retire_workers([cluster.workers[int(left[-1])].address])
+        await _thread(server.wait_for, lambda s: len(s.requests) == 4 and s.in_flight == 1, LONG)
+        server.configure(hold=False)
+        server.release()
+        results = await batch
+    assert (results[0].status, results[0].state.attempt) == ("done", 4)
+    cut = [e.message for e in batch.events if isinstance(e, ev.CallFailed)]
+    assert cut == [f"The Dask worker {name} was retired." for name in left]
+
+
+@pytest.mark.slow
+async def test_an_adaptive_cluster(server: Server):
+    """Dask adds workers for runs that wait, from none; closes none that has runs, and all after the batch."""
+    from distributed import Adaptive, Client, LocalCluster
+
+    enough = asyncio.Event()
+    gone: asyncio.Queue[str] = asyncio.Queue()
+
+    class Counted(Adaptive):
+        looks = 0
+
+        async def target(self) -> int:
+            self.looks += 1
+            if self.looks == 3 * often["wait_count"]:
+                enough.set()
+            return int(await super().target())
+
+    def heard(event: Any) -> None:
+        if event[1]["action"] == "remove-worker":
+            gone.put_nowait(event[1]["worker"])
+
+    server.configure(hold=True)
+    options: dict[str, Any] = {"n_workers": 0, "threads_per_worker": 2, "asynchronous": True, "dashboard_address": None}
+    often: dict[str, Any] = {"minimum": 0, "maximum": 8, "interval": "100ms", "wait_count": 30}
+    async with LocalCluster(**options) as cluster, Client(cluster, asynchronous=True) as client:
+        cluster.adapt(**often)
+        client.subscribe_topic("all", heard)
+        batch = cnb.kickoff_for_each(factory(server.base_url), topics(40), on=client, show=False, max_concurrency=32)
+        await _thread(server.wait_for, lambda s: s.in_flight == 32, LONG)
+        await client.wait_for_workers(2)  # 16 runs each
+        often["wait_count"] = 10
+        cluster.adapt(**often, Adaptive=Counted)
+        await enough.wait()
+        server.configure(hold=False)
+        server.release()
+        results = await batch
+        assert [(r.status, r.state.attempt) for r in results] == [("done", 1)] * 40
+        assert len(server.stats().requests) == 40
+        while await client.nthreads():
+            await gone.get()
 
 
 async def test_clocks_that_differ(fragile: Client, server: Server):
@@ -282,17 +353,78 @@ def test_what_cannot_travel_is_refused_before_launch(client: Client, server: Ser
 
     with pytest.raises(cnb.BlueprintError, match=r"build\(\) cannot travel .* lock \(a lock\)"):
         cnb.kickoff(build, {"topic": "a"}, on=client, show=False)
-    with pytest.raises(cnb.OptionError, match="not a dask"):
+    with pytest.raises(cnb.OptionError, match=r"not a dask.*Write on=Client\("):
         cnb.kickoff(build, {"topic": "a"}, on="cluster", show=False)
+    with pytest.raises(cnb.OptionError, match=r"Write on=cluster\.get_client\("):
+        cnb.kickoff(build, {"topic": "a"}, on=client.cluster, show=False)
     assert server.stats().requests == []
 
 
-def test_other_versions_are_named(client: Client, build: Build, monkeypatch: pytest.MonkeyPatch):
-    """A worker that runs another CrewAI is named, with both versions."""
+async def test_other_versions_are_named(client: Client, build: Build, monkeypatch: pytest.MonkeyPatch):
+    """Where no worker has the CrewAI of this process, the runs fail, and name a worker and both versions."""
     from crew_nb import _crewai
 
     monkeypatch.setattr(_crewai, "version", lambda: "0.1")  # this process pretends; the workers are real
-    with pytest.raises(cnb.OptionError, match=r"worker \d has crewai 1\.\S+ \(here 0\.1\)"):
+    results = await cnb.kickoff_for_each(build, topics(2), on=client, show=False)
+    for result in results:
+        assert isinstance(result.error, cnb.OptionError)
+        assert re.search(r"worker \d has crewai 1\.\S+ \(here 0\.1\)", str(result.error))
+
+
+async def test_a_worker_of_another_version_is_left_out(fragile: Client, build: Build, server: Server):
+    """The runs go to the other workers, and the batch says so."""
+
+    def pretend(dask_worker: Any) -> None:
+        from crew_nb import _crewai
+
+        if dask_worker.name == 0:
+            _crewai.version = lambda: "0.1"
+
+    await _thread(fragile.run, pretend)
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(build, topics(4), on=fragile, show=False)
+    await _thread(server.wait_for, lambda s: s.in_flight == 4, LONG)
+    server.configure(hold=False)
+    server.release()
+    results = await batch
+    assert [(r.status, r.state.worker) for r in results] == [("done", "1")] * 4
+    assert any("worker 0 has crewai 0.1" in note for note in batch.state().notes)
+
+
+async def test_a_verb_waits_for_no_worker(client: Client, build: Build, server: Server, tmp_path: Path):
+    """The handle is there while every worker is too busy to answer; the runs begin when one has time."""
+    names = [str(info["name"]) for info in client.scheduler_info()["workers"].values()]
+    for name in names:
+        os.mkfifo(tmp_path / f"busy-{name}")
+        os.mkfifo(tmp_path / f"free-{name}")
+
+    async def be_busy(dask_worker: Any) -> None:  # on the worker's own loop, which stands still
+        for at, mode in (("busy", "w"), ("free", "r")):
+            (tmp_path / f"{at}-{dask_worker.name}").open(mode).close()
+
+    def meet(at: str, mode: str) -> None:
+        for name in names:
+            (tmp_path / f"{at}-{name}").open(mode).close()
+
+    busy = asyncio.create_task(_thread(client.run, be_busy))
+    await _thread(meet, "busy", "r")
+    batch = cnb.kickoff_for_each(build, topics(2), on=client, show=False)
+    assert batch.status == "queued"
+    await _thread(meet, "free", "w")
+    await busy
+    assert {r.status for r in await batch} == {"done"}
+
+
+async def test_a_closed_client_is_refused(build: Build):
+    """A client that is closed at launch is refused with what to write."""
+    from distributed import Client, LocalCluster
+
+    async with (
+        LocalCluster(n_workers=0, processes=False, asynchronous=True, dashboard_address=None) as cluster,
+        Client(cluster, asynchronous=True) as client,
+    ):
+        pass
+    with pytest.raises(cnb.OptionError, match=r"closed\. Make a new one: on=Client\("):
         cnb.kickoff_for_each(build, topics(1), on=client, show=False)
 
 

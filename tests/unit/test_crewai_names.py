@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PRIVATE = re.compile(r"_[a-z]\w*")
 LISTED = {name for names in (*_crewai.NAMES.values(), _connections.NAMES) for name in names.split()}
 OF_OTHERS = {
+    "_data": "os.environ's",
     "_blank": "a value of `target` in HTML",
     "_crew_nb": "our mark on functions that stand in CrewAI's place",
     "_get_running_loop": "asyncio's, which `nest_asyncio` replaces",

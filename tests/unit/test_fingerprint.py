@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
+import re
+import string
 import subprocess
 import sys
+import threading
+import uuid
+import warnings
+from collections import UserDict, deque
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -262,3 +270,246 @@ def test_how_fast_an_offline_llm_is_and_what_it_refuses_is_no_content() -> None:
 
     assert key() == key(latency=2.0, tokens_per_second=None, errors={"Mars": 401}, fail_rate=0.5, retry_after=2.0)
     assert key() != key(seed=1)
+
+
+class Writer:
+    """A factory's object as notebooks have them: settings, constants, a lock, an id, counters and caches."""
+
+    _PROMPT = "plain"
+    FORMS: Any = frozenset({"short"})
+
+    def __init__(self, style: str, token_style: str = "dry", key: str = "sk-one-one-one-one-11") -> None:
+        self._style = style
+        self.token_style = token_style
+        self.api_key = key
+        self._lock = threading.Lock()
+        self._id = uuid.uuid4().hex
+        self._built = 0
+        self._seen: list[str] = []
+        self._cache: dict[str, str] = {}
+        self._llm: Any = None
+
+    @functools.cached_property
+    def opening(self) -> str:
+        return f"{self._style}!"
+
+    def _count(self) -> None:
+        self._built += 1
+
+    def build(self, topic: str) -> Any:
+        self._count()
+        self._seen.append(topic)
+        if topic not in self._cache:
+            self._cache[topic] = topic.upper()
+        self._llm = self._llm or object()
+        return self._cache[topic], self._style, self.token_style, self._PROMPT, self.FORMS, self.opening
+
+    __call__ = build
+
+
+def test_all_that_an_objects_method_reads_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Private attributes and constants count, and those whose name only looks secret; keys, locks and ids do not."""
+    for factory in (lambda w: w, lambda w: w.build):
+        before = fingerprint(factory(Writer("a")))
+        assert fingerprint(factory(Writer("a", key="sk-two-two-two-two-22"))) == before
+        assert fingerprint(factory(Writer("b"))) != before
+        assert fingerprint(factory(Writer("a", token_style="warm"))) != before
+        for name, value in (("_PROMPT", "other"), ("FORMS", frozenset({"long"}))):
+            with monkeypatch.context() as patch:
+                patch.setattr(Writer, name, value)
+                assert fingerprint(factory(Writer("a"))) != before
+
+
+def test_an_object_that_has_built_keeps_its_fingerprint() -> None:
+    """What its methods count, log, keep for the next time and work out late changes no answer."""
+    used = Writer("a")
+    before = fingerprint(used.build)
+    used.build("AI")
+    assert used.opening == "a!"
+    assert fingerprint(used.build) == before
+
+
+@dataclass
+class Settings:
+    style: str = "dry"
+    n: int = 0
+
+
+CONFIG: dict[str, Any] = {"tone": "mild", "deep": {"voice": "low"}}
+SETTINGS = Settings()
+RULES = ["be brief"]
+KNOWN_CACHE: dict[str, str] = {}
+STYLE = "dry"
+
+
+def note(topic: str) -> None:
+    CONFIG["topic"] = topic
+    CONFIG["deep"]["about"] = topic
+    CONFIG.update(last=topic)
+
+
+def build_from_what_it_writes_to(topic: str) -> Any:
+    global STYLE  # as beginners write it to read one
+    note(topic)
+    SETTINGS.n += 1
+    KNOWN_CACHE[topic] = topic
+    return CONFIG["topic"], CONFIG["tone"], CONFIG["deep"]["voice"], SETTINGS.style, RULES[0], KNOWN_CACHE[topic], STYLE
+
+
+def test_a_factory_that_has_built_keeps_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys and attributes that it and its helpers write are no content."""
+    monkeypatch.setitem(CONFIG, "deep", {"voice": "low"})
+    before = fingerprint(build_from_what_it_writes_to)
+    for topic in ("AI", "ML"):
+        build_from_what_it_writes_to(topic)
+        assert fingerprint(build_from_what_it_writes_to) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda patch: patch.setitem(CONFIG, "tone", "wild"),
+        lambda patch: patch.setitem(CONFIG["deep"], "voice", "high"),
+        lambda patch: patch.setattr(SETTINGS, "style", "lush"),
+        lambda patch: patch.setitem(globals(), "RULES", ["be long"]),
+        lambda patch: patch.setitem(globals(), "STYLE", "lush"),
+    ],
+)
+def test_what_stands_beside_a_written_entry_counts(change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old answer is not given for a new prompt, because a counter is kept in the same object."""
+    before = fingerprint(build_from_what_it_writes_to)
+    change(monkeypatch)
+    assert fingerprint(build_from_what_it_writes_to) != before
+
+
+def test_a_written_container_counts_where_its_entries_cannot_be_told() -> None:
+    """One run too many is paid for, rather than an old answer taken for a new one."""
+
+    def make(rules: list[str], options: dict[str, str]) -> Any:
+        def build(topic: str) -> Any:
+            rules.append(topic)
+            options[topic] = topic
+            return rules, options
+
+        return build
+
+    before = fingerprint(make(["a"], {"b": "c"}))
+    assert fingerprint(make(["a"], {"b": "c"})) == before
+    assert fingerprint(make(["x"], {"b": "c"})) != before
+    assert fingerprint(make(["a"], {"b": "x"})) != before
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (string.Template("Say $topic"), string.Template("Shout $topic")),
+        (re.compile("a"), re.compile("b")),
+        ("Say {}".format, "Shout {}".format),
+        (UserDict(a=1), UserDict(a=2)),
+        (deque([1]), deque([2])),
+        (list[int], list[str]),
+    ],
+)
+def test_objects_of_libraries_count_by_what_they_hold(one: Any, other: Any) -> None:
+    """A prompt may be a template object, too."""
+
+    def using(thing: Any) -> Any:
+        return lambda topic: (thing, topic)
+
+    assert fingerprint(using(one)) == fingerprint(using(one)) != fingerprint(using(other))
+
+
+def test_a_users_model_counts_whatever_its_fields_are_called() -> None:
+    """`name`, `output` and `timeout` say nothing of a crew, but they may be words of a prompt."""
+    from pydantic import BaseModel, PrivateAttr
+
+    class Options(BaseModel):
+        name: str = "a"
+        output: str = "b"
+        token_style: str = "c"
+        _tone: str = PrivateAttr(default="d")
+
+    def using(**change: str) -> str:
+        private = change.pop("_tone", "d")
+        options = Options(**change)
+        options._tone = private
+        return fingerprint(lambda topic: (options, topic))
+
+    before = using()
+    assert using() == before
+    assert len({before, *(using(**{name: "x"}) for name in ("name", "output", "token_style", "_tone"))}) == 5
+
+
+def look_up_crew(name: str = "look up", hidden: str = "p", kept: Any = None) -> Any:
+    """A crew with a tool of the user's class, which counts, logs and keeps what it has found."""
+    from crewai import Agent, Crew, Task
+    from crewai.tools import BaseTool
+    from pydantic import PrivateAttr
+
+    from tests.support.scripted_llm import ScriptedLLM, tool_call
+
+    class LookUp(BaseTool):
+        description: str = "Looks up"
+        _hidden: str = PrivateAttr(default="p")
+        _uses: int = PrivateAttr(default=0)
+        _cache: dict[str, str] = PrivateAttr(default_factory=dict)
+        _lock: Any = PrivateAttr(default_factory=threading.Lock)
+
+        def _run(self, q: str) -> str:
+            self._uses += 1
+            if q not in self._cache:
+                self._cache[q] = q + self._hidden
+            return self._cache[q]
+
+    tool = LookUp(name=name)
+    tool._hidden = hidden
+    llm = ScriptedLLM([[tool_call("look_up", '{"q": "x"}')], "done"], native_tools=True)
+    agent = Agent(role="r", goal="g", backstory="b", llm=llm, tools=[tool])
+    return Crew(agents=[agent], tasks=[Task(description="d", expected_output="e", agent=agent, guardrail=kept)])
+
+
+async def test_a_tool_counts_with_its_private_attributes_and_keeps_its_fingerprint_when_it_is_used() -> None:
+    """Nothing of CrewAI's or pydantic's own counts, nor the counters and caches of the tool."""
+    crew = look_up_crew()
+    before = fingerprint(crew)
+    assert fingerprint(look_up_crew()) == before
+    assert len({before, fingerprint(look_up_crew(hidden="q")), fingerprint(look_up_crew(name="find"))}) == 3
+    await crew.akickoff()
+    assert crew.agents[0].tools[0]._cache == {"x": "xp"}
+    assert fingerprint(crew) == before
+
+
+def test_a_guardrail_object_counts_by_what_it_asks_for() -> None:
+    """CrewAI's own guardrail is no model, and its sentence is a prompt."""
+    from crewai.tasks.llm_guardrail import LLMGuardrail
+
+    from crew_nb._offline import OfflineLLM
+
+    kind, rude = (fingerprint(look_up_crew(kept=LLMGuardrail(f"Be {how}", OfflineLLM()))) for how in ("kind", "rude"))
+    assert kind == fingerprint(look_up_crew(kept=LLMGuardrail("Be kind", OfflineLLM()))) != rude
+
+
+def test_nothing_is_said_while_a_fingerprint_is_taken() -> None:
+    """Pydantic's warnings of what a JSON schema cannot hold would stand in the user's cell."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        fingerprint(look_up_crew())
+    assert [str(warning.message) for warning in said if "JSON" in str(warning.message)] == []
+
+
+def test_every_shape_of_crew_has_one_fingerprint_in_every_kernel() -> None:
+    """Those of the conformance tests, as Crews and as factories; built twice, in two processes."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "from crew_nb._fingerprint import fingerprint\n"
+        "from tests.conformance.paths import Stage\n"
+        "from tests.conformance.shapes import SHAPES\n"
+        "for shape in SHAPES:\n"
+        "    stages = [Stage(), Stage()]\n"
+        "    print(shape.name, *[fingerprint(shape.build(stage)) for stage in stages], fingerprint(shape.build))\n"
+        "    [close() for stage in stages for close in stage.closing]\n"
+    )
+    first, second = in_a_new_process(code, "1"), in_a_new_process(code, "2")
+    assert first == second
+    assert first.count("\n") > 60
+    assert all(one == other for _, one, other, _ in map(str.split, first.splitlines()))

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from crew_nb._secrets import HIDDEN, SCRUBBER, Scrubber, is_secret_name
+from crew_nb._secrets import HIDDEN, SCRUBBER, Scrubber, is_secret, is_secret_name
 
 KEYS = [
     "sk-proj-Ab12cd34EF56gh78IJ90kl12MN34op56",
@@ -121,6 +121,7 @@ def test_environment_variables_with_secret_names_are_learnt(monkeypatch: pytest.
     [
         *((n, True) for n in ("api_key", "apiKey", "OPENAI_API_KEY", "x-api-key", "password", "db_password", "token")),
         *((n, True) for n in ("Authorization", "accessToken", "client_secret", "aws_secret_access_key", "Cookie")),
+        *((n, True) for n in ("openai_key", "azure_key", "groqKey", "mistralKey", "HF_KEY")),
         *((n, False) for n in ("topic", "key", "keywords", "key_points", "max_tokens", "token_count", "tokens", "")),
         *((n, False) for n in ("author", "monkey", "api_base", "password_length", "secretary", "C major", "42")),
     ],
@@ -138,6 +139,70 @@ def test_inputs_with_secret_names_are_hidden_and_learnt() -> None:
     assert hidden == {"topic": "AI", "api_key": HIDDEN, "token": HIDDEN, "n": 3, "auth": {"token": HIDDEN}}
     assert inputs["api_key"] == "my-own-key-77"
     assert scrubber.scrub("pay attention to my-own-key-77 and deep-key-12") == "pay attention to *** and ***"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        *(("key", value, True) for value in ("qz9Wx" * 4, "3f786850e387550fdab836ed7e6dc881", KEYS[0])),
+        *(
+            ("key", value, False)
+            for value in ("C major", "Cmajor", "AI-agents-2024-trends", "Beethoven9thSymphony2024")
+        ),
+        *((name, "qz9Wx" * 4, True) for name in ("search_key", "serviceKey", "token_style")),
+        *((name, "very formal", False) for name in ("sort_key", "token_style", "secret_word", "cookie")),
+        *((name, "short 1", True) for name in ("api_key", "password", "access_token", "client_secret", "openai_key")),
+        *((name, None, True) for name in ("key", "token_style", "api_key")),
+        *((name, "qz9Wx" * 4, False) for name in ("topic", "keyword", "max_tokens")),
+    ],
+)
+def test_a_name_with_an_ordinary_meaning_is_judged_by_its_value(name: str, value: str | None, secret: bool) -> None:
+    """A `key` is a secret if it looks like one; an `api_key` whatever it looks like; no value may be one later."""
+    assert is_secret(name, value) is secret
+
+
+def test_a_key_is_hidden_in_the_inputs_that_come_before_it() -> None:
+    """One input says that it is secret, and it stands in another, or deeper in the same."""
+    scrubber = Scrubber()
+    key = "qz9Wx" * 4
+    inputs = {"topic": f"see {key}", "key": "C major", "cfg": {"openai": {"key": key, "note": [f"<{key}>"]}}}
+    cfg = {"openai": {"key": HIDDEN, "note": [f"<{HIDDEN}>"]}}
+    assert scrubber.scrub_inputs(inputs) == {"topic": f"see {HIDDEN}", "key": "C major", "cfg": cfg}
+
+
+def test_ordinary_words_of_a_crew_are_not_learnt() -> None:
+    """A tool's `token_style` is no secret, and its words stay in the outputs."""
+
+    class Tool:
+        token_style = ""
+
+        def __init__(self) -> None:
+            self.token_style = "very formal words"
+            self.api_key = "a secret of words"
+
+    scrubber = Scrubber()
+    scrubber.learn_from(Tool())
+    assert scrubber.scrub("very formal words, a secret of words") == f"very formal words, {HIDDEN}"
+
+
+def test_a_failing_function_gives_away_no_key_that_it_had() -> None:
+    """An LLM that nobody else has seen, a variable with a telling name, the environment: its error is hidden."""
+    from crew_nb._failure import info
+
+    class Client:
+        def __init__(self) -> None:
+            self.api_key = "key-in-an-object-1"
+
+    def build(openai_key: str) -> None:
+        client = Client()
+        raise RuntimeError(f"401 for {client.api_key} and {openai_key}")
+
+    try:
+        build("key-in-a-name-2")
+    except RuntimeError as error:
+        told = info(error)
+    assert SCRUBBER.scrub(told.message) == f"401 for {HIDDEN} and {HIDDEN}"
+    assert "key-in-a" not in SCRUBBER.scrub(told.traceback).replace('"key-in-a-name-2"', "")
 
 
 def test_the_secrets_of_a_crew_are_learnt() -> None:
