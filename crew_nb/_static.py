@@ -241,7 +241,7 @@ def _header(state: BatchState, summary: _summary.Summary) -> Html:
                 " — ",
                 _summary.counts_text(summary),
             ),
-            el("p", bar, f" {summary.progress:.0%} · ", " · ".join(_summary.facts(summary))),
+            el("p", bar, f" {summary.percent}% · ", " · ".join(_summary.facts(summary))),
             *(el("p", el("em", _label(note, MESSAGE_CHARS))) for note in state.notes),
         ]
     )

@@ -69,9 +69,9 @@ class Summary:
     """Calls that could not be stopped, whose answers are dropped."""
 
     @property
-    def progress(self) -> float:
-        """Share of the runs that have ended, 0 to 1."""
-        return self.finished / self.total if self.total else 1.0
+    def percent(self) -> int:
+        """How much of a hundred of the runs is done; 100 only where all are."""
+        return 100 * self.counts["done"] // max(1, self.total)
 
     @property
     def offline_words(self) -> Literal["none", "some", "all"]:

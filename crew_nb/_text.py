@@ -65,7 +65,7 @@ def line(state: BatchState, now: float | None = None) -> str:
         now: Unix seconds; None for the time of the last event.
     """
     numbers = summarize(state, now)
-    return f"{_name(state)}: {counts_text(numbers)}  {numbers.progress:.0%}  {'  '.join(facts(numbers))}"
+    return f"{_name(state)}: {counts_text(numbers)}  {numbers.percent}%  {'  '.join(facts(numbers))}"
 
 
 def compare(label_a: str, text_a: str, label_b: str, text_b: str) -> str:
@@ -101,7 +101,7 @@ def renderable(state: BatchState, width: int, height: int = ROWS + 4, now: float
     bar = Text(no_wrap=True, overflow="ellipsis")
     for sign, status in _summary.bar(numbers, max(10, min(40, width // 3))):
         bar.append(sign, style=_COLOURS.get(status, "dim"))
-    bar.append(f"  {numbers.progress:.0%}  " + "  ".join(facts(numbers)))
+    bar.append(f"  {numbers.percent}%  " + "  ".join(facts(numbers)))
     notes = [Text(one_line(n, width), style="italic") for n in state.notes[-2:]] if height > 8 else []
     room = max(0, height - 2 - len(notes))
     runs, left = _chosen(state.runs, room)

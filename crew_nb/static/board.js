@@ -1038,7 +1038,7 @@ class View {
         ),
       ),
       this.progress(ended),
-      this.figures(ended),
+      this.figures(),
     );
     const notes = batch.notes.map((note) => h("p", { class: "cnb-note", dir: "auto" }, ...coded(note)));
     if (batch.dropped_calls)
@@ -1074,16 +1074,16 @@ class View {
     return bar;
   }
 
-  /** @param {number} ended */
-  figures(ended) {
+  figures() {
     const batch = /** @type {Batch} */ (this.store.batch);
+    const { done = 0 } = batch.counts;
     const since = seconds() - this.store.heard;
     const final = this.store.over;
     const figure = (/** @type {Child} */ value, /** @type {Child} */ what, title = "") =>
       h("div", { class: "cnb-figure", title: title || null }, h("b", {}, value), h("span", {}, what));
     const row = h("div", { class: "cnb-figures" });
     row.append(
-      figure(`${Math.floor((100 * ended) / Math.max(1, batch.total))} %`, `${count(ended)} of ${count(batch.total)}${(batch.counts.done ?? 0) < ended ? " ended" : ""}`),
+      figure(`${Math.floor((100 * done) / Math.max(1, batch.total))} %`, `${count(done)} of ${count(batch.total)} done`),
       figure(clock(batch.elapsed + (final || !this.live ? 0 : since)), "elapsed"),
     );
     if (!final)
