@@ -10,9 +10,7 @@ for a new one is wrong. Code of installed packages counts by its name, so that a
 from __future__ import annotations
 
 import abc
-import ast
 import collections
-import contextlib
 import dis
 import functools
 import hashlib
@@ -20,20 +18,17 @@ import inspect
 import json
 import pickle
 import re
-import sys
-import sysconfig
-import textwrap
 import types
 import typing
 import uuid
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crew_nb import _codec
 from crew_nb._secrets import is_secret, is_secret_name
+from crew_nb._writes import OURS, Written, is_dunder, is_users, is_users_module, private, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,27 +48,18 @@ _LEFT_OUT = frozenset(
     | {"interceptor", "client_params", "default_headers", "knowledge", "knowledge_storage", "storage", "chunks"}
     | {"chunk_embeddings", "safe_file_paths"}
 )
-_OF_PACKAGES = tuple(
-    str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")
-)
-_OURS = frozenset({"crew_nb", "crewai", "crewai_tools"})
 _DATA = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 # Their objects change by themselves, or say nothing.
 _MACHINERY = frozenset({"threading", "_thread", "logging", "asyncio", "concurrent", "random", "queue", "weakref"})
 _BARE_BASES = (object, abc.ABC, typing.Generic, typing.Protocol)
-_CHANGING = frozenset(
-    {"append", "appendleft", "extend", "insert", "add", "discard", "update", "pop", "popleft", "remove", "clear"}
-)
-_MEMO = re.compile(r"(?i)cache|memo(?!r)")
 _ID = re.compile(r"(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
-_NOTHING: Any = object()
 PASSES = 5
 """How often a blueprint is walked, at the most, until all that its functions write is known."""
 
 
 def fingerprint(crew_or_factory: object) -> str:
     """The digest of a crew's or a factory's content."""
-    written = _Written()
+    written = Written()
     for _ in range(PASSES):
         known = len(written)
         digest = _digest(_Content(written).of(crew_or_factory))
@@ -104,9 +90,9 @@ class _Content:
         written: What the functions of a blueprint write, which is left out; None for inputs.
     """
 
-    def __init__(self, written: _Written | None) -> None:
+    def __init__(self, written: Written | None) -> None:
         self._of_inputs = written is None
-        self._written = _Written() if written is None else written
+        self._written = Written() if written is None else written
         self._known: dict[int, tuple[object, str]] = {}
         self._above: set[int] = set()
 
@@ -152,7 +138,7 @@ class _Content:
             return ["partial", *map(self.of, (value.func, value.args, value.keywords))]
         if isinstance(value, types.MethodType):
             function = inspect.unwrap(value.__func__)
-            if isinstance(function, types.FunctionType) and _is_users(function):
+            if isinstance(function, types.FunctionType) and is_users(function):
                 self._written.look_at(function, value.__self__)
             return ["method", self.of(value.__func__), self.of(value.__self__)]
         if isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType):
@@ -184,11 +170,11 @@ class _Content:
         """A crew, an agent, a task, an LLM, a tool, or any other pydantic model: what differs from the defaults."""
         kind = type(model)
         # A model that a factory takes as an input is the question itself, whatever its fields are called.
-        whole = self._of_inputs and not any(c.__module__.partition(".")[0] in _OURS for c in kind.__mro__)
+        whole = self._of_inputs and not any(c.__module__.partition(".")[0] in OURS for c in kind.__mro__)
         left_out = frozenset() if whole else self._left_out(model)
-        added = dict(model.model_extra or {}) if whole or _is_users(kind) else {}
+        added = dict(model.model_extra or {}) if whole or is_users(kind) else {}
         if not whole:
-            added |= {name: item for name, item in _private(model).items() if name in _own_names(kind)}
+            added |= {name: item for name, item in private(model).items() if name in _own_names(kind)}
         content = [[name, self.of(item)] for name, item in added.items() if name not in left_out]
         for name, field in kind.model_fields.items():
             if name in left_out:
@@ -198,7 +184,7 @@ class _Content:
             value = getattr(model, f"_original_{name}", None) or value
             if not _is_default(field, value):
                 content.append([name, self.of(value)])
-        if _is_users(kind):
+        if is_users(kind):
             self._written.look_at_entries(model)
         return ["model", self.of(kind), sorted(content)]
 
@@ -207,16 +193,16 @@ class _Content:
         kind = type(model)
         left_out = {*self._written.by(model), *getattr(kind, "pace_and_failures", ())}
         # What a user's own model holds under the same name is content.
-        libraries = {name for base in kind.__mro__ if not _is_users(base) for name in _fields(base)}
+        libraries = {name for base in kind.__mro__ if not is_users(base) for name in _fields(base)}
         left_out |= {name for name in libraries if name in _LEFT_OUT or is_secret_name(name)}
         if "args_schema" in libraries:
             left_out.discard("name")  # the LLM is told the names of its tools
-        values = {**vars(model), **_private(model)}
+        values = {**vars(model), **private(model)}
         return left_out | {n for n, v in values.items() if n not in libraries and (is_secret(n, v) or _is_id(n, v))}
 
     def _object(self, value: Any) -> Any:
-        if _within(value) is not value:
-            return self.of(_within(value))
+        if within(value) is not value:
+            return self.of(within(value))
         plain = _codec.plain(value)
         odd = isinstance(plain, dict) and plain.get("$") in ("repr", "model", None)
         if not odd and type(value).__module__.partition(".")[0] not in _DATA:
@@ -226,7 +212,7 @@ class _Content:
                 return ["pickle", hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()]
             except Exception:  # a user's class may raise anything
                 return self._unlike(value)
-        if not _is_users(type(value)):
+        if not is_users(type(value)):
             return ["object", _codec.class_name(type(value)), self.of(_plain_attributes(value))]
         written = self._written.by(value)
         self._written.look_at_entries(value)
@@ -241,13 +227,13 @@ class _Content:
         return ["unlike", uuid.uuid4().hex if self._of_inputs else type(value).__qualname__]
 
     def _class(self, kind: type) -> Any:
-        if not _is_users(kind):
+        if not is_users(kind):
             return ["class", _codec.class_name(kind)]
         written = {*self._written.by(kind), *(("base_directory",) if hasattr(kind, "is_crew_class") else ())}
         members = {
-            name: self.of(_within(member))
+            name: self.of(within(member))
             for name, member in list(vars(kind).items())
-            if name not in written and (_is_code(member) or not (_is_dunder(name) or is_secret(name, member)))
+            if name not in written and (_is_code(member) or not (is_dunder(name) or is_secret(name, member)))
         }
         members |= {
             f"={n}": self.of((f.default, f.default_factory)) for n, f in _fields(kind).items() if n in _own_names(kind)
@@ -259,13 +245,13 @@ class _Content:
         return ["class", kind.__name__, [self.of(base) for base in kind.__bases__], members, self.of(schema)]
 
     def _function(self, function: types.FunctionType) -> Any:
-        if not _is_users_module(str(function.__globals__.get("__name__"))):  # `__module__` may be that of a wrapped one
+        if not is_users_module(str(function.__globals__.get("__name__"))):  # `__module__` may be that of a wrapped one
             return ["function", function.__qualname__, self.of(getattr(function, "__wrapped__", None))]
         source = self._written.look_at(function)
         skipped = source.skipped if source else frozenset()
         closure = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         written = self._written.by(function)
-        marks = {k: v for k, v in vars(function).items() if not _is_dunder(k) and k not in written}
+        marks = {k: v for k, v in vars(function).items() if not is_dunder(k) and k not in written}
         return [
             "function",
             source.text if source else self._code(function.__code__),
@@ -288,7 +274,7 @@ class _Content:
 
     def _global(self, value: Any, attribute: str) -> Any:
         """A global as a function reaches it: of the user's own modules only what it takes from them."""
-        if isinstance(value, types.ModuleType) and _is_users_module(value.__name__):
+        if isinstance(value, types.ModuleType) and is_users_module(value.__name__):
             return None if attribute in self._written.by(value) else self.of(getattr(value, attribute, None))
         return self.of(value)
 
@@ -297,181 +283,18 @@ class _Content:
         return ["code", code.co_code.hex(), constants, *map(list, (code.co_names, code.co_varnames, code.co_freevars))]
 
 
-class _Written:
-    """What the user's functions write to while they build or run a crew: entries and attributes, by their object."""
-
-    def __init__(self) -> None:
-        self._names: dict[int, tuple[object, set[Any]]] = {}  # the object is held, so that its id stays its own
-        self._seen: dict[tuple[types.CodeType, int], object] = {}
-        self._sources: dict[types.CodeType, _Source | None] = {}
-
-    def __len__(self) -> int:
-        return sum(len(names) for _, names in self._names.values())
-
-    def by(self, thing: object) -> set[Any]:
-        """The keys or attributes of a thing that are written."""
-        return self._names.get(id(thing), (thing, set()))[1]
-
-    def look_at(self, function: types.FunctionType, bound: object = _NOTHING) -> _Source | None:
-        """Learn what a function writes, and what the methods write that it calls.
-
-        Args:
-            function: The user's function.
-            bound: The object that it is a method of.
-        """
-        code = function.__code__
-        if code not in self._sources:
-            tree = _source(function)
-            self._sources[code] = None if tree is None else _Source(tree)
-        source = self._sources[code]
-        if source is None or (code, id(bound)) in self._seen:
-            return source
-        self._seen[code, id(bound)] = bound
-        scope = collections.ChainMap(_cells(function), function.__globals__)
-        if bound is not _NOTHING and code.co_argcount:
-            scope = scope.new_child({code.co_varnames[0]: bound})
-        for container, key in source.writes:
-            thing = _resolve(container, scope)
-            if thing is not _NOTHING:
-                self._names.setdefault(id(thing), (thing, set()))[1].add(key)
-        for attribute in source.attributes:
-            owner = _resolve(attribute.value, scope)
-            if owner is not _NOTHING and _is_users(type(owner)):
-                self._look_at_method(owner, attribute.attr)
-        return source
-
-    def look_at_entries(self, thing: object) -> None:
-        """Learn what an object writes to itself in the methods by which a library calls it."""
-        known = {name for base in type(thing).__mro__ if not _is_users(base) for name in vars(base)}
-        for kind in filter(_is_users, type(thing).__mro__):
-            for name in list(vars(kind)):
-                if name == "__call__" or (name in known and not _is_dunder(name) and name != "model_post_init"):
-                    self._look_at_method(thing, name)
-
-    def _look_at_method(self, owner: object, name: str) -> None:
-        member = _within(inspect.getattr_static(type(owner), name, None))
-        member = member.fget if isinstance(member, property) else member
-        if isinstance(member, types.FunctionType) and _is_users(member):
-            self.look_at(inspect.unwrap(member), owner)
-
-
-class _Source:
-    """A function's syntax, and what it does to what it did not make itself."""
-
-    def __init__(self, tree: ast.AST) -> None:
-        self.text = ast.unparse(tree)
-        self.attributes = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)]
-        """Where it reads an attribute, a method perhaps."""
-        self.writes: list[tuple[ast.expr, Any]] = []
-        """Each container with the key or attribute that is written."""
-        self._above = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-        self._places: dict[str, bool] = {}
-        for node in self._above:
-            if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
-                place = node.id if isinstance(node, ast.Name) else ast.unparse(node)
-                self._places[place] = self._places.get(place, True) and self._only_writes(node)
-        declared = {n for node in self._above if isinstance(node, ast.Global | ast.Nonlocal) for n in node.names}
-        stored = {n.id for n in self._above if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
-        logs = {place for place, only in self._places.items() if only}
-        self.skipped = frozenset(declared & stored | logs)
-        """Names whose value it sets itself, and those that it writes to and never reads: a log."""
-        for node in self._above:
-            self._note_writes(node)
-
-    def _note_writes(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
-            self._note(node.value, [_key(node)])
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGING:
-            self._note(node.func.value, _keys_of(node))
-
-    def _note(self, container: ast.expr, keys: list[Any]) -> None:
-        if _NOTHING not in keys:
-            self.writes += [(container, key) for key in keys]
-        # It is not told which entries: all of them are left out where none is read, or where they only save work.
-        elif isinstance(container, ast.Attribute | ast.Subscript):
-            key, place = _key(container), ast.unparse(container)
-            if key is not _NOTHING and (self._places.get(place) or _MEMO.search(str(key))):
-                self.writes.append((container.value, key))
-        elif isinstance(container, ast.Name) and _MEMO.search(container.id):
-            self.skipped |= {container.id}
-
-    def _only_writes(self, node: ast.AST) -> bool:
-        """Whether a name or a place stands where it is written to, or counted, and not read."""
-        above = self._above.get(node)
-        if isinstance(above, ast.Call):
-            return isinstance(above.func, ast.Name) and above.func.id == "len"
-        if not isinstance(above, ast.Attribute | ast.Subscript) or above.value is not node:
-            return False
-        if not isinstance(above.ctx, ast.Load):
-            return True
-        call = self._above.get(above)
-        if isinstance(above, ast.Attribute) and isinstance(call, ast.Call) and call.func is above:
-            return above.attr in _CHANGING and isinstance(self._above.get(call), ast.Expr)
-        return self._only_writes(above)
-
-
-def _key(node: ast.Attribute | ast.Subscript) -> Any:
-    """The attribute's name or the constant key; `_NOTHING` where it is not told."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.slice.value if isinstance(node.slice, ast.Constant) else _NOTHING
-
-
-def _keys_of(call: ast.Call) -> list[Any]:
-    """The keys that a call of `update` or `pop` writes, `_NOTHING` for those that are not told."""
-    assert isinstance(call.func, ast.Attribute)
-    if call.func.attr == "pop" and call.args:
-        return [call.args[0].value if isinstance(call.args[0], ast.Constant) else _NOTHING]
-    if call.func.attr != "update":
-        return [_NOTHING]
-    keys: list[Any] = [keyword.arg or _NOTHING for keyword in call.keywords]
-    for argument in call.args:
-        given = argument.keys if isinstance(argument, ast.Dict) else [None]
-        keys += [key.value if isinstance(key, ast.Constant) else _NOTHING for key in given]
-    return keys
-
-
-def _cells(function: types.FunctionType) -> dict[str, Any]:
-    found = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # not filled yet
-            found[name] = cell.cell_contents
-    return found
-
-
-def _resolve(place: ast.expr, scope: Mapping[str, Any]) -> Any:
-    """The object at a place such as `CONFIG["styles"]` or `self.state`; `_NOTHING` where code would have to run."""
-    if isinstance(place, ast.Name):
-        return scope.get(place.id, _NOTHING)
-    if not isinstance(place, ast.Attribute | ast.Subscript):
-        return _NOTHING
-    owner, key = _resolve(place.value, scope), _key(place)
-    if owner is _NOTHING or key is _NOTHING:
-        return _NOTHING
-    if isinstance(place, ast.Subscript):
-        try:
-            return owner[key] if type(owner) in (dict, list, tuple) else _NOTHING
-        except (LookupError, TypeError):
-            return _NOTHING
-    for own in (getattr(owner, "__dict__", {}), _private(owner)):
-        if key in own:
-            return own[key]
-    found = inspect.getattr_static(type(owner), key, _NOTHING)
-    return _NOTHING if hasattr(type(found), "__get__") else found
-
-
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
     """What a user's object holds; of what a framework's class set in it, only what the user's code names."""
     kind = type(value)
     slots = [n for base in kind.__mro__ for n in _as_names(vars(base).get("__slots__", ()))]
     own = {**{n: getattr(value, n) for n in slots if hasattr(value, n)}, **getattr(value, "__dict__", {})}
     is_crew_class = hasattr(kind, "is_crew_class")
-    framework = is_crew_class or not all(_is_users(base) or base in _BARE_BASES for base in kind.__mro__)
+    framework = is_crew_class or not all(is_users(base) or base in _BARE_BASES for base in kind.__mro__)
     named = _named(kind) if framework else frozenset()
     for name, item in own.items():
         derived = isinstance(inspect.getattr_static(kind, name, None), functools.cached_property)
         built = is_crew_class and name in ("agents", "tasks")
-        if not (derived or built or _is_dunder(name) or (framework and name.startswith("_") and name not in named)):
+        if not (derived or built or is_dunder(name) or (framework and name.startswith("_") and name not in named)):
             yield name, item
 
 
@@ -481,7 +304,7 @@ def _as_names(slots: Any) -> tuple[str, ...]:
 
 def _named(kind: type) -> frozenset[str]:
     """The names of attributes in the user's code of a class and its bases."""
-    members = (_within(member) for base in kind.__mro__ if _is_users(base) for member in vars(base).values())
+    members = (within(member) for base in kind.__mro__ if is_users(base) for member in vars(base).values())
     functions = (inspect.unwrap(member) for member in members if isinstance(member, types.FunctionType))
     return frozenset(name for function in functions for name in _all_names(function.__code__))
 
@@ -521,12 +344,7 @@ def _fields(kind: type) -> Mapping[str, Any]:
 
 def _own_names(kind: type) -> set[str]:
     """Names of a pydantic class that no class of an installed package brings."""
-    return set(_fields(kind)) - {n for b in kind.__mro__ if not _is_users(b) for n in _fields(b)}
-
-
-def _private(model: Any) -> Mapping[str, Any]:
-    """The private attributes of a pydantic model; none of anything else."""
-    return getattr(model, "__pydantic_private__", None) or {}
+    return set(_fields(kind)) - {n for b in kind.__mro__ if not is_users(b) for n in _fields(b)}
 
 
 @functools.cache
@@ -538,12 +356,8 @@ def _quiet_schema() -> Any:
     return type("QuietJsonSchema", (GenerateJsonSchema,), {"ignored_warning_kinds": kinds})
 
 
-def _is_dunder(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__")
-
-
 def _is_code(member: object) -> bool:
-    return isinstance(_within(member), types.FunctionType | staticmethod | classmethod | property)
+    return isinstance(within(member), types.FunctionType | staticmethod | classmethod | property)
 
 
 def _is_id(name: str, value: object) -> bool:
@@ -554,27 +368,11 @@ def _is_id(name: str, value: object) -> bool:
     return named and isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
-def _within(member: Any) -> Any:
-    """The method inside a decorator's object (`@agent`, `@task`, `@cache`), or the member itself."""
-    inside = getattr(member, "_meth", None) or getattr(member, "__wrapped__", None)
-    return inside if isinstance(inside, types.FunctionType) and not isinstance(member, types.FunctionType) else member
-
-
 def _is_default(field: Any, value: object) -> bool:
     try:
         return bool(value == field.get_default(call_default_factory=True, validated_data={}))
     except Exception:  # a factory or an `==` of the user's class
         return False
-
-
-def _source(function: types.FunctionType) -> ast.AST | None:
-    """The function's syntax; None where there is none, or only that of the statement around a lambda."""
-    if function.__name__ == "<lambda>":
-        return None
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function.__code__)))
-    except (OSError, TypeError, SyntaxError):
-        return None
 
 
 def _reached(code: types.CodeType) -> set[tuple[str, str]]:
@@ -586,16 +384,3 @@ def _reached(code: types.CodeType) -> set[tuple[str, str]]:
         if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
     }
     return reached.union(*(_reached(c) for c in code.co_consts if isinstance(c, types.CodeType)))
-
-
-def _is_users(thing: Any) -> bool:
-    """Whether a function or a class is the user's own code, rather than an installed package's."""
-    return _is_users_module(getattr(thing, "__module__", None) or "__main__")
-
-
-@functools.cache
-def _is_users_module(name: str) -> bool:
-    if name.partition(".")[0] in _OURS or name in sys.builtin_module_names:
-        return False
-    file = getattr(sys.modules.get(name), "__file__", None)
-    return file is None or name == "__main__" or not str(Path(file).resolve()).startswith(_OF_PACKAGES)
