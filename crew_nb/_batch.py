@@ -135,10 +135,14 @@ class Batch:
         return f"<Batch {SCRUBBER.scrub(self.name) or self.key} of {len(self)}: {words}>"
 
     def _repr_html_(self) -> str:
+        # One line: the launching cell, whose last line this may be, has its board already.
         state = self.state()
-        if state.final:
-            return _static.board(state)
-        return _static.under_way(state, " when this cell ran. `batch.board` is live, and `await batch` joins.")
+        words = (
+            "`batch.board` in a cell shows its board"
+            if state.final
+            else "`batch.board` is live, and `await batch` joins"
+        )
+        return _static.under_way(state, f" when this cell ran. {words}.")
 
     # --- joining -------------------------------------------------------------------------------------------------
 
