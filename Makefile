@@ -15,7 +15,8 @@ PARTS := --editable '.[frames,serve,dask]' --group dev
 OLDEST := ipykernel==6.29.5 crewai==1.15.29
 WORKERS ?= 2
 RERUNS ?= 0
-PYTEST := -m pytest -p tests.support.no_skips -n $(WORKERS) --dist loadfile --reruns $(RERUNS) --rerun-show-tracebacks
+# In their own order: the small unit tests come last, so that no worker is left alone with a long file.
+PYTEST := -m pytest -p tests.support.no_skips -n $(WORKERS) --dist loadfile --no-loadscope-reorder --reruns $(RERUNS) --rerun-show-tracebacks
 
 help:  ## Say what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14

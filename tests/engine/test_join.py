@@ -253,3 +253,17 @@ def test_a_callback_that_gives_back_something_else(server: Server) -> None:
     result = cnb.kickoff(crew, {"topic": "x"}, show=False)
     with pytest.raises(cnb.RunFailedError, match="return the result"):
         result.wait(30)
+
+
+def test_a_batch_as_the_last_line_of_a_cell_is_one_line(server: Server) -> None:
+    """Its board is under the cell already; the line says how far it is, and how to see and join it."""
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), [{"topic": "A"}, {"topic": "B"}], show=False)
+    server.wait_for(lambda stats: stats.in_flight == 2)
+    assert "2 running" in batch._repr_html_()
+    assert "await batch" in batch._repr_html_()
+    server.configure(hold=False)
+    server.release()
+    batch.wait(30)
+    assert "2 done" in batch._repr_html_()
+    assert "<table" not in batch._repr_html_()
