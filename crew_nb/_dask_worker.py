@@ -272,7 +272,7 @@ class Host:
         self._factories: dict[int, Any] = {}
         self._blueprints: dict[int, bytes] = {}
         self._let_go: dict[int, threading.Event] = {}
-        engine.call(engine.begin, self)
+        engine.call(engine.begin)
 
     # on Dask's loop
 
@@ -367,7 +367,6 @@ class Host:
     def _stop_all(self, reason: str) -> None:
         for run in list(self._runs.values()):
             run.stop(reason)
-        engine.end(self)
 
     def forget(self, number: int) -> None:
         """The run is over."""

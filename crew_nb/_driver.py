@@ -221,7 +221,7 @@ class Driver:
         try:
             if moved := await engine.prepare():
                 self.note(moved)
-            engine.begin(self)
+            engine.begin()
             await self._runner.prepare()
         finally:
             self._unnote(words)
@@ -413,7 +413,6 @@ class Driver:
         self._unnote(LOADING)
         self._gate_now().close()
         self._runner.close()
-        engine.end(self)
         self.changed()
         self._ending = asyncio.get_running_loop().create_task(self._tell_end(), context=contextvars.Context())
 
@@ -528,7 +527,6 @@ class Driver:
         self._no_new_work = self.stop_all = ""
         self.notes = [note for note in self.notes if not note.startswith("stopped: ")]
         self._error_limit = ErrorLimit(self.options.max_errors, len(self.states))
-        engine.begin(self)
         for place in places:
             self.left += 1
             self.outputs[place] = self.errors[place] = None

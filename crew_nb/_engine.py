@@ -64,7 +64,6 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._prepared: asyncio.Future[str] | None = None
-        self._active: set[object] = set()
         self._froze = False
         self.stoppers: weakref.WeakSet[Any] = weakref.WeakSet()
         """Batches that are to be cancelled when the process exits."""
@@ -100,23 +99,16 @@ class Engine:
                 # The task has it as its outcome; asyncio stops the loop as well, for all the others.
                 continue
 
-    def begin(self, batch: object) -> None:
+    def begin(self) -> None:
         """A batch has something to run; on the loop.
 
-        While any has, what lives already is kept out of garbage collection: CrewAI's modules alone are some 300,000
-        objects, and going through them stalls every loop (256 crews: stalls of 0.25 s, and 0.04 s without).
+        What lives when the first one has is kept out of garbage collection from then on: CrewAI's modules alone are
+        some 300,000 objects, and going through them stalls every loop (256 crews: stalls of 0.25 s, and 0.04 s
+        without). Once only: dead crews that the next batch froze would wait for a collection that takes a second.
         """
-        if not self._active and gc.get_freeze_count() == 0:  # else somebody has chosen for the whole process
+        if not self._froze and gc.get_freeze_count() == 0:  # else somebody has chosen for the whole process
             gc.freeze()
-            self._froze = True
-        self._active.add(batch)
-
-    def end(self, batch: object) -> None:
-        """A batch has nothing more to run; on the loop."""
-        self._active.discard(batch)
-        if not self._active and self._froze:
-            gc.unfreeze()
-            self._froze = False
+        self._froze = True
 
     def here(self) -> bool:
         """Whether this code runs in the engine's thread."""
