@@ -386,6 +386,9 @@ def human_provider(provider: Any) -> Iterator[None]:
 
 # --- the executor that the direct path stands in for --------------------------------------------------------------
 
+SAYS_NOTHING = ("Failed to parse LLM response", "[Finalize] todos_count=")
+"""How lines begin that CrewAI logs of every agent: a plain answer is no step in its form, and no failure either."""
+
 _STEPS_CHECKED = frozenset({"77bf14eedd13a14b"})
 """Digests of the source of what `_direct` stands in for.
 

@@ -295,7 +295,7 @@ def _specs(crew: Crew) -> tuple[ev.TaskSpec, ...]:
 
 def _print_to_row(text: str) -> None:
     attempt = _attempt.current.get()
-    if attempt is not None and text:
+    if attempt is not None and text and not text.startswith(_crewai.SAYS_NOTHING):
         attempt.log(text)
 
 

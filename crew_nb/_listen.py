@@ -146,7 +146,7 @@ class Listener:
     def _agent_log(self, source: Any, event: Any) -> None:
         answer = event.formatted_answer
         thought = getattr(answer, "thought", "") or ""
-        if thought:
+        if thought and not str(thought).startswith(_crewai.SAYS_NOTHING):
             self._attempt.log(f"{(event.agent_role or '').strip()}: {_cut(str(thought))}", self._place(event))
 
     def _noted(self, source: Any, event: Any) -> None:
