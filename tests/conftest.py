@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from crew_nb import _record
 from tests.support.quiet import be_quiet
 from tests.support.server import Server
 
@@ -58,7 +59,18 @@ def server(_server: Server) -> Server:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+def _own_record(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test finds what another one, or its own earlier try, has kept."""
+    monkeypatch.setenv("CREW_NB_HOME", str(tmp_path_factory.mktemp("record")))
+    monkeypatch.setattr(_record, "_current", None)
+    monkeypatch.setattr(_record, "_opened", {})
+    yield
+    for kept in _record._opened.values():
+        kept.close()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(_own_record: None, request: pytest.FixtureRequest) -> Iterator[None]:
     """No asyncio task, busy thread or process survives a test."""
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
         request.getfixturevalue("_no_task_left_on_the_tests_loop")

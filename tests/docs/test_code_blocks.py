@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crew_nb as cnb
-from crew_nb import _errors, _record
+from crew_nb import _errors
 from crew_nb._options import Options
 from tests.support.kernel import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -66,13 +65,10 @@ def _tracker() -> None:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record and a working directory of the page's own, and no LLM but the offline one."""
-    before = _record._current
     monkeypatch.chdir(tmp_path)
     cnb.set_record(tmp_path)
-    yield
-    _record._current = before
 
 
 @pytest.mark.slow

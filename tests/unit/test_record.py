@@ -711,17 +711,6 @@ def test_a_database_of_something_else_is_left_untouched(path: Path) -> None:
 # -- the record of this process --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def afresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No record chosen yet, and none left afterwards."""
-    monkeypatch.setattr(record, "_current", None)
-    monkeypatch.setattr(record, "_opened", {})
-    yield
-    for kept in record._opened.values():
-        kept.close()
-
-
-@pytest.mark.usefixtures("afresh")
 def test_the_place_is_stated_and_can_be_moved_or_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By an environment variable before, by `set_record` at any time; one record per path."""
     monkeypatch.setenv("CREW_NB_HOME", str(tmp_path / "home"))
@@ -740,7 +729,6 @@ def test_the_place_is_stated_and_can_be_moved_or_turned_off(tmp_path: Path, monk
     assert record.default_path().parent.name == "crew_nb"
 
 
-@pytest.mark.usefixtures("afresh")
 @pytest.mark.parametrize("given", [None, 3, ["a", "b"]])
 def test_what_names_no_batch_is_refused(given: Any) -> None:
     """`load` says what it takes."""
@@ -774,7 +762,6 @@ def saved(tmp_path: Path, runs: int = 20) -> Path:
     )
 
 
-@pytest.mark.usefixtures("afresh")
 def test_a_saved_batch_is_loaded_whole(tmp_path: Path) -> None:
     """By its path, as text or as Path; everything comes back."""
     file = saved(tmp_path)
