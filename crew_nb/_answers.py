@@ -21,6 +21,7 @@ from crew_nb._batch import Batch
 from crew_nb._engine import engine
 from crew_nb._secrets import SCRUBBER
 from crew_nb._state import RunState, Status
+from crew_nb._usage import Usage
 
 SSE_SECONDS = 0.1
 """Least time between two bursts of server-sent events to one listener."""
@@ -44,18 +45,6 @@ class RunError(BaseModel):
     message: str
 
 
-class RunUsage(BaseModel):
-    """Tokens and requests of one run."""
-
-    total_tokens: int = 0
-    prompt_tokens: int = 0
-    cached_prompt_tokens: int = 0
-    completion_tokens: int = 0
-    reasoning_tokens: int = 0
-    cache_creation_tokens: int = 0
-    successful_requests: int = 0
-
-
 class RunResult(BaseModel):
     """One run's outcome, at the place of its inputs."""
 
@@ -64,7 +53,7 @@ class RunResult(BaseModel):
     raw: str | None
     """The crew's text; null until it is done."""
     error: RunError | None
-    usage: RunUsage
+    usage: Usage
 
 
 class BatchResults(BaseModel):

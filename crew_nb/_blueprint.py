@@ -245,10 +245,15 @@ def isolated_copy(crew: Crew) -> Crew:
     return twin
 
 
+def agents_of(crew: Crew) -> list[Any]:
+    """Every agent that the crew may run, once each."""
+    found = (*crew.agents, *(t.agent for t in crew.tasks), crew.manager_agent)
+    return list({id(a): a for a in found if a is not None}.values())
+
+
 def _still(crew: Crew) -> Crew:
     """The crew as it is now: a run that has its parts, if a factory hands them out again, changes their texts."""
-    parts = [*crew.agents, crew.manager_agent, *(t.agent for t in crew.tasks)]
-    agents = {id(a): a.model_copy() for a in {id(a): a for a in parts if a is not None}.values()}
+    agents = {id(a): a.model_copy() for a in agents_of(crew)}
     tasks = {id(t): t.model_copy(update={"agent": agents.get(id(t.agent))}) for t in crew.tasks}
     for task in tasks.values():
         if isinstance(task.context, list):
@@ -295,8 +300,7 @@ def _separate(crew: Crew) -> None:
 def _count_uses_anew(crew: Crew) -> None:
     """Give the run its own copy of each tool with a `max_usage_count`: the count is kept in the tool."""
     own: dict[int, Any] = {}
-    parts: list[Any] = [*crew.agents, *crew.tasks, *(t.agent for t in crew.tasks), crew.manager_agent]
-    for part in parts:
+    for part in (*agents_of(crew), *crew.tasks):
         tools = getattr(part, "tools", None) or []
         for tool in tools:
             if getattr(tool, "max_usage_count", None) is not None and id(tool) not in own:
@@ -307,9 +311,8 @@ def _count_uses_anew(crew: Crew) -> None:
 
 
 def _by_id(crew: Crew, clones: Mapping[int, Any]) -> Iterator[tuple[Any, Any]]:
-    seen = {id(a): a for a in (*crew.agents, crew.manager_agent, *(t.agent for t in crew.tasks)) if a is not None}
-    for key, agent in seen.items():
-        yield agent, clones[key]
+    for agent in agents_of(crew):
+        yield agent, clones[id(agent)]
 
 
 def _lost_by_copying(crew: Crew) -> str:
@@ -352,7 +355,7 @@ def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None)
     if not _is_crew(crew):
         got = "nothing (is its `return` missing?)" if crew is None else f"a {type(crew).__name__}"
         raise BlueprintError(f"{_name(factory)}() returned {got}. A factory returns a crewai.Crew.")
-    parts = [crew, *crew.agents, *crew.tasks, *(t.agent for t in crew.tasks if t.agent is not None)]
+    parts = [crew, *agents_of(crew), *crew.tasks]
     if not _claim(parts):
         crew = isolated_copy(crew)
     elif any(_made_before(part, begun) for part in parts):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from crew_nb import _blueprint, _fast, _offload
+from crew_nb import _blueprint, _offload
+from crew_nb._blueprint import agents_of
 from crew_nb._errors import BlueprintError, UnfaithfulCopyError
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def inspect_crew(crew: Crew, name: str = "the crew") -> Iterator[Finding]:
     """The pitfalls within one crew; quick enough for every launch."""
     yield from _tasks_at_once(crew, name)
     yield from _waiting(crew, name)
-    agents = _fast.agents(crew)
+    agents = agents_of(crew)
     limits = [(f"max_rpm={crew.max_rpm} of {name}", crew.max_rpm)]
     limits += [(f"max_rpm={a.max_rpm} of agent {_role(a)} in {name}", a.max_rpm) for a in agents]
     yield from (finding("max-rpm", where, limit=limit) for where, limit in limits if limit)
@@ -311,14 +312,14 @@ def _copied(crew: Crew, name: str) -> Iterator[Finding]:
         lost = str(error).partition(". Give a factory")[0]
         instead = "def build_crew():\n    ...\n    return Crew(agents=[...], tasks=[...])\n\ncnb.kickoff(build_crew)"
         yield Finding(code="unfaithful-copy", severity="error", what=f"{lost}.", where=name, instead=instead)
-    managed = [agent for agent in _fast.agents(crew) if agent is not crew.manager_agent]
+    managed = [agent for agent in agents_of(crew) if agent is not crew.manager_agent]
     for same in _alike(managed, key=lambda a: a.role):
         yield finding("equal-roles", f"{len(same)} agents with the role {_role(same[0])} in {name}")
     joined = {id(t) for task in crew.tasks if isinstance(task.context, list) for t in task.context}
     for same in _alike(crew.tasks, key=lambda t: (t.description, t.expected_output)):
         if any(id(t) in joined for t in same):
             yield finding("equal-tasks", f"{len(same)} tasks with the text of {_task(same[0])} in {name}")
-    written = [f"agent {_role(agent)}" for agent in _fast.agents(crew) if _is_written(agent, _AGENT_TEXTS)]
+    written = [f"agent {_role(agent)}" for agent in agents_of(crew) if _is_written(agent, _AGENT_TEXTS)]
     written += [f"task {_task(task)}" for task in crew.tasks if _is_written(task, _TASK_TEXTS)]
     if written:
         yield finding("kicked-off-before", f"{_and(written)} of {name}, with the inputs of a kickoff")
@@ -326,7 +327,7 @@ def _copied(crew: Crew, name: str) -> Iterator[Finding]:
 
 def _shared(crews: list[tuple[str, Crew]]) -> Iterator[Finding]:
     """Agents and LLM objects that several runs would use at once."""
-    agents = [(agent, name) for name, crew in crews for agent in _fast.agents(crew)]
+    agents = [(agent, name) for name, crew in crews for agent in agents_of(crew)]
     for uses in _alike(agents, key=lambda use: id(use[0])):
         yield finding("shared-agent", f"agent {_role(uses[0][0])} in {_and(name for _, name in uses)}")
     llms = [(agent.llm, f"agent {_role(agent)} in {name}") for agent, name in agents if agent.llm is not None]

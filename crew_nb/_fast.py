@@ -9,12 +9,13 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from crew_nb import _attempt, _crewai, _offload
+from crew_nb._blueprint import agents_of
 from crew_nb._offload import offload
 
 if TYPE_CHECKING:
     from crewai import Crew
 
-__all__ = ["accelerate", "agents", "install", "offload", "unfamiliar", "why_not"]
+__all__ = ["accelerate", "install", "offload", "unfamiliar", "why_not"]
 
 
 def install() -> None:
@@ -52,7 +53,7 @@ def why_not(crew: Crew) -> str:
         return "the crew is in training"
     if crew.checkpoint or crew.checkpoint_kickoff_event_id:
         return "checkpoints are on"
-    for agent in agents(crew):
+    for agent in agents_of(crew):
         name = f"agent {agent.role!r}"
         if not isinstance(agent, Agent):
             return f"{name} is a {type(agent).__name__}, which brings its own way to run"
@@ -78,7 +79,7 @@ def accelerate(crew: Crew, *, keep_replay: bool = False) -> None:
     """
     from crew_nb._direct import DirectExecutor
 
-    for agent in agents(crew):
+    for agent in agents_of(crew):
         _give(agent, DirectExecutor)
     make_manager = crew._create_manager_agent
 
@@ -90,14 +91,6 @@ def accelerate(crew: Crew, *, keep_replay: bool = False) -> None:
     object.__setattr__(crew, "_create_manager_agent", create_manager_agent)
     if not keep_replay:
         crew._task_output_handler = _NoReplay()  # type: ignore[assignment]
-
-
-def agents(crew: Crew) -> list[Any]:
-    """Every agent that the crew may run, once each."""
-    found = [*crew.agents, *(t.agent for t in crew.tasks if t.agent is not None)]
-    if crew.manager_agent is not None:
-        found.append(crew.manager_agent)
-    return list({id(a): a for a in found}.values())
 
 
 def _give(agent: Any, executor_class: type) -> None:

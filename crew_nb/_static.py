@@ -143,13 +143,6 @@ def results(cards: Sequence[ResultCard], *, whole: bool = False) -> str:
     return _block(head, *drawn, _left_out(left, "result"))
 
 
-def side_by_side(cards: Sequence[ResultCard]) -> str:
-    """Two to four results next to each other, as one `<div>`."""
-    head = el("tr", *(el("th", _title(c), scope="col", style=_LEFT) for c in cards))
-    body = el("tr", *(el("td", _output(c, OUTPUT_CHARS), style=_LEFT, valign="top") for c in cards))
-    return _block(el("table", el("thead", head), el("tbody", body)))
-
-
 def compare(label_a: str, text_a: str, label_b: str, text_b: str) -> str:
     """Two texts word by word, as one `<div>`: only what differs, and below it the whole text.
 

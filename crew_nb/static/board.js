@@ -425,6 +425,11 @@ function action(key, attributes, name, off) {
   return h("button", { type: "button", "data-key": key, ...attributes, "aria-disabled": off ? "true" : null }, name);
 }
 
+/** What a task that asks an LLM is at. @param {string} llm */
+function asking(llm) {
+  return `asking ${llm === "offline" ? "the offline LLM" : llm}`;
+}
+
 /** Words in which code stands between backticks, with the code as elements. @param {string} text @returns {Child[]} */
 function coded(text) {
   return text.split(/`([^`\n]+)`/).map((part, n) => (n % 2 ? h("code", {}, part) : part));
@@ -1369,12 +1374,12 @@ class View {
       if (wait) return h("span", { class: "cnb-part" }, name, h("span", { class: "cnb-wait" }, waiting(wait, now)));
       if (task.tool) return h("span", { class: "cnb-part" }, name, h("span", { class: "cnb-tool" }, `tool: ${task.tool}`));
       if (task.text) return h("span", { class: "cnb-part" }, name, h("span", { class: "cnb-say" }, h("bdi", {}, task.text)));
-      return h("span", { class: "cnb-part cnb-quiet" }, name, task.call ? `asking ${task.call}` : "thinking");
+      return h("span", { class: "cnb-part cnb-quiet" }, name, task.call ? asking(task.call) : "thinking");
     });
     if (!parts.length) {
       const wait = row.waits?.[0];
       if (wait) parts.push(h("span", { class: "cnb-wait" }, waiting(wait, now)));
-      else parts.push(h("span", { class: "cnb-quiet" }, row.call ? `asking ${row.call}` : this.pausing(row)));
+      else parts.push(h("span", { class: "cnb-quiet" }, row.call ? asking(row.call) : this.pausing(row)));
     }
     const quiet = now - (row.last ?? now);
     if (quiet >= QUIET && !row.waits?.length) parts.push(h("span", { class: "cnb-wait" }, `quiet for ${clock(quiet)}`));

@@ -121,7 +121,6 @@ def renderings(vector: str) -> dict[str, str]:
         "markdown in a list": _markdown.render(f"- {vector}\n- {vector}"),
         "board": board,
         "results": results,
-        "side by side": _static.side_by_side(made),
         "compare": compared,
         "timeline": _static.timeline(state),
         "page": _static.page(vector, board, results, compared),
