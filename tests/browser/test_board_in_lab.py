@@ -57,7 +57,7 @@ def test_a_batch_is_watched_to_its_end_reloaded_and_seen_twice(lab: Lab, browser
             other = second.board()
             page.run(1)
             for view in (page, second):
-                text_of(view, ".crew-nb .cnb-figure", "8 of 8")
+                view.page.locator(".crew-nb [data-act=stop]").wait_for(state="detached")
             page.page.wait_for_timeout(500)
             assert statuses(board) == statuses(other)
             assert set(statuses(board)) == {"done", "failed"}

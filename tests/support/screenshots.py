@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Locator
 
-    Act = Callable[["Studio", LabPage, Locator], None]
+    Act = Callable[["Studio", LabPage], None]
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
@@ -33,7 +33,7 @@ GITHUB_STYLE = """body {{ margin: 0; background: {paper} }}
 main {{ padding: 12px 16px; color: {ink}; background: {paper}; font: 14px/1.5 system-ui, sans-serif }}
 table {{ border-collapse: collapse }} td, th {{ padding: 4px 10px; border: 1px solid {line} }}
 pre {{ font: 12px/1.3 monospace; overflow: auto }}"""
-SETUP = "import crew_nb as cnb\nfrom tests.support.showcase import FIELDS, PLACES, TOPICS, brief, research, verdict\n"
+SETUP = "import crew_nb as cnb\nfrom tests.support.showcase import *\n"
 EIGHT = SETUP + ("batch = cnb.kickoff_for_each(research, inputs=[{'topic': t} for t in TOPICS], name='research sweep')")
 THREE = SETUP + (
     "batch = cnb.kickoff_for_each(research, inputs=[{'topic': t} for t in ('Batteries', 'Fusion', 'Robotics')],"
@@ -43,6 +43,9 @@ THOUSAND = SETUP + (
     "topics = [f'{field} in {place}, {year}' for year in range(2020, 2030) for place in PLACES for field in FIELDS]\n"
     "batch = cnb.kickoff_for_each(brief, inputs=[{'topic': t} for t in topics], name='a thousand briefs',"
     " max_concurrency=64)"
+)
+FORM = SETUP + (
+    "form = cnb.launcher(notice, inputs={'topic': ['the office move', 'the canteen'], 'tone': ['plain', 'formal']})"
 )
 VERDICTS = SETUP + "batch = cnb.kickoff_for_each(verdict, inputs=[{'topic': t} for t in TOPICS], name='verdicts')"
 
@@ -62,14 +65,16 @@ class Studio:
     def __init__(self, lab: Lab, browser: Browser) -> None:
         self.lab, self.browser = lab, browser
 
-    def take(self, page: LabPage, name: str, themes: tuple[str, ...] = ("light", "dark")) -> None:
-        """The board as it is now, in each theme."""
-        board = page.board()
-        for theme in themes:
-            page.theme(THEMES[theme])
-            page.page.wait_for_function("t => document.querySelector('.crew-nb').dataset.theme === t", arg=theme)
+    def take(self, page: LabPage, name: str, what: Locator | None = None) -> None:
+        """The board, or what is named, as it is now, in each theme."""
+        for theme, words in THEMES.items():
+            page.theme(words)
+            page.page.wait_for_function(
+                "t => [...document.querySelectorAll('.jp-OutputArea [data-theme]')].every(e => e.dataset.theme === t)",
+                arg=theme,
+            )
             page.page.mouse.move(0, 0)
-            save(f"{name}-{theme}", board.screenshot())
+            save(f"{name}-{theme}", (what or page.board()).screenshot())
         page.theme(THEMES["light"])
 
     def session(self, name: str, code: str, act: Act, *, scale: float = 1.0) -> None:
@@ -81,7 +86,7 @@ class Studio:
             page.page.add_style_tag(content="#jupyterlab-splash { display: none !important }")
             page.run(0)
             page.done(0)
-            act(self, page, page.board())
+            act(self, page)
 
 
 def counted(page: LabPage, **least: int) -> None:
@@ -108,16 +113,18 @@ def ended(page: LabPage) -> None:
     time.sleep(0.6)
 
 
-def hero(studio: Studio, page: LabPage, board: Locator) -> None:
+def hero(studio: Studio, page: LabPage) -> None:
     """A batch in full swing: some done, some speaking, one waiting, one failed."""
+    board = page.board()
     board.locator(".cnb-say:visible").first.wait_for()
     counted(page, done=2, waiting=1, failed=1, running=2)
     page.page.wait_for_function("() => document.querySelectorAll('.crew-nb .cnb-say').length >= 2")
     studio.take(page, "board")
 
 
-def running(studio: Studio, page: LabPage, board: Locator) -> None:
+def running(studio: Studio, page: LabPage) -> None:
     """The other views of the same batch while it runs, and all of them at its end."""
+    board = page.board()
     counted(page, done=1, running=2)
     board.locator('.cnb-row[data-run="6"]').click()
     time.sleep(1.0)
@@ -166,16 +173,18 @@ def on_github(browser: Browser, html: str) -> None:
         page.close()
 
 
-def three(studio: Studio, page: LabPage, board: Locator) -> None:
+def three(studio: Studio, page: LabPage) -> None:
     """A small batch, running and finished."""
+    board = page.board()
     board.locator(".cnb-say:visible").first.wait_for()
     studio.take(page, "three-running")
     ended(page)
     studio.take(page, "three-finished")
 
 
-def thousand(studio: Studio, page: LabPage, board: Locator) -> None:
+def thousand(studio: Studio, page: LabPage) -> None:
     """A large batch, running and finished."""
+    board = page.board()
     counted(page, done=200)
     board.locator("[data-act=sort][data-sort=status]").click()
     board.locator(".cnb-scroll").evaluate("e => { e.scrollTop = 56 * 34 }")  # to where running ones end
@@ -188,13 +197,23 @@ def thousand(studio: Studio, page: LabPage, board: Locator) -> None:
     studio.take(page, "thousand-finished")
 
 
-def table(studio: Studio, page: LabPage, board: Locator) -> None:
+def table(studio: Studio, page: LabPage) -> None:
     """Structured outputs as a table."""
+    board = page.board()
     ended(page)
     tab(page, board, "results")
     board.get_by_role("button", name="Table").click()
     time.sleep(0.5)
     studio.take(page, "table")
+
+
+def form(studio: Studio, page: LabPage) -> None:
+    """The launcher: filled, and with its batch at work."""
+    page.page.locator(".cnb-launch tbody tr").nth(3).wait_for()
+    page.page.get_by_role("button", name="Run", exact=True).click()
+    board = page.board(1)
+    board.locator(".cnb-say:visible").first.wait_for()
+    studio.take(page, "launcher", page.page.locator(".jp-Cell-outputArea").first)
 
 
 SESSIONS: dict[str, tuple[str, Act, float]] = {
@@ -203,6 +222,7 @@ SESSIONS: dict[str, tuple[str, Act, float]] = {
     "three": (THREE, three, 1.0),
     "thousand": (THOUSAND, thousand, 1.0),
     "table": (VERDICTS, table, 1.0),
+    "launcher": (FORM, form, 1.0),
 }
 """What is run, what is done with its board, and the scale of the pictures."""
 

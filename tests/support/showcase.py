@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from crewai import Agent, Crew, Task
 from crewai.tools import tool
@@ -105,3 +105,12 @@ def verdict(topic: str) -> Crew:
         name="verdict", agent=judge, description=f"Judge {topic}.", expected_output="A verdict", output_pydantic=Verdict
     )
     return Crew(agents=[judge], tasks=[task], name="verdict")
+
+
+def notice(topic: str, tone: Literal["plain", "formal"] = "plain", words: int = 80, urgent: bool = False) -> Crew:
+    """One task, of a factory whose signature makes a form with four kinds of fields."""
+    model = cnb.OfflineLLM(seed=4, latency=(0.3, 0.9), tokens_per_second=12)
+    writer = Agent(role="Writer", goal="Write notices", backstory="Cuts every second word.", llm=model)
+    ask = f"Write a {tone} notice about {topic} in {words} words{', urgent' if urgent else ''}."
+    task = Task(name="notice", agent=writer, description=ask, expected_output="A notice")
+    return Crew(agents=[writer], tasks=[task], name="notice")
