@@ -7,7 +7,7 @@ import time
 import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from crew_nb import _events as ev
 from crew_nb._usage import Usage
@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 
     from crew_nb._batch import Batch
     from crew_nb._calls import Gate
-    from crew_nb._limits import Charge, RateLimit, Slots, TokenLimit
+    from crew_nb._limits import Slots
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 current: ContextVar[Attempt | None] = ContextVar("crew_nb_attempt", default=None)
 """The attempt that this code runs for; CrewAI copies contexts into every thread and task it starts."""
+
+_marked: ContextVar[bool] = ContextVar("crew_nb_marked", default=False)
+"""Whether this is within a call that is known to be in a thread."""
 
 call: ContextVar[CallRecord | None] = ContextVar("crew_nb_call", default=None)
 """The LLM call that passes the gate in this context."""
@@ -29,12 +35,14 @@ call: ContextVar[CallRecord | None] = ContextVar("crew_nb_call", default=None)
 
 @dataclass(slots=True, eq=False)
 class CallRecord:
-    """What the listener heard of one LLM call while it passed the gate."""
+    """One LLM call that passes the gate: what it holds there, and what the listener heard of it."""
 
     began: float
     heard: bool = False
     """Whether the LLM class emits CrewAI's events; custom ones may not."""
     usage: Usage = field(default_factory=Usage)
+    charges: list[Any] = field(default_factory=list)
+    """What it holds besides a slot; only its gate knows what that is."""
 
 
 class Attempt:
@@ -66,11 +74,13 @@ class Attempt:
         self.tasks: weakref.WeakSet[asyncio.Task[object]] = weakref.WeakSet()
         """Every asyncio task that was started in its context."""
         self.threads: set[object] = set()
-        """A mark for each worker thread that is inside an LLM or tool call, which cannot be stopped from outside."""
-        self.calls: dict[CallRecord, list[tuple[RateLimit | TokenLimit, Charge]]] = {}
-        """LLM calls that hold a slot now, with what else they hold."""
+        """A mark for each thread that is in a call of an LLM, a tool, a factory, a guardrail: nobody can stop it."""
+        self.calls: set[CallRecord] = set()
+        """LLM calls that hold a slot now."""
         self.inner: list[Batch] = []
         """Batches that its tools and callbacks launched: a stop reaches them too."""
+        self.looked_through: set[int] = set()
+        """Blueprints of the batch of which a crew has been looked through, by id."""
         self.slots: Slots | None = None
         """The places for runs, while it takes one of them."""
         self.questions: dict[str, asyncio.Future[str]] = {}
@@ -102,15 +112,28 @@ class Attempt:
         self.post(ev.Logged(run=self.index, at=time.time(), text=text, task=task))
 
 
+def marked(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, known to the current attempt as a call that nobody can stop while it runs in its thread."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with in_thread():
+            return function(*args, **kwargs)
+
+    return call
+
+
 @contextlib.contextmanager
 def in_thread() -> Iterator[None]:
     """While this lasts, the current attempt knows of a thread that nobody can stop."""
     attempt = current.get()
+    if attempt is None or _marked.get():  # a guardrail's thread that calls an LLM is one call
+        yield
+        return
     here = object()
-    if attempt is not None:
-        attempt.threads.add(here)
+    attempt.threads.add(here)
+    token = _marked.set(True)
     try:
         yield
     finally:
-        if attempt is not None:
-            attempt.threads.discard(here)
+        _marked.reset(token)
+        attempt.threads.discard(here)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 import time
 import uuid
 from dataclasses import replace
@@ -45,7 +46,7 @@ class Batch:
     def __init__(self, plans: Sequence[Plan], options: Options, slots: Slots | None = None) -> None:
         self.key = uuid.uuid4().hex[:12]
         """Its name in the record."""
-        self.name = SCRUBBER.scrub(options.name or "")
+        self.name = SCRUBBER.scrub(options.title)
         self._driver = Driver(self.key, plans, options, slots)
         self.runs: tuple[Run, ...] = tuple(Run(self, plan.index, plan.inputs) for plan in plans)
         """The handles of its runs, in input order."""
@@ -58,7 +59,7 @@ class Batch:
 
     @property
     def options(self) -> Options:
-        """The options that it was launched with."""
+        """The options that it was launched with, and what `limit()` has changed since."""
         return self._driver.options
 
     @property
@@ -207,7 +208,7 @@ class Batch:
             settled = _wait_for(self._final(index))
             await asyncio.wait([settled], timeout=SETTLE_SECONDS)
             settled.cancel()
-            self._say_stopped()
+            self._say_stopped(index)
             if isinstance(error, KeyboardInterrupt):  # at the prompt; as it is, it would end the kernel's loop
                 raise asyncio.CancelledError from error
             raise
@@ -233,7 +234,7 @@ class Batch:
         except KeyboardInterrupt:
             self.cancel(index)
             concurrent.futures.wait([self._final(index)], timeout=SETTLE_SECONDS)
-            self._say_stopped()
+            self._say_stopped(index)
             raise
         finally:
             self.joined -= 1
@@ -248,9 +249,15 @@ class Batch:
         """Wait until every run has ended, or the seconds have passed."""
         concurrent.futures.wait([self._driver.all_final], timeout=seconds)
 
-    def _say_stopped(self) -> None:
+    def _say_stopped(self, index: int | None) -> None:
+        """The one line that an interrupted cell owes its user; code that gives up a wait is owed none."""
+        if _loop.where().kind == "script" or threading.current_thread() is not threading.main_thread():
+            return
+        if index is not None:
+            print("Stopped. run.retry() runs it again, in the same row.")
+            return
         done = sum(state.status == "done" for state in self._driver.states)
-        print(  # the one line an interrupted cell owes its user
+        print(
             f"Stopped. {done} of {len(self)} runs are done and kept in batch.results; "
             "batch.retry() runs the others, in the same rows."
         )

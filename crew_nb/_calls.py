@@ -23,6 +23,7 @@ from crew_nb._errors import BudgetExceededError
 from crew_nb._limits import AdaptiveSlots, Budget, Charge, RateLimit, Share, Slots, TokenLimit, shared
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from crew_nb._attempt import Attempt
@@ -50,6 +51,7 @@ class Gate:
         self.in_flight = 0
         self._adaptive: AdaptiveSlots | None = None
         self._shares: list[Share[Any]] = []
+        self._own = Slots(options.concurrency)
         self._slots: Slots
         if options.max_concurrency == "auto":
             self._adaptive = self._share(shared("auto", options.concurrency))
@@ -71,7 +73,7 @@ class Gate:
     @property
     def limit(self) -> int:
         """LLM calls that may be in flight at once."""
-        return self._slots.limit
+        return min(self._own.limit, self._slots.limit)
 
     @property
     def limit_reason(self) -> str:
@@ -80,6 +82,7 @@ class Gate:
 
     def retune(self, limit: int) -> None:
         """Change how many LLM calls may be in flight, while they are."""
+        self._own.limit = limit
         for share in self._shares:
             if share.limiter is self._slots:
                 share.retune(limit)
@@ -126,20 +129,19 @@ class Gate:
     async def _admitted(self, attempt: Attempt, remember: bool = True) -> AsyncIterator[_attempt.CallRecord]:
         """Holds what one call needs while it is in flight: a slot, a request, tokens."""
         record = _attempt.CallRecord(began=time.time())
-        charges: list[tuple[RateLimit | TokenLimit, Charge]] = []
-        await self._hop(self._admit(attempt, charges))
-        attempt.calls[record] = charges
-        record.began = time.time()
-        token = _attempt.call.set(record) if remember else None
+        token: contextvars.Token[_attempt.CallRecord | None] | None = None
         try:
+            await self._hop(self._admit(attempt, record))
+            token = _attempt.call.set(record) if remember else None
             yield record
         finally:
             if token is not None:
                 _attempt.call.reset(token)
             self._soon(self._leave, attempt, record)
 
-    async def _admit(self, attempt: Attempt, charges: list[tuple[RateLimit | TokenLimit, Charge]]) -> None:
-        """On the loop: returns when the call may start, holding a slot."""
+    async def _admit(self, attempt: Attempt, record: _attempt.CallRecord) -> None:
+        """On the loop: returns when the call may start, holding a slot, which `_leave` gives back."""
+        charges: list[tuple[RateLimit | TokenLimit, Charge]] = record.charges
         try:
             while True:
                 self._check(attempt)
@@ -156,22 +158,37 @@ class Gate:
                     take = functools.partial(self._tpm.acquire, self._estimate)
                     charges.append((self._tpm, await self._limited(attempt, words, take)))
                     continue
-                if self._slots.in_use >= self._slots.limit or self._slots.waiting:
-                    words = f"{self._slots.limit} LLM calls are in flight"
-                    await self._while(attempt, "slot", words, self._slots.acquire())
-                else:
-                    await self._slots.acquire()
-                if attempt.stop_reason or not self.resumed.is_set():
-                    self._slots.release()
+                await self._take(attempt, self._own)
+                try:
+                    await self._take(attempt, self._slots)
+                except BaseException:
+                    self._own.release()
+                    raise
+                if attempt.stop_reason or not self.resumed.is_set() or self.budget.check():
+                    self._give_back()
                     continue
                 for limit, charge in charges:
                     limit.begin(charge)
                 self.in_flight += 1
+                record.began = time.time()
+                attempt.calls.add(record)
                 return
         except BaseException:
             for limit, charge in charges:
                 limit.give_back(charge)
+            charges.clear()
             raise
+
+    async def _take(self, attempt: Attempt, slots: Slots) -> None:
+        if slots.in_use >= slots.limit or slots.waiting:
+            words = f"{slots.limit} LLM calls are in flight"
+            await self._while(attempt, "slot", words, slots.acquire())
+        else:
+            await slots.acquire()
+
+    def _give_back(self) -> None:
+        self._slots.release()
+        self._own.release()
 
     def abandon(self, attempt: Attempt) -> None:
         """The attempt has ended: calls of it that cannot be stopped hold up nobody from now on."""
@@ -179,17 +196,17 @@ class Gate:
             self._leave(attempt, record)
 
     def _leave(self, attempt: Attempt, record: _attempt.CallRecord) -> None:
-        charges = attempt.calls.pop(record, None)
-        if charges is not None:  # else it was abandoned
-            self._released(record, charges)
+        if record in attempt.calls:  # else it was abandoned, or never admitted
+            attempt.calls.discard(record)
+            self._released(record)
 
-    def _released(self, record: _attempt.CallRecord, charges: list[tuple[RateLimit | TokenLimit, Charge]]) -> None:
+    def _released(self, record: _attempt.CallRecord) -> None:
         self.in_flight -= 1
-        self._slots.release()
+        self._give_back()
         used = record.usage.total_tokens
         if used:
             self._estimate = (3 * self._estimate + used) // 4
-        for limit, charge in charges:
+        for limit, charge in record.charges:
             if isinstance(limit, TokenLimit) and used:
                 limit.settle(charge, used)
 

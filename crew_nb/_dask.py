@@ -494,7 +494,7 @@ class _Call:
     """An LLM call of a remote run, as the gate here knows it."""
 
     asking: asyncio.Task[None] | None = None
-    charges: list[Any] = field(default_factory=list)
+    record: CallRecord = field(default_factory=lambda: CallRecord(began=0.0))
     admitted: bool = False
 
 
@@ -560,7 +560,7 @@ class _RemoteRun:
     async def _ask(self, ticket: int, call: _Call, asker: _Asker) -> None:
         """Ask the gate, and pass its answer on."""
         try:
-            await self.attempt.gate._admit(asker, call.charges)
+            await self.attempt.gate._admit(asker, call.record)
         except Exception as error:
             self._tickets.pop(ticket, None)
             budget = isinstance(error.__cause__, BudgetExceededError)
@@ -575,7 +575,8 @@ class _RemoteRun:
             return
         gate = self.attempt.gate
         if call.admitted:
-            gate._released(CallRecord(began=0.0, usage=Usage(total_tokens=tokens)), call.charges)
+            call.record.usage = Usage(total_tokens=tokens)
+            gate._released(call.record)
             if answered and gate._adaptive is not None:
                 gate._adaptive.note_success()
         elif call.asking is not None:

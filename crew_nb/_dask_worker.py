@@ -256,6 +256,8 @@ class Host:
     def __init__(self, key: tuple[str, str], name: str, max_retries: int) -> None:
         self.name = name
         self.max_retries = max_retries
+        self.looked_through: set[int] = set()
+        """Factories of which a crew has been looked through, by id; `_factories` keeps them."""
         self._key = key
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
@@ -395,6 +397,7 @@ class _HostedRun:
         self._start = start
         self.gate = RemoteGate(host, start.number)
         self.attempt = Attempt(start.index, self._post, self.gate)
+        self.attempt.looked_through = host.looked_through
         self._ended = False
         loop = asyncio.get_running_loop()
         context = contextvars.Context()
@@ -485,7 +488,7 @@ class RemoteGate(Gate):
             refusal.__cause__ = BudgetExceededError(grant.refused)
         asked.set_exception(refusal)
 
-    async def _admit(self, attempt: Attempt, charges: list[Any]) -> None:
+    async def _admit(self, attempt: Attempt, record: CallRecord) -> None:
         self._check(attempt)
         ticket = next(self._tickets)
         asked = self._asked[ticket] = self._loop.create_future()
@@ -499,12 +502,13 @@ class RemoteGate(Gate):
             self._host.post(Release(self._number, ticket))
             raise
         self.in_flight += 1
-        charges.append(ticket)
+        record.charges.append(ticket)
+        attempt.calls.add(record)
 
-    def _released(self, record: CallRecord, charges: list[Any]) -> None:
+    def _released(self, record: CallRecord) -> None:
         self.in_flight -= 1
         tokens = record.usage.total_tokens
-        self._host.post(Release(self._number, charges[0], tokens, answered=tokens > 0))
+        self._host.post(Release(self._number, record.charges[0], tokens, answered=tokens > 0))
 
     def _note(self, verdict: Verdict) -> None:
         self._host.post(Judged(self._number, verdict))

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb import _attempt, _crewai, _engine, _failure, _fingerprint, _record, _state
 from crew_nb import _events as ev
@@ -27,7 +27,7 @@ from crew_nb._limits import ErrorLimit, Slots
 from crew_nb._secrets import HIDDEN, SCRUBBER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from crewai import CrewOutput
 
@@ -46,6 +46,9 @@ STOP_SECONDS = 1.5
 
 END_SECONDS = 1.0
 """How long the last message of a view may take."""
+
+RECORD_SECONDS = 0.3
+"""How long a run without a result waits to be on disk before its row is final; one that is done waits as it must."""
 
 HIDE_SHARE = 0.05
 """How much of the loop's time may go into hiding what was shown before it was known to be secret."""
@@ -109,7 +112,9 @@ class Driver:
         self._store = _record.get()
         self._run_keys: list[str] = [""] * len(plans)
         self._keyed: asyncio.Future[None] | None = None
-        self._recording: set[asyncio.Future[None]] = set()
+        self._work: set[asyncio.Future[None]] = set()
+        """What goes on beside the runs and is to come to its end."""
+        self._looked_through: set[int] = set()
         self._hidden_inputs: dict[int, Mapping[str, object] | None] = {}
         """Inputs of runs that the record had, as it has them: without secrets."""
         self._name = ""
@@ -132,13 +137,19 @@ class Driver:
             self._slots = Slots(self.options.concurrency)
         self._name = name
         self._put_batch()
-        loop = asyncio.get_running_loop()
-        self._keyed = loop.create_task(self._key())
+        self._keyed = self._beside(self._key())
         if self.options.resume:
-            self._resuming = loop.create_task(self._resume())
+            self._beside(self._resume())
         else:
             for index in range(len(self._plans)):
                 self._launch(index)
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start what belongs to no run: in an empty context, since a run that launches a batch may be stopped."""
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
 
     async def _key(self) -> None:
         """What each run is known by: the content of its blueprint and inputs, and how often it stands in the batch."""
@@ -161,6 +172,7 @@ class Driver:
     def _launch(self, index: int, kept: tuple[StoredRun, CrewOutput] | None = None) -> None:
         attempt = Attempt(index, self.post, self._gate_now(), self.note)
         attempt.asks_by = self.asks_by
+        attempt.looked_through = self._looked_through
         with self._finality:
             attempt.stop_reason = self.stop_all or ("stopped" if index in self._unwanted else "")
             self._unwanted.discard(index)
@@ -284,12 +296,11 @@ class Driver:
         timer = self._forces.pop(index, None)
         if timer is not None:
             timer.cancel()
-        recorded = asyncio.ensure_future(self._record(index, event, output))
-        if event.status != "cancelled" or self.states[index].started is not None:
+        recorded = self._beside(self._record(index, event, output))
+        if event.status == "done":  # paid for
             await asyncio.shield(recorded)
-        else:  # nothing was paid for: ten thousand rows need not wait for the disk, one after the other
-            self._recording.add(recorded)
-            recorded.add_done_callback(self._recording.discard)
+        elif self.states[index].started is not None:  # ten thousand rows that never began wait for no disk
+            await asyncio.wait([recorded], timeout=RECORD_SECONDS)
         with self._finality:
             self.attempts.pop(index, None)
             self.outputs[index], self.errors[index] = output, error
@@ -337,7 +348,7 @@ class Driver:
     async def _record(self, index: int, event: ev.RunFinished, output: CrewOutput | None) -> None:
         """The run's outcome on disk, before its row says so."""
         if self._keyed is not None:
-            await asyncio.shield(self._keyed)
+            await asyncio.wait([self._keyed])
         state, events = _state.advance(self.states[index], event), [*self._events_of[index], event]
         trouble = await asyncio.wrap_future(self._put_run(index, state, output, events))
         if trouble:
@@ -414,7 +425,7 @@ class Driver:
         self._gate_now().close()
         self._runner.close()
         self.changed()
-        self._ending = asyncio.get_running_loop().create_task(self._tell_end(), context=contextvars.Context())
+        self._beside(self._tell_end())
 
     async def _tell_end(self) -> None:
         """The last message of every view goes out before those who join go on."""
@@ -463,7 +474,7 @@ class Driver:
     def _force(self, attempt: Attempt) -> None:
         """A run that does not end by itself is called ended; what still comes of it is dropped."""
         if not attempt.closed:
-            self._forced = asyncio.get_running_loop().create_task(self._end_by_force(attempt))
+            self._beside(self._end_by_force(attempt))
 
     async def _end_by_force(self, attempt: Attempt) -> None:
         await self._end(attempt, self._stopped(attempt))

@@ -194,7 +194,7 @@ async def work_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> CrewOutput:
     """Build one crew and run it, in the context of its attempt; called on the engine's loop."""
     _crewai.silence()
-    crew: Crew = await work_out(plan.build)
+    crew: Crew = await work_out(_attempt.marked(plan.build))
     why = _fast.why_not(crew)
     if not why:
         _fast.accelerate(crew, keep_replay=keep_replay)
@@ -213,7 +213,8 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
     for finding in _check.inspect_crew(crew, f"the crew of run {plan.index}"):
         if finding.severity != "note":  # notes are about bare CrewAI only
             attempt.note(f"{finding.what} Write: {finding.instead}")
-    if plan.index == 0:
+    if id(plan.source) not in attempt.looked_through:
+        attempt.looked_through.add(id(plan.source))
         if words := _blueprint.idle_inputs(plan, crew):
             attempt.note(words)
         SCRUBBER.learn_from(crew)  # embedders, memories and whatever else may hide a key

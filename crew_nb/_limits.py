@@ -401,17 +401,22 @@ class Share(Generic[L]):
         self.limiter = limiter
         self._wanted = wanted
         self._choose = choose
-        self.retune(value)
+        self._wanted[self] = value
+        self._agree()
 
     def retune(self, value: int) -> None:
-        """Changes the batch's number."""
-        self._wanted[self] = value
-        self.limiter.retune(self._choose(self._wanted.values()))
+        """Changes the batch's number; that of a batch that has left holds for nobody."""
+        if self in self._wanted:
+            self._wanted[self] = value
+            self._agree()
 
     def leave(self) -> None:
         """The batch is over: its number holds no more. A second call does nothing."""
         if self._wanted.pop(self, None) is not None and self._wanted:
-            self.limiter.retune(self._choose(self._wanted.values()))
+            self._agree()
+
+    def _agree(self) -> None:
+        self.limiter.retune(self._choose(self._wanted.values()))
 
 
 _kernel: dict[str, tuple[Any, dict[Share[Any], int]]] = {}
@@ -431,8 +436,8 @@ def shared(kind: str, value: int = AdaptiveSlots.CEILING) -> Share[Any]:
     There is one limiter per kind in the kernel, made by the first batch that asks and kept from then on, since what a
     finished batch has sent still counts at the server. Every active batch that gave a number passes through it. Of
     their rates the strictest holds for all of them; when that batch leaves, the next strictest does. Of their numbers
-    of calls in flight the largest holds, since each batch begins no more runs than its own number anyway. A batch
-    that gave no number is not limited and not counted: it may well talk to another server.
+    of calls in flight the largest holds for all together, as each batch keeps to its own by itself. A batch that gave
+    no number is not limited and not counted: it may well talk to another server.
 
     Args:
         kind: `rpm` (`max_rpm`), `tpm` (`max_tpm`), `calls` (LLM calls in flight) or `auto` (the same, adaptive).

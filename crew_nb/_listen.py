@@ -32,7 +32,7 @@ class Listener:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._tools: dict[tuple[int | None, str], list[str]] = {}
+        self._tools: dict[tuple[int | None, str], list[tuple[str, str]]] = {}
         self._count = itertools.count()
 
     def __call__(self, source: Any, event: Any) -> None:
@@ -118,7 +118,7 @@ class Listener:
     def _tool_started(self, source: Any, event: Any) -> None:
         place = self._place(event)
         key = f"tool-{next(self._count)}"
-        self._tools.setdefault((place, event.tool_name), []).append(key)
+        self._tools.setdefault((place, event.tool_name), []).append((_text(event.tool_args), key))
         self._post(
             ev.CallStarted,
             call=key,
@@ -131,17 +131,21 @@ class Listener:
 
     def _tool_finished(self, source: Any, event: Any) -> None:
         place = self._place(event)
-        key = self._tool_key(place, event.tool_name)
+        key = self._tool_key(place, event)
         self._post(ev.CallFinished, call=key, kind="tool", task=place, output=_text(event.output))
 
     def _tool_failed(self, source: Any, event: Any) -> None:
         place = self._place(event)
-        key = self._tool_key(place, event.tool_name)
+        key = self._tool_key(place, event)
         self._post(ev.CallFailed, call=key, kind="tool", task=place, message=str(event.error))
 
-    def _tool_key(self, place: int | None, name: str) -> str:
-        keys = self._tools.get((place, name))
-        return keys.pop(0) if keys else ""
+    def _tool_key(self, place: int | None, event: Any) -> str:
+        """The call that this is the end of: CrewAI runs several of one tool at once, each with its arguments."""
+        begun = self._tools.get((place, event.tool_name))
+        if not begun:
+            return ""
+        asked = _text(event.tool_args)
+        return begun.pop(next((n for n, (args, _) in enumerate(begun) if args == asked), 0))[1]
 
     def _agent_log(self, source: Any, event: Any) -> None:
         answer = event.formatted_answer

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from greenlet import getcurrent, greenlet
 
+from crew_nb import _attempt
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
@@ -30,7 +32,7 @@ T = TypeVar("T")
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """What `function` returns, run in a thread; variables that it sets are set here too, as if it had run here."""
     context = contextvars.copy_context()
-    call = functools.partial(context.run, function, *args, **kwargs)
+    call = functools.partial(context.run, _attempt.marked(function), *args, **kwargs)
     future = asyncio.get_running_loop().run_in_executor(None, call)
     try:
         return await future

@@ -101,6 +101,11 @@ class Options:
             return DEFAULT_CONCURRENCY
         return 100 if self.max_concurrency == "auto" else self.max_concurrency
 
+    @property
+    def title(self) -> str:
+        """What the batch is called: who resumes one by its name goes on under that name."""
+        return self.name or (self.resume if isinstance(self.resume, str) else "")
+
     def shown(self) -> dict[str, Any]:
         """Those that are not at their default, for the record."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("on", "show")}

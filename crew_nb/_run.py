@@ -30,6 +30,11 @@ class Run:
         """The inputs as they were given."""
 
     @property
+    def batch(self) -> Batch:
+        """The batch that it belongs to, which has its board: of `kickoff`, a batch of one."""
+        return self._batch
+
+    @property
     def state(self) -> RunState:
         """The whole record, as it is now; never changes once read."""
         return self._batch._driver.states[self.index]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import crew_nb as cnb
+from crew_nb._engine import engine
 from tests.support import crews
 from tests.support.server import Server, llm
 
@@ -40,6 +42,42 @@ def test_the_ceiling_is_changed_while_it_runs(server: Server, monkeypatch: pytes
     server.configure(hold=False)
     server.release()
     assert {r.status for r in batch.wait(30)} == {"done"}
+
+
+def test_tasks_side_by_side_keep_to_the_number_beside_a_larger_batch(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`max_concurrency=1` is one call at a time, whatever another batch may do."""
+    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    server.configure(hold=True)
+    other = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(2), show=False)
+    small = cnb.gather((crews.fork_join(llm(server)), {"topic": "F"}), max_concurrency=1, show=False)
+    while not any(wait.reason == "slot" for wait in small[0].state.waits):
+        time.sleep(0.01)
+    stats = server.wait_for(lambda stats: stats.in_flight >= 3)
+    assert stats.by_topic == {"T0": 1, "T1": 1, "F": 1}
+    server.configure(hold=False)
+    server.release()
+    assert {r.status for batch in (other, small) for r in batch.wait(30)} == {"done"}
+
+
+def test_a_limit_after_the_end_holds_for_no_other_batch(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`batch.limit(n)` of a batch that is over is for its next retry."""
+    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    ended = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(1), show=False)
+    ended.wait(30)
+    server.configure(hold=True)
+    active = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(3), max_concurrency=2, show=False)
+    server.wait_for(lambda stats: stats.in_flight == 2)
+    ended.limit(1000)
+    assert ended.options.max_concurrency in (None, 1000)
+    engine.call_and_wait(lambda: None)
+    assert ended.options.max_concurrency == 1000
+    assert active.state().max_concurrency == 2
+    assert active._driver._gate_now()._slots.limit == 2
+    server.configure(hold=False)
+    server.release()
+    active.wait(30)
 
 
 def test_tokens_a_minute_hold_calls_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,17 @@ from crewai import BaseLLM
 from crewai.tools import tool
 
 import crew_nb as cnb
+from crew_nb import _driver, _record
 from crew_nb._engine import engine
 from tests.support import crews
 from tests.support.server import Server, llm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from crewai import Crew
+
+    from crew_nb._blueprint import Plan
 
 
 def _inputs(n: int) -> list[dict[str, str]]:
@@ -98,6 +102,15 @@ def test_a_tool_that_cannot_be_stopped_is_named(server: Server) -> None:
         assert batch.wait(30)[0].state.dropped_calls == 1
     finally:
         release.set()
+
+
+def test_a_name_to_resume_is_the_name_that_goes_on(server: Server) -> None:
+    """The same cell with `resume="a name"` finds what that cell has done before, and is listed under that name."""
+    for _ in range(3):
+        batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(2), resume="sweep", show=False)
+        assert {r.status for r in batch.wait(30)} == {"done"}
+        assert batch.name == "sweep"
+    assert server.stats().by_topic == {"T0": 1, "T1": 1}
 
 
 def test_what_was_finished_stays(server: Server) -> None:
@@ -266,6 +279,50 @@ def test_a_stop_reaches_batches_that_a_tool_launched(server: Server) -> None:
     server.wait_for(lambda stats: stats.in_flight == 0)
 
 
+def test_a_batch_that_a_tool_has_just_launched_ends_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run is stopped before the record was looked through: every row of the inner batch is final."""
+    server.configure(topics={"topic=OUT": {"tool_calls": [{"name": "study", "arguments": {"question": "x"}}]}})
+    shared, inner, read = llm(server), [], threading.Event()
+    work_out = _driver._run_keys
+
+    def slowly(plans: Sequence[Plan]) -> list[str]:
+        if len(plans) == 20:
+            read.wait(10)
+        return work_out(plans)
+
+    monkeypatch.setattr("crew_nb._driver._run_keys", slowly)
+
+    @tool("study")
+    def study(question: str) -> str:
+        """Ask other crews."""
+        inner.append(cnb.kickoff_for_each(crews.one(shared), _inputs(20), resume=True, show=False))
+        return " ".join(r.raw for r in inner[0].wait(20))
+
+    outer = cnb.gather((lambda topic: crews.one(shared, tools=[study]), {"topic": "OUT"}), show=False)
+    while not inner:
+        time.sleep(0.01)
+    outer.cancel()
+    assert outer.wait(5)[0].status == "cancelled"
+    read.set()
+    assert {r.status for r in inner[0].wait(5)} == {"cancelled"}
+    assert set(server.stats().by_topic) == {"OUT"}
+
+
+def test_a_locked_record_holds_up_no_stop(server: Server) -> None:
+    """While another process writes to the store, rows of stopped runs are final; they are kept later."""
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(2), show=False)
+    server.wait_for(lambda stats: stats.in_flight == 2)
+    batch._driver._store.flush()
+    with contextlib.closing(sqlite3.connect(_record.default_path(), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        batch.cancel()
+        assert {r.status for r in batch.wait(_record.BUSY_SECONDS / 2)} == {"cancelled"}
+        other.execute("ROLLBACK")
+    batch._driver._store.flush()
+    assert _record.runs()[0].cancelled == 2
+
+
 async def _join(batch: cnb.Batch) -> cnb.Results:
     return await batch
 
@@ -353,6 +410,20 @@ def test_a_token_budget_stops_new_work(server: Server) -> None:
     assert {r.status for r in results} == {"done", "cancelled"}
     assert any("max_total_tokens" in note for note in batch.state().notes)
     assert isinstance(results[9].error, cnb.BudgetExceededError)
+
+
+def test_a_spent_budget_stops_calls_that_wait_for_a_slot(server: Server) -> None:
+    """A task beside the one that spends it is not asked for any more, though it was in the queue already."""
+    server.configure(tokens=50, hold=True)
+    batch = cnb.gather(
+        (crews.fork_join(llm(server)), {"topic": "T"}), max_concurrency=1, max_total_tokens=10, show=False
+    )
+    while not any(wait.reason == "slot" for wait in batch[0].state.waits):
+        time.sleep(0.01)
+    server.configure(tokens=50)
+    server.release()
+    assert isinstance(batch.wait(20)[0].error, cnb.BudgetExceededError)
+    assert len(server.stats().requests) == 1
 
 
 def test_fail_fast_and_max_errors(server: Server) -> None:

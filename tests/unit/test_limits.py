@@ -738,13 +738,14 @@ def test_a_batch_that_leaves_lets_the_others_waiters_in() -> None:
 
 @pytest.mark.usefixtures("kernel")
 async def test_of_calls_in_flight_the_largest_number_holds() -> None:
-    """A small batch does not hold back a large one; each begins no more runs than its own number anyway."""
+    """A small batch does not hold back a large one, as each keeps to its own number; who has left says nothing."""
     small, large = shared("calls", 1), shared("calls", 3)
     assert small.limiter is large.limiter
     assert small.limiter.limit == 3
     large.retune(5)
     assert small.limiter.limit == 5
     large.leave()
+    large.retune(9)
     assert small.limiter.limit == 1
 
 
