@@ -10,8 +10,8 @@ from crew_nb._results import Results
 if TYPE_CHECKING:
     import os
 
+    from crew_nb._kept import BatchInfo
     from crew_nb._loop import Environment
-    from crew_nb._record import BatchInfo
 
 
 def environment() -> Environment:

@@ -144,12 +144,20 @@ def plans_for_each(source: Any, inputs: Any) -> list[Plan]:
     """
     rows = _rows(inputs)
     check_source(source)
+    return plans_from(template(source), rows)
+
+
+def plans_from(blueprint: Any, rows: Iterable[Any]) -> list[Plan]:
+    """One plan per input, of a blueprint that was checked and copied before.
+
+    Raises:
+        BlueprintError: When one of the inputs cannot be run.
+    """
     SCRUBBER.learn_environment()
-    template = _template(source)
-    return [_plan(i, template, row, where=f"inputs[{i}]", checked=True) for i, row in enumerate(rows)]
+    return [_plan(i, blueprint, row, where=f"inputs[{i}]", checked=True) for i, row in enumerate(rows)]
 
 
-def _template(source: Any) -> Any:
+def template(source: Any) -> Any:
     """The blueprint as it is now: what the user does to the Crew later does not reach the queued runs."""
     if not _is_crew(source):
         return source
@@ -346,8 +354,12 @@ def _unfaithful(lost: str) -> str:
     )
 
 
-def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Crew:
-    begun = datetime.datetime.now()  # in local time, as CrewAI's own stamps are
+def built(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Crew:
+    """What the factory returns for these inputs.
+
+    Raises:
+        BlueprintError: When that is no Crew, or an input is missing.
+    """
     crew = factory(**factory_arguments(factory, inputs or {}))
     if inspect.iscoroutine(crew):
         crew.close()
@@ -355,6 +367,12 @@ def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None)
     if not _is_crew(crew):
         got = "nothing (is its `return` missing?)" if crew is None else f"a {type(crew).__name__}"
         raise BlueprintError(f"{_name(factory)}() returned {got}. A factory returns a crewai.Crew.")
+    return crew  # type: ignore[no-any-return]
+
+
+def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Crew:
+    begun = datetime.datetime.now()  # in local time, as CrewAI's own stamps are
+    crew = built(factory, inputs)
     parts = [crew, *agents_of(crew), *crew.tasks]
     if not _claim(parts):
         crew = isolated_copy(crew)
@@ -362,7 +380,7 @@ def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None)
         with contextlib.suppress(UnfaithfulCopyError):  # this run has it alone so far
             crew = isolated_copy(crew)  # it was there before: the user goes on using it
     crew.stream = False
-    return crew  # type: ignore[no-any-return]
+    return crew
 
 
 def _made_before(part: Any, moment: datetime.datetime) -> bool:
@@ -488,7 +506,7 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = F
             if missing:
                 raise BlueprintError(_missing_text(missing, inputs, placeholders(source)))
             if not checked:
-                source = _template(source)
+                source = template(source)
     except BlueprintError as error:
         raise type(error)(f"{where}: {error}") from error.__cause__
     except RecursionError:

@@ -14,8 +14,8 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from crew_nb import _blueprint, _offload
-from crew_nb._blueprint import agents_of
-from crew_nb._errors import BlueprintError, UnfaithfulCopyError
+from crew_nb._blueprint import agents_of, built
+from crew_nb._errors import UnfaithfulCopyError
 
 if TYPE_CHECKING:
     from types import FunctionType
@@ -248,7 +248,7 @@ def check(*crews: CrewLike | tuple[CrewLike, dict[str, Any]]) -> Findings:
         name = f"crew {index}" if len(crews) > 1 else "the crew"
         _blueprint.check_source(source)
         if callable(source):
-            first, second = _build(source, inputs or {}), _build(source, inputs or {})
+            first, second = built(source, inputs), built(source, inputs)
             every += [(name, first), (f"{name}, built again", second)]
             found += inspect_crew(first, name)
         else:
@@ -389,15 +389,6 @@ def _called(function: FunctionType, owner: object) -> Any:
             break
         found = inspect.getattr_static(found, step.argval, None)  # no property of the user's is run
     return found
-
-
-def _build(factory: Callable[..., Any], inputs: dict[str, Any]) -> Crew:
-    crew = factory(**_blueprint.factory_arguments(factory, inputs))
-    from crewai import Crew
-
-    if not isinstance(crew, Crew):
-        raise BlueprintError(f"the function returned a {type(crew).__name__}. A factory returns a crewai.Crew.")
-    return crew
 
 
 def _alike(things: Iterable[Any], key: Callable[[Any], Any]) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""Records, events, outputs and odd values to JSON and back; nothing that is given to it makes it raise.
+"""Records, events, outputs and odd values to JSON and back; nothing that is to be kept makes it raise.
 
 JSON's own types stand for themselves. Everything else is an object with the key `$`, which names its type. A value
 that cannot be rebuilt comes back as the nearest plain thing, and a class that cannot be found as a look-alike with
@@ -18,6 +18,7 @@ import typing
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -339,13 +340,14 @@ def encode_events(events: Collection[ev.Event], scrub: Scrub = same) -> list[Jso
 
 
 def decode_events(trees: list[Json]) -> list[ev.Event]:
-    """The events; kinds that this version does not know are left out."""
-    kinds = {tree["event"]: getattr(ev, tree["event"], None) for tree in trees}
-    return [
-        decode(kind, tree)
-        for tree in trees
-        if isinstance(kind := kinds[tree["event"]], type) and issubclass(kind, ev.Event)
-    ]
+    """The events; kinds that this version does not know, and what is damaged, are left out."""
+    events = []
+    for tree in trees:
+        with suppress(TypeError, ValueError, KeyError, AttributeError):
+            kind = getattr(ev, tree["event"], None)
+            if isinstance(kind, type) and issubclass(kind, ev.Event):
+                events.append(decode(kind, tree))
+    return events
 
 
 # -- CrewOutput ------------------------------------------------------------------------------------------------
@@ -382,6 +384,9 @@ def decode_output(tree: dict[str, Json], importing: bool = False) -> Any:
     Args:
         tree: What `encode_output` returned.
         importing: As for `unplain`.
+
+    Raises:
+        Exception: Where the tree is not that of such an output.
     """
     if "value" in tree:
         return unplain(tree["value"], importing)

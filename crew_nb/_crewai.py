@@ -3,7 +3,8 @@
 What reaches into CrewAI's modules stands here. Where a name has moved, the function says so and does without. These
 modules touch private parts of objects that are theirs to change, and `NAMES` lists these too: `_direct` (a subclass of
 CrewAI's executor, used only where `executor_moved` finds nothing), `_offline` (a subclass of its LLM), and `_fast`,
-`_offload`, `_blueprint` and `_human` (isolated crews). A test fails for a name that is used and not listed.
+`_offload`, `_blueprint` and `_human` (isolated crews). `_check` and `_fingerprint` read the texts that an earlier
+kickoff filled in. A test fails for a name that is used and not listed.
 """
 
 from __future__ import annotations

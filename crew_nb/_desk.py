@@ -54,7 +54,7 @@ class Desk:
     """What one router has accepted: the queue that all its requests share, and the batches in the background."""
 
     def __init__(self, crew: Any, options: Any, *, max_queued: int, keep: int, keep_seconds: float) -> None:
-        self._crew = _blueprint._template(crew)
+        self._crew = _blueprint.template(crew)
         self._options = options
         self._max_queued = max_queued
         self._keep = keep
@@ -94,7 +94,7 @@ class Desk:
             options = replace(options, stream=True)
         rows = [row(item) for item in items]
         try:
-            batch = Batch(_blueprint.plans_for_each(self._crew, rows), options, self._slots)
+            batch = Batch(_blueprint.plans_from(self._crew, rows), options, self._slots)
         except CrewNbError as error:
             raise HTTPException(422, words(str(error))) from None
         order = Order(batch, [echo(item, row) for item, row in zip(items, rows, strict=True)])

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from crewai import CrewOutput
 
     from crew_nb._blueprint import Plan
+    from crew_nb._loaded import StoredRun
     from crew_nb._options import Options
-    from crew_nb._record import StoredRun
     from crew_nb._state import RunState
 
 Future = concurrent.futures.Future

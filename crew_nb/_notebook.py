@@ -45,7 +45,7 @@ _OPTIONS = """    Options, the same for `kickoff`, `gather` and `kickoff_for_eac
         max_concurrency: Runs and LLM calls at once; None is 32, "auto" adapts to the provider's 429s.
         timeout: Seconds a run may take in all. idle_timeout: Seconds without any event.
         max_retries: How often an LLM call is tried again after a 429, a 5xx, a time-out or a lost connection.
-        max_rpm, max_tpm: LLM requests and tokens a minute, shared by every run in the kernel.
+        max_rpm, max_tpm: LLM requests and tokens a minute, shared by all batches in the kernel that set one.
         fail_fast: Stop everything at the first failed run. max_errors: Begin no new run after so many failed
             ones: a count, or a fraction of the runs.
         max_total_tokens, max_cost: Begin no new LLM call once so many tokens or US dollars are spent.

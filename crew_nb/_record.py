@@ -1,4 +1,4 @@
-"""What is kept of every run: written before its row says done, listed, loaded, found again, and saved for others.
+"""What is kept of every run: written before its row says done, listed, loaded, and found again.
 
 One store (`_store`) is shared by all kernels of the user. Each process writes through one thread, which puts all that
 has come since its last commit into one transaction, so that the engine's loop never waits for the disk. Commits are
@@ -17,26 +17,24 @@ import os
 import sqlite3
 import threading
 import time
-import warnings
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crew_nb import _codec
+from crew_nb import _codec, _file
 from crew_nb import _store as store
 from crew_nb._errors import RecordError
-from crew_nb._events import ErrorInfo, Event
-from crew_nb._html import Html, el
-from crew_nb._markdown import one_line
+from crew_nb._kept import BatchInfo, Kept
+from crew_nb._loaded import LoadedBatch, StoredRun, batch_of, labels_of, parsed
 from crew_nb._secrets import SCRUBBER
-from crew_nb._state import BatchState, RunState
-from crew_nb._summary import money
+from crew_nb._state import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from crew_nb._events import Event
 
 T = TypeVar("T")
 BUSY_SECONDS = 10.0
@@ -45,138 +43,8 @@ AGAIN_SECONDS = 5.0
 """How long after a failure the disk is left alone."""
 LINGER_SECONDS = 1.0
 """How long the writer's thread waits for more before it ends."""
-FILE_KIND = "crew_nb batch"
-FILE_VERSION = 1
-SHOWN = 50
-"""Batches that a cell shows of what `runs()` gives."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class BatchInfo:
-    """One line of `cnb.runs()`: a batch that is kept."""
-
-    key: str
-    name: str
-    created: float
-    """Unix seconds."""
-    runs: int
-    done: int
-    failed: int
-    cancelled: int
-    total_tokens: int
-    cost: float | None
-    """US dollars; None where no price was known."""
-
-    @property
-    def missing(self) -> int:
-        """Runs whose end was never recorded: they go on elsewhere, or their kernel ended."""
-        return self.runs - self.done - self.failed - self.cancelled
-
-    def __repr__(self) -> str:
-        return f"<{', '.join(filter(None, self._facts()))}>"
-
-    def _facts(self) -> tuple[str, ...]:
-        """What it is called, when it began, what became of its runs, what they took, and its key."""
-        counts = {name: getattr(self, name) for name in ("done", "failed", "cancelled", "missing")}
-        of = f"{self.runs:,} run{'' if self.runs == 1 else 's'}: "
-        return (
-            one_line(self.name, 60) or "batch",
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(self.created)),
-            of + ", ".join(f"{n:,} {name}" for name, n in counts.items() if n or name == "done"),
-            f"{self.total_tokens:,} tokens",
-            "" if self.cost is None else money(self.cost),
-            self.key,
-        )
-
-
-class Kept(list[BatchInfo]):
-    """What `cnb.runs()` gives, newest first; draws itself in a cell."""
-
-    def __repr__(self) -> str:
-        if not self:
-            return "Nothing is kept yet."
-        more = len(self) - SHOWN
-        return "\n".join([*map(repr, self[:SHOWN]), *([f"… and {more:,} more"] if more > 0 else [])])
-
-    def _repr_html_(self) -> str:
-        if not self:
-            return str(el("p", repr(self)))
-        head = el("tr", *(_cell("th", name) for name in ("name", "began", "runs", "tokens", "cost", "key")))
-        rows = [
-            el(
-                "tr",
-                *(_cell("td", el("code", words) if place == 5 else words) for place, words in enumerate(info._facts())),
-            )
-            for info in self[:SHOWN]
-        ]
-        more = f"… and {len(self) - SHOWN:,} more. " if len(self) > SHOWN else ""
-        how = el(
-            "p",
-            el("small", more, el("code", "cnb.load(name)"), " or ", el("code", "cnb.load(key)"), " brings one back."),
-        )
-        return str(
-            el(
-                "div",
-                el("table", el("thead", head), el("tbody", *rows)),
-                how,
-                class_="crew-nb mathjax_ignore tex2jax_ignore",
-            )
-        )
-
-
-def _cell(tag: str, words: Html | str) -> Html:
-    return el(tag, words, style="text-align:left", dir="auto")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredRun:
-    """One run that is kept; what is large is decoded when it is first looked at."""
-
-    run_key: str
-    state: RunState
-    batch_key: str = ""
-    batch_name: str = ""
-    trusted: bool = False
-    """It comes from this user's own store, so that modules may be imported to find the classes that it names."""
-    inputs_json: str = "null"
-    output_json: str | None = None
-    events_json: str = "[]"
-
-    @cached_property
-    def inputs(self) -> dict[str, Any] | None:
-        """Its inputs; secret ones read `***`. None where they are damaged."""
-        inputs: dict[str, Any] | None = _codec.unplain(_parsed(self.inputs_json), self.trusted)
-        return inputs
-
-    @cached_property
-    def output(self) -> Any:
-        """Its `CrewOutput`, or None; loads CrewAI."""
-        tree = _parsed(self.output_json)
-        return _codec.decode_output(tree, self.trusted) if isinstance(tree, dict) else None
-
-    @cached_property
-    def events(self) -> tuple[Event, ...]:
-        """Its events in order; none where they are damaged."""
-        return tuple(_codec.decode_events(_parsed(self.events_json) or []))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedBatch:
-    """A batch that was read back; `runs[i]` is None where no end was recorded."""
-
-    state: BatchState
-    runs: tuple[StoredRun | None, ...]
-    meta: Mapping[str, Any]
-
-    @property
-    def outputs(self) -> list[Any]:
-        """Each run's `CrewOutput`, or None; loads CrewAI."""
-        return [None if run is None else run.output for run in self.runs]
-
-    @property
-    def events(self) -> list[Event]:
-        """All events, in the order of time."""
-        return sorted((e for run in self.runs if run is not None for e in run.events), key=lambda e: e.at)
+BATCHES_KNOWN = 100
+"""Batches that are put again where their store was deleted under them: those that were written to last."""
 
 
 _REFUSED = (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
@@ -207,7 +75,7 @@ class Record:
         self._memory: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._io = threading.RLock()  # the two connections are used by the writer and by those who read
-        self._batches: dict[str, store.BatchRow] = {}
+        self._batches: dict[str, store.BatchRow] = {}  # the one that was written to last comes last
         self._unsaved: Rows = ([], [])
         self._again_at = 0.0
         self._closes_at_exit = False
@@ -224,7 +92,7 @@ class Record:
     def put_batch(
         self, key: str, name: str, created: float, labels: Sequence[str], meta: Mapping[str, Any] | None = None
     ) -> Future[str | None]:
-        """Writes that a batch was started.
+        """Writes that a batch was started, in place of what was put of it before.
 
         Args:
             key: Its key, unique in the store.
@@ -247,7 +115,7 @@ class Record:
                 _codec.dumps(_codec.encode(labels, _scrub)),
                 _codec.dumps(_codec.plain(meta, _scrub)),
             )
-            self._batches[key] = row
+            self._remember(row.key, row)
             return [row], []
 
         return self._put(rows)
@@ -296,11 +164,19 @@ class Record:
                 tokens=state.usage.total_tokens,
                 cost=state.cost,
             )
-            # A store that was deleted or replaced under a running batch learns of the batch again.
-            batch = self._batches.get(batch_key)
-            return [] if batch is None else [batch], [row]
+            self._remember(row.batch)
+            return [], [row]
 
         return self._put(rows)
+
+    def _remember(self, key: str, batch: store.BatchRow | None = None) -> None:
+        """A batch is written to: with this row from now on, or with the one that is known."""
+        with self._io:
+            known = self._batches.pop(key, None)
+            if batch := batch or known:
+                self._batches[key] = batch
+            if len(self._batches) > BATCHES_KNOWN:
+                del self._batches[next(iter(self._batches))]
 
     def _put(self, rows: Callable[[], Rows]) -> Future[str | None]:
         done: Future[str | None] = Future()
@@ -364,7 +240,7 @@ class Record:
         """
         with self._io:
             if self.path is None:
-                store.save(self._in_memory(), *new)
+                self._insert(self._in_memory(), new)
                 return None
             if self.problem and not insist and time.monotonic() < self._again_at:
                 self._keep(new)
@@ -372,7 +248,7 @@ class Record:
             all_rows = (self._unsaved[0] + new[0], self._unsaved[1] + new[1])
             try:
                 if any(all_rows):
-                    self._on_disk(lambda db: store.save(db, *all_rows))
+                    self._on_disk(lambda db: self._insert(db, all_rows))
             except _REFUSED:
                 raise
             except (sqlite3.Error, OSError) as error:
@@ -389,8 +265,15 @@ class Record:
                 self._memory = None
             return None
 
+    def _insert(self, db: sqlite3.Connection, rows: Rows) -> None:
+        """Saves the rows, each run with its batch where that is not there: in memory, or in a store that is new."""
+        batches, runs = rows
+        found = (self._batches.get(key) for key in {run.batch for run in runs})
+        missing = [batch for batch in found if batch is not None and store.lacks(db, batch.key)]
+        store.save(db, [*missing, *batches], runs)
+
     def _keep(self, new: Rows) -> None:
-        store.save(self._in_memory(), *new)
+        self._insert(self._in_memory(), new)
         self._unsaved[0].extend(new[0])
         self._unsaved[1].extend(new[1])
 
@@ -514,7 +397,7 @@ class Record:
                 return {}
             for finished, run_key, state, batch_key, batch_name, inputs, output, events in rows:
                 run = _stored(run_key, state, batch_key, batch_name, inputs, output, events)
-                readable = run is not None and (output is None or _parsed(output) is not None)
+                readable = run is not None and (output is None or parsed(output) is not None)
                 if run is not None and readable and finished > found.get(run_key, (0.0, run))[0]:
                     found[run_key] = finished, run
         return {key: run for key, (_, run) in found.items()}
@@ -538,7 +421,7 @@ class Record:
                     key=key,
                     name=name,
                     created=created,
-                    runs=len(json.loads(labels)),
+                    runs=len(labels_of(labels)),
                     done=0,
                     failed=0,
                     cancelled=0,
@@ -548,10 +431,14 @@ class Record:
             counts = {status: getattr(info, status) + count} if status in ("done", "failed", "cancelled") else {}
             infos[key] = replace(
                 info,
+                name=name,  # what is in memory comes last, and is newer than the same on disk
                 total_tokens=info.total_tokens + (tokens or 0),
                 cost=info.cost if cost is None else (info.cost or 0.0) + cost,
                 **counts,
             )
+        for key, info in infos.items():
+            if not info.runs:  # its labels are damaged
+                infos[key] = replace(info, runs=info.done + info.failed + info.cancelled)
         return sorted(infos.values(), key=lambda info: info.created, reverse=True)
 
     def load(self, which: str | BatchInfo) -> LoadedBatch:
@@ -566,7 +453,8 @@ class Record:
         )
         if not batches:
             raise RecordError(f"no batch {wanted!r} is kept; cnb.runs() lists those that are.")
-        key, name, created, labels, meta = max(batches, key=lambda row: (row[0] == wanted, row[2]))
+        # What is in memory comes last, and is newer than the same on disk.
+        key, name, created, labels, meta = max(reversed(batches), key=lambda row: (row[0] == wanted, row[2]))
         rows = self._select(
             "SELECT place, run_key, state, inputs, output, events FROM run WHERE batch = ? ORDER BY place", [key]
         )
@@ -575,15 +463,8 @@ class Record:
             for place, run_key, state, inputs, output, events in rows
             if (run := _stored(run_key, state, key, name, inputs, output, events)) is not None
         }
-        return _batch(key, name, created, json.loads(labels), json.loads(meta), runs, trusted=True)
-
-
-def _parsed(text: str | bytes | None) -> Any:
-    """What the JSON says; None where there is none or it is damaged."""
-    try:
-        return None if text is None else json.loads(text)
-    except ValueError:
-        return None
+        more = _codec.unplain(parsed(meta), importing=True)
+        return batch_of(key, name, created, labels_of(labels), runs, meta=more if isinstance(more, dict) else {})
 
 
 def _stored(
@@ -603,51 +484,6 @@ def _stored(
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-
-
-def _batch(
-    key: str,
-    name: str,
-    created: float,
-    labels: list[str],
-    meta: Any,
-    runs: Mapping[int, StoredRun],
-    *,
-    trusted: bool,
-    notes: tuple[str, ...] = (),
-) -> LoadedBatch:
-    count = max([len(labels), *(place + 1 for place in runs)])
-    labels = labels + [""] * (count - len(labels))
-    places = tuple(runs.get(place) for place in range(count))
-    ends = [run.state.finished for run in places if run is not None and run.state.finished is not None]
-    finished = max(ends, default=created)
-    missing = sum(run is None for run in places)
-    if missing:
-        notes = (*notes, f"the end of {missing} of {count} runs was not recorded; resume=True runs them")
-    states = tuple(
-        _without_end(place, labels[place], created, finished) if run is None else run.state
-        for place, run in enumerate(places)
-    )
-    state = BatchState(key=key, name=name, runs=states, created=created, finished=finished, notes=notes)
-    return LoadedBatch(state=state, runs=places, meta=_codec.unplain(meta, trusted))
-
-
-def _without_end(place: int, label: str, created: float, finished: float) -> RunState:
-    error = ErrorInfo(
-        type="NotRecorded",
-        message="the end of this run was not recorded: its kernel ended first, or it goes on in another kernel",
-        hint="run the cell again with resume=True",
-        retryable=True,
-    )
-    return RunState(
-        index=place,
-        label=label,
-        status="cancelled",
-        queued=created,
-        finished=finished,
-        last_event=finished,
-        error=error,
-    )
 
 
 def _text(text: str) -> str:
@@ -746,119 +582,5 @@ def load(which: str | os.PathLike[str] | BatchInfo) -> LoadedBatch:
             "cnb.runs(), or the path of a file that results.save(path) wrote."
         )
     if isinstance(which, os.PathLike) or (isinstance(which, str) and Path(which).is_file()):
-        return read(which)
+        return _file.read(which)
     return get().load(which)
-
-
-# -- files for sharing -----------------------------------------------------------------------------------------
-
-
-def export(
-    path: str | os.PathLike[str],
-    state: BatchState,
-    outputs: Sequence[object],
-    *,
-    inputs: Sequence[Mapping[str, Any] | None] = (),
-    events: Iterable[Event] = (),
-    run_keys: Sequence[str] = (),
-    meta: Mapping[str, Any] | None = None,
-) -> Path:
-    """Writes a batch to one file that `load` reads: JSON Lines, the batch first and then one line per run.
-
-    An earlier file of that name is replaced only when the new one is whole.
-
-    Args:
-        path: The file; its folder is there.
-        state: The batch.
-        outputs: What each run's crew returned, or None.
-        inputs: Each run's inputs, or nothing.
-        events: Events of all runs, in order.
-        run_keys: Each run's key, or nothing.
-        meta: Whatever else is worth keeping.
-
-    Raises:
-        RecordError: The file cannot be written.
-    """
-    target = Path(path).expanduser()
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    SCRUBBER.learn_environment()
-    by_run: dict[int, list[Event]] = {}
-    for event in events:
-        by_run.setdefault(event.run, []).append(event)
-
-    def lines() -> Iterator[_codec.Json]:
-        yield {
-            "kind": FILE_KIND,
-            "version": FILE_VERSION,
-            "key": state.key,
-            "name": _scrub(state.name),
-            "created": state.created,
-            "labels": [_scrub(run.label) for run in state.runs],
-            "notes": [_scrub(note) for note in state.notes],
-            "meta": _codec.plain(dict(meta or {}), _scrub),
-        }
-        for place, run in enumerate(state.runs):
-            given = inputs[place] if place < len(inputs) else None
-            output = outputs[place]
-            yield {
-                "place": place,
-                "run_key": run_keys[place] if place < len(run_keys) else "",
-                "inputs": _codec.plain(None if given is None else SCRUBBER.scrub_inputs(given), _scrub),
-                "state": _codec.encode(run, _scrub),
-                "output": None if output is None else _codec.encode_output(output, _scrub),
-                "events": _codec.encode_events(by_run.get(run.index, ()), _scrub),
-            }
-
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            for line in lines():
-                file.write(_codec.dumps(line) + "\n")
-        partial.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise RecordError(f"the batch could not be saved to {target} ({error.strerror or error}).") from error
-    return target
-
-
-def read(path: str | os.PathLike[str]) -> LoadedBatch:
-    """The batch in a file that `export` wrote; one that was cut short is read up to its last whole run, with a warning.
-
-    Raises:
-        RecordError: There is no such file, or it is something else.
-    """
-    source = Path(path).expanduser()
-    try:
-        first, *rest = source.read_bytes().split(b"\n")
-    except OSError as error:
-        raise RecordError(f"{source} cannot be read ({error.strerror or error}).") from error
-    head = _parsed(first)
-    if not isinstance(head, dict) or head.get("kind") != FILE_KIND:
-        raise RecordError(f"{source} is not a file that results.save(path) wrote, or not even its first line is whole.")
-    if head["version"] > FILE_VERSION:
-        raise RecordError(f"{source} was saved by a newer crew_nb; upgrade crew_nb to load it.")
-    found: dict[int, StoredRun] = {}
-    for tree in map(_parsed, rest):
-        with suppress(TypeError, KeyError, AttributeError):
-            found[tree["place"]] = StoredRun(
-                run_key=tree["run_key"],
-                state=_codec.decode(RunState, tree["state"]),
-                batch_key=head["key"],
-                batch_name=head["name"],
-                inputs_json=_codec.dumps(tree["inputs"]),
-                output_json=None if tree["output"] is None else _codec.dumps(tree["output"]),
-                events_json=_codec.dumps(tree["events"]),
-            )
-    whole = len(head["labels"])
-    if len(found) < whole:
-        warnings.warn(f"{source} was cut short or damaged: {len(found)} of {whole} runs were read.", stacklevel=2)
-    return _batch(
-        head["key"],
-        head["name"],
-        head["created"],
-        head["labels"],
-        head["meta"],
-        found,
-        trusted=False,
-        notes=tuple(head["notes"]),
-    )

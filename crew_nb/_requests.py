@@ -156,7 +156,7 @@ def _built(crew: Any, *, or_none: bool) -> Any:
     if _blueprint._is_crew(crew):
         return crew
     try:
-        return _blueprint._call_factory(crew, None)
+        return _blueprint.built(crew, None)
     except Exception:  # it needs an argument after all
         if or_none:
             return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from crew_nb import _crewai, _failure, _static, _text
+from crew_nb import _crewai, _errors, _failure, _file, _static, _text
 from crew_nb._errors import CrewNbError, NotFinishedError, RunCancelledError, RunFailedError
 from crew_nb._secrets import SCRUBBER
 from crew_nb._usage import Usage
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from crew_nb._batch import Batch
     from crew_nb._events import Event
-    from crew_nb._record import LoadedBatch
+    from crew_nb._loaded import LoadedBatch
     from crew_nb._state import BatchState, RunState, Status
 
 Level = Literal["runs", "tasks", "calls", "events"]
@@ -38,10 +39,12 @@ class Result:
     error: BaseException | None
     """The crew's own error, or why it was stopped; None where it is done or goes on."""
     _output: CrewOutput | None
+    _unreadable: str = ""
+    """Why the output that was kept cannot be read, where it cannot."""
 
     @property
     def index(self) -> int:
-        """Its place in the batch."""
+        """Its place in the batch, also where it stands in a part of the results."""
         return self.state.index
 
     @property
@@ -60,7 +63,10 @@ class Result:
         state = self.state
         check_done(state, self.error, join="batch")
         if self._output is None:
-            raise CrewNbError(f"the output of run {state.index} ({state.label}) was not kept.")
+            why = f"cannot be read ({self._unreadable})" if self._unreadable else "was not kept"
+            raise CrewNbError(
+                f"the output of run {state.index} ({state.label}) {why}; its text is in `result.state.output`."
+            )
         return self._output
 
     @property
@@ -144,17 +150,47 @@ def check_done(state: RunState, error: BaseException | None, join: str) -> None:
     if not state.final:
         raise NotFinishedError(f"run {state.index} ({state.label}) is {state.status}. Write `await {join}` first.")
     if state.status != "done":
-        raise failure(state, error) from error
+        raise failure(state, error)
 
 
 def failure(state: RunState, error: BaseException | None) -> RunFailedError:
-    """The error that reading the output of such a run raises; meant to be raised from `error`."""
-    if isinstance(error, RunFailedError):
-        return type(error)(error.index, error.label, error.reason)
+    """The error that reading the output of such a run raises, with the crew's error, if that is known, as its cause."""
+    if isinstance(error, RunFailedError) and _is_of(error, state):
+        # New each time: a traceback grows wherever its error is raised.
+        found = type(error)(state.index, state.label, SCRUBBER.scrub(error.reason))
+        found.__cause__ = error.__cause__ if error.__traceback__ is None else error
+        return found
+    told, what = state.error, "for a reason that was not kept"
+    if error is not None:
+        what = f"{type(error).__name__}: {_failure.said(error)}"
+    elif told is not None:
+        what = f"{told.type}: {told.message}"
+    hint = f" ({told.hint})" if told is not None and told.hint else ""
     kind = RunCancelledError if state.status == "cancelled" else RunFailedError
-    what = f"{type(error).__name__}: {_failure.said(error)}" if error is not None else "for a reason that was not kept"
-    hint = f" ({state.error.hint})" if state.error is not None and state.error.hint else ""
-    return kind(state.index, state.label, SCRUBBER.scrub(f"{state.status}: {what}{hint}"))
+    found = kind(state.index, state.label, SCRUBBER.scrub(f"{state.status}: {what}{hint}"))
+    found.__cause__ = error
+    return found
+
+
+def _is_of(error: RunFailedError, state: RunState) -> bool:
+    """Whether the error tells of this very run; one of a batch that was started inside it names another."""
+    # What has become known as a secret meanwhile is gone from the state only.
+    return error.index == state.index and state.label in (error.label, SCRUBBER.scrub(error.label))
+
+
+def _as_it_was(state: RunState) -> BaseException | None:
+    """The error of a run that was read back: one of ours as it was, of any other what was kept of its words."""
+    if state.status not in ("failed", "cancelled"):
+        return None
+    told = state.error
+    kind = getattr(_errors, told.type, None) if told is not None else None
+    if told is None or not (isinstance(kind, type) and issubclass(kind, CrewNbError)):
+        return failure(state, None)
+    if not issubclass(kind, RunFailedError):
+        return kind(told.message)
+    reason = told.message.removeprefix(f"run {state.index} ({state.label}) ")
+    # One that names another run came from a batch that was started inside this one.
+    return failure(state, None) if reason == told.message else kind(state.index, state.label, reason)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -182,9 +218,8 @@ class Results(Sequence[Result]):
     def __init__(self, state: BatchState, items: Iterable[Result], events: Sequence[Event] = ()) -> None:
         self.state = state
         """The snapshot that they were taken from."""
-        self.events = events
-        """Everything that happened, in order."""
         self._items = tuple(items)
+        self._events = events
 
     @classmethod
     def of(cls, batch: Batch) -> Results:
@@ -208,17 +243,20 @@ class Results(Sequence[Result]):
         """A batch that was read back from the record or a file."""
         items = []
         for state, stored in zip(batch.state.runs, batch.runs, strict=True):
-            error = (
-                None
-                if state.error is None
-                else RunFailedError(
-                    state.index, state.label, f"{state.status}: {state.error.type}: {state.error.message}"
-                )
-            )
-            if error is None and state.final and state.status != "done":
-                error = RunFailedError(state.index, state.label, state.status)
-            items.append(Result(state, stored.inputs if stored else None, error, stored.output if stored else None))
+            output, unreadable = None, ""
+            try:
+                output = stored.output if stored is not None else None
+            except Exception as error:  # one that is damaged, or of another version, must not cost the others
+                unreadable = f"{type(error).__name__}: {_failure.said(error)}"
+            inputs = stored.inputs if stored is not None else None
+            items.append(Result(state, inputs, _as_it_was(state), output, unreadable))
         return cls(batch.state, items, tuple(batch.events))
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """Everything that happened in these runs, in order."""
+        runs = {item.index for item in self._items}
+        return tuple(event for event in self._events if event.run in runs)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -229,7 +267,9 @@ class Results(Sequence[Result]):
     def __getitem__(self, place: slice) -> Results: ...
     def __getitem__(self, place: int | slice) -> Result | Results:
         if isinstance(place, slice):
-            return Results(self.state, self._items[place], self.events)
+            items = self._items[place]
+            state = dataclasses.replace(self.state, runs=tuple(item.state for item in items))
+            return Results(state, items, self._events)
         return self._items[place]
 
     def __iter__(self) -> Iterator[Result]:
@@ -243,13 +283,7 @@ class Results(Sequence[Result]):
     @property
     def errors(self) -> list[RunFailedError]:
         """The errors of the runs that failed or were cancelled; each has its `index`, and the crew's error as cause."""
-        found = []
-        for item in self._items:
-            if item.status in ("failed", "cancelled"):
-                error = failure(item.state, item.error)
-                error.__cause__ = item.error if item.error is not error else None
-                found.append(error)
-        return found
+        return [failure(item.state, item.error) for item in self._items if item.status in ("failed", "cancelled")]
 
     @property
     def usage(self) -> UsageMetrics:
@@ -346,9 +380,7 @@ class Results(Sequence[Result]):
         Raises:
             RecordError: When the file cannot be written.
         """
-        from crew_nb import _record
-
-        return _record.export(
+        return _file.write(
             path,
             self.state,
             [item._output for item in self._items],

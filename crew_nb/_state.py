@@ -55,7 +55,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """What CrewAI, or a tool's logger, had to say."""
+    """What CrewAI, or the root logger, had to say."""
 
     at: float
     text: str

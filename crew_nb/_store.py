@@ -112,6 +112,8 @@ def open_store(path: Path | None, wait: float) -> sqlite3.Connection:
     db.text_factory = _decoded
     try:
         _check_ours(db, path)
+        # A row is replaced to take a secret out of it, too; not every build of SQLite clears what it held.
+        db.execute("PRAGMA secure_delete = ON")
         if path is not None:
             _use_wal(db, wait)
         _migrate(db)
@@ -222,7 +224,10 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-_PUT_BATCH = "INSERT OR IGNORE INTO batch (key, name, created, labels, meta) VALUES (?, ?, ?, ?, ?)"
+_PUT_BATCH = (
+    "INSERT INTO batch (key, name, created, labels, meta) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET name = excluded.name, labels = excluded.labels, meta = excluded.meta"
+)
 _PUT_RUN = (
     "INSERT INTO run (batch, place, run_key, status, finished, inputs, state, output, events, tokens, cost)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (batch, place) DO UPDATE SET run_key = excluded.run_key,"
@@ -232,10 +237,15 @@ _PUT_RUN = (
 
 
 def save(db: sqlite3.Connection, batches: Iterable[BatchRow], runs: Iterable[RunRow]) -> None:
-    """Writes all or nothing; a run that is there already (a retry) is replaced."""
+    """Writes all or nothing; what is there already (a retry, a batch whose labels have changed) is replaced."""
     with transaction(db):
         db.executemany(_PUT_BATCH, batches)
         db.executemany(_PUT_RUN, runs)
+
+
+def lacks(db: sqlite3.Connection, batch: str) -> bool:
+    """Whether the store does not know that batch."""
+    return db.execute("SELECT 1 FROM batch WHERE key = ?", [batch]).fetchone() is None
 
 
 def identity(path: Path) -> tuple[int, int] | None:

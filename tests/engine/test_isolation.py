@@ -14,7 +14,7 @@ from pydantic import BaseModel
 import crew_nb as cnb
 from crew_nb._events import Logged
 from tests.support import crews
-from tests.support.scripted_llm import ScriptedLLM
+from tests.support.scripted_llm import ScriptedLLM, tool_call
 from tests.support.server import Server, llm
 
 if TYPE_CHECKING:
@@ -119,6 +119,30 @@ def test_an_agents_own_tries_are_its_own() -> None:
     with pytest.raises(cnb.RunFailedError, match="never"):
         run.wait(60)
     assert len(stubborn.asked) == 3, "CrewAI's max_retry_limit is 2"
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["direct", "stock"])
+def test_two_calls_of_one_tool_at_once_keep_their_own_results(stock: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that began first ends last: each row of the tool has what it was asked and what it answered."""
+    if stock:
+        monkeypatch.setattr("crew_nb._fast.why_not", lambda crew: "asked for by the test")
+    second = threading.Event()
+
+    @tool("look_up")
+    def look_up(word: str) -> str:
+        """Look a word up."""
+        if word == "first":
+            second.wait(20)
+        else:
+            second.set()
+        return f"found {word}"
+
+    calls = [tool_call("look_up", f'{{"word": "{word}"}}', word) for word in ("first", "second")]
+    model = ScriptedLLM([calls, "both"], native_tools=True)
+    run = cnb.kickoff(crews.one(model, tools=[look_up]), {"topic": "T"}, show=False)
+    assert run.wait(60).raw == "both"
+    told = {call.detail: call.output for call in run.state.all_calls if call.kind == "tool"}
+    assert told == {'{"word": "first"}': "found first", '{"word": "second"}': "found second"}
 
 
 def test_a_task_whose_condition_does_not_hold_is_skipped() -> None:

@@ -132,14 +132,15 @@ def test_what_was_finished_stays(server: Server) -> None:
     assert server.stats().by_topic == {"T0": 1, "T1": 2, "T2": 1}
 
 
-async def test_cancelling_who_awaits_stops_the_batch(server: Server) -> None:
-    """`asyncio.wait_for` that runs out ends the batch too, as it would end a task."""
+async def test_cancelling_who_awaits_stops_the_batch(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """`asyncio.wait_for` that runs out ends the batch too, as it would end a task, and prints nothing in plain code."""
     server.configure(hold=True)
     batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(4), show=False)
     await asyncio.to_thread(server.wait_for, lambda stats: stats.in_flight == 4)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(_join(batch), 0.1)
     assert {run.status for run in batch} == {"cancelled"}
+    assert capsys.readouterr().out == ""
     await asyncio.to_thread(server.wait_for, lambda stats: stats.in_flight == 0)
 
 

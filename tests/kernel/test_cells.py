@@ -95,6 +95,16 @@ def test_interrupt_of_a_joining_cell_stops_everything(server: Server, kernel: Ke
         server.release()
         assert kernel.run("{run.status for run in batch}").result == "{'cancelled'}"
         assert len(server.wait_for(lambda stats: stats.in_flight == 0).requests) == 8
+    server.configure(hold=True)
+    cell = kernel.execute("run = cnb.kickoff(build, inputs[0])\nawait run")
+    server.wait_for(lambda stats: stats.in_flight == 1)
+    kernel.listen(0.2)
+    kernel.interrupt()
+    kernel.join(cell, check=False, timeout=10)
+    assert "Stopped. run.retry() runs it again, in the same row." in cell.stdout
+    assert kernel.run("run.batch.runs[0] is run, run.status").result == "(True, 'cancelled')"
+    server.configure(hold=False)
+    server.release()
 
 
 def test_stop_from_the_board(server: Server, kernel: Kernel) -> None:

@@ -371,7 +371,7 @@ def test_what_is_not_a_crew_is_refused():
     with pytest.raises(cnb.BlueprintError, match="needs topic"):
         cnb.check(lambda topic: one())
     assert not cnb.check((lambda topic: one(), {"topic": "AI"}))
-    with pytest.raises(cnb.BlueprintError, match="returned a NoneType"):
+    with pytest.raises(cnb.BlueprintError, match="returned nothing"):
         cnb.check(lambda: None)
 
 

@@ -216,6 +216,16 @@ def test_events_of_another_version_are_read_as_far_as_they_are_known() -> None:
     assert codec.decode_events(trees) == [ev.RunQueued(run=0, at=1.0)]
 
 
+def test_what_is_damaged_among_events_costs_itself_only() -> None:
+    """The others are read, in order."""
+    first, last = ev.RunStarted(run=0, at=1.0), ev.RunFinished(run=0, at=2.0, status="done")
+    trees = codec.encode_events([first, last])
+    assert codec.decode_events([trees[0], 4, {"event": 3}, {"at": 1.0}, {"event": "RunStarted"}, trees[1]]) == [
+        first,
+        last,
+    ]
+
+
 def test_pieces_of_an_answer_are_kept_only_where_no_whole_answer_follows() -> None:
     """They are joined, so that a secret on the seam of two pieces is seen."""
 

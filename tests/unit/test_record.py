@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from crew_nb import _file
 from crew_nb import _record as record
 from crew_nb import _store as store
 from crew_nb._errors import RecordError
@@ -118,6 +119,40 @@ def test_a_retry_takes_the_place_of_the_earlier_end(path: Path) -> None:
         put(kept, "b", 0, text="better")
         assert [run.output for run in kept.load("b").state.runs] == ["better"]
         assert kept.runs()[0].failed == 0
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_a_batch_that_is_put_again_takes_the_place_of_the_earlier_one(path: Path, on_disk: bool) -> None:
+    """As when its labels are filled in, or a secret is taken out of them; it began when it did, and keeps its runs."""
+    with opened(path if on_disk else None) as kept:
+        kept.put_batch("b", "first", 100.0, ["topic=…", "topic=…"], {"n": 1})
+        put(kept, "b", 0).result(10)
+        kept.put_batch("b", "second", 200.0, ["topic=A", "topic=B"], {"n": 2}).result(10)
+        batch = kept.load("second")
+        assert (batch.state.runs[1].label, batch.state.created, batch.meta) == ("topic=B", 100.0, {"n": 2})
+        assert [(info.name, info.runs, info.done) for info in kept.runs()] == [("second", 2, 1)]
+
+
+def test_a_run_does_not_send_its_batch_again(path: Path) -> None:
+    """The labels of 10,000 runs with each of them would be gigabytes."""
+    with opened(path) as kept:
+        kept.put_batch("b", "", 1.0, ["x" * 1000] * 3).result(10)
+        told: list[str] = []
+        assert kept._db is not None
+        kept._db.set_trace_callback(told.append)
+        for n in range(3):
+            put(kept, "b", n).result(10)
+        assert sum("INSERT INTO run" in statement for statement in told) == 3
+        assert not any("x" * 1000 in statement for statement in told)
+
+
+def test_what_was_taken_out_of_a_batch_is_not_left_in_the_file(path: Path) -> None:
+    """SQLite leaves what a row held before in its pages, if it is not told otherwise."""
+    with opened(path) as kept:
+        kept.put_batch("b", "", 1.0, [f"topic=found-out-later-{n}" for n in range(1000)]).result(10)
+        kept.put_batch("b", "", 1.0, ["topic=***"] * 1000).result(10)
+        put(kept, "b", 0).result(10)
+    assert b"found-out" not in path.read_bytes()
 
 
 def test_what_is_done_is_found_by_its_content(path: Path) -> None:
@@ -250,13 +285,12 @@ def test_no_secret_reaches_the_disk(path: Path, tmp_path: Path, monkeypatch: pyt
         kept.put_batch("b", every, 1.0, [every], {"m": every}).result(10)
         files = [path, path.with_name("runs.sqlite-wal")]
         content = b"".join(f.read_bytes() for f in files)
-        saved = record.export(
+        saved = _file.write(
             tmp_path / "saved.jsonl",
             BatchState(key="b", name=every, runs=(state,), created=1.0, notes=(every,)),
             [every],
             inputs=[inputs],
             events=events,
-            meta={"m": every},
         ).read_bytes()
         kept.put_batch("b2", "", 1.0, [])
     for secret in (in_env, in_llm, in_inputs, by_shape, "hunter2"):
@@ -478,6 +512,26 @@ def test_a_store_that_is_locked_too_long_is_waited_for_in_memory(path: Path, mon
         assert again.runs()[0].done == 2
 
 
+def test_a_batch_that_changes_while_the_disk_is_away_is_read_as_it_is_now(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From memory before the disk is back, and from the disk when it is."""
+    monkeypatch.setattr(record, "BUSY_SECONDS", 0.1)
+    with opened(path) as kept:
+        kept.put_batch("b", "early", 1.0, ["topic=…"] * 2).result(10)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert "locked" in put(kept, "b", 0).result(10)
+            kept.put_batch("b", "late", 1.0, ["topic=A", "topic=B"])
+            assert kept.load("b").state.runs[1].label == "topic=B"
+            assert [(info.name, info.done) for info in kept.runs()] == [("late", 1)]
+            other.execute("ROLLBACK")
+        kept.flush()
+        assert kept.problem == ""
+    with opened(path) as again:
+        assert again.load("late").state.runs[1].label == "topic=B"
+
+
 def test_a_store_that_is_deleted_under_a_running_batch_is_made_again(path: Path) -> None:
     """What comes later is on disk, with its batch, rather than in a file that nobody can open any more."""
     with opened(path) as kept:
@@ -488,6 +542,23 @@ def test_a_store_that_is_deleted_under_a_running_batch_is_made_again(path: Path)
         assert put(kept, "b", 1).result(10) is None
     with opened(path) as again:
         assert [run is not None for run in again.load("n").runs] == [False, True]
+
+
+def test_only_so_many_batches_are_remembered_and_a_running_one_is_among_them(path: Path) -> None:
+    """A server starts them for months; one that is still written to is known to a store that was made again."""
+    with opened(path) as kept:
+        kept.put_batch("long", "goes on", 1.0, ["x"] * 2)
+        for n in range(3 * record.BATCHES_KNOWN):
+            kept.put_batch(f"b{n}", "", 1.0, ["x"])
+            put(kept, f"b{n}", 0)
+            put(kept, "long", 0)
+        kept.flush()
+        assert len(kept._batches) == record.BATCHES_KNOWN
+        for file in path.parent.iterdir():
+            file.unlink()
+        assert put(kept, "long", 1).result(10) is None
+    with opened(path) as again:
+        assert [(info.name, info.done) for info in again.runs()] == [("goes on", 1)]
 
 
 # -- damaged files ---------------------------------------------------------------------------------------------
@@ -624,6 +695,26 @@ def test_a_lost_first_page_costs_nothing(path: Path) -> None:
         assert "the 40 runs that could be read were taken over" in kept.notes[0]
 
 
+def test_a_damaged_row_costs_nothing_but_what_it_held(path: Path) -> None:
+    """SQLite does not see that a text is no text any more; the batch, its other runs and all others are there."""
+    filled(path, 3)
+    with opened(path) as kept:
+        kept.put_batch("c", "later", 2.0, ["x"])
+        put(kept, "c", 0).result(10)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE batch SET labels = CAST(x'ff' AS TEXT), meta = CAST(x'ff' AS TEXT) WHERE name = 'n'")
+        db.execute("UPDATE run SET events = '[{\"event\": 3}, 4]', inputs = '[]' WHERE place = 1")
+        db.execute("UPDATE run SET state = '{}', output = '' WHERE place = 2")
+        db.commit()
+    with opened(path) as kept:
+        assert [(info.name, info.runs, info.done) for info in kept.runs()] == [("later", 1, 1), ("n", 3, 3)]
+        batch = kept.load("n")
+        assert [run is not None for run in batch.runs] == [True, True]
+        assert [run and (run.inputs, len(run.events)) for run in batch.runs] == [({"topic": 0}, 5), (None, 0)]
+        assert batch.meta == {}
+        assert set(kept.find_done(f"key {n}" for n in range(3))) == {"key 0", "key 1"}
+
+
 # -- versions --------------------------------------------------------------------------------------------------
 
 VERSION_1 = """
@@ -743,103 +834,6 @@ def test_importing_and_describing_touches_no_disk_and_loads_no_crewai(tmp_path: 
     out = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout
     assert out.splitlines()[1] == "False"
     assert not (tmp_path / "home").exists()
-
-
-# -- files for sharing -----------------------------------------------------------------------------------------
-
-
-def saved(tmp_path: Path, runs: int = 20) -> Path:
-    states, events = zip(*(told(n, text="answer \ud800 ü" + "x" * 200) for n in range(runs)), strict=True)
-    batch = BatchState(key="b", name="sweep", runs=states, created=1.0, finished=100.0, notes=("a note",))
-    return record.export(
-        tmp_path / "sweep.crewnb",
-        batch,
-        [f"out {n}" for n in range(runs)],
-        inputs=[{"topic": n} for n in range(runs)],
-        events=[e for es in events for e in es],
-        run_keys=[f"key {n}" for n in range(runs)],
-        meta={"max_concurrency": 3},
-    )
-
-
-def test_a_saved_batch_is_loaded_whole(tmp_path: Path) -> None:
-    """By its path, as text or as Path; everything comes back."""
-    file = saved(tmp_path)
-    assert {f.name for f in tmp_path.iterdir()} == {"sweep.crewnb"}
-    for which in (file, str(file)):
-        batch = record.load(which)
-        assert (batch.state.key, batch.state.name, batch.state.created) == ("b", "sweep", 1.0)
-        assert batch.state.notes == ("a note",)
-        assert [r.output for r in batch.state.runs] == ["answer \ud800 ü" + "x" * 200] * 20
-        assert batch.outputs == [f"out {n}" for n in range(20)]
-        assert [r and r.inputs for r in batch.runs] == [{"topic": n} for n in range(20)]
-        assert len(batch.events) == 100
-        assert batch.meta == {"max_concurrency": 3}
-        assert batch.runs[3] is not None
-        assert batch.runs[3].run_key == "key 3"
-
-
-def test_a_saved_file_cut_anywhere_is_read_up_to_its_last_whole_run(tmp_path: Path) -> None:
-    """With a warning that says how many are there; 60 random cuts."""
-    file = saved(tmp_path)
-    content = file.read_bytes()
-    ends = [n for n, byte in enumerate(content) if byte == 10]
-    chance = random.Random(5)
-    for cut in [ends[0], ends[0] + 1, ends[1] - 1, *(chance.randrange(ends[0], ends[-1]) for _ in range(57))]:
-        file.write_bytes(content[:cut])
-        whole = sum(end <= cut for end in ends[1:])
-        with pytest.warns(UserWarning, match=f"cut short or damaged: {whole} of 20 runs were read"):
-            batch = record.read(file)
-        assert [run is not None for run in batch.runs] == [True] * whole + [False] * (20 - whole)
-
-
-def test_a_line_of_noise_costs_its_run_only(tmp_path: Path) -> None:
-    """The others are read, in their places."""
-    file = saved(tmp_path)
-    lines = file.read_bytes().split(b"\n")
-    lines[4] = b"\xff\xfe noise"
-    lines[6] = b'{"place": 5}'
-    file.write_bytes(b"\n".join(lines))
-    with pytest.warns(UserWarning, match="18 of 20"):
-        batch = record.read(file)
-    assert [n for n, run in enumerate(batch.runs) if run is None] == [3, 5]
-
-
-def test_what_is_no_saved_batch_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """Other files, newer files, no file."""
-    other = tmp_path / "other.json"
-    for content, match in (
-        (b"[]", "is not a file that"),
-        (b"", "is not a file that"),
-        (b"\xff\xff", "is not a file that"),
-    ):
-        other.write_bytes(content)
-        with pytest.raises(RecordError, match=match):
-            record.read(other)
-    other.write_text(json.dumps({"kind": record.FILE_KIND, "version": 99}))
-    with pytest.raises(RecordError, match="newer crew_nb"):
-        record.read(other)
-    with pytest.raises(RecordError, match="cannot be read"):
-        record.read(tmp_path / "nothing")
-
-
-def test_a_save_that_fails_leaves_the_earlier_file_as_it_was(tmp_path: Path) -> None:
-    """The new one takes its place only when it is whole."""
-    file = saved(tmp_path, runs=2)
-    before = file.read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-        with pytest.raises(RecordError, match="could not be saved to"):
-            saved(tmp_path, runs=200)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
-    assert file.read_bytes() == before
-    assert [f.name for f in tmp_path.iterdir()] == ["sweep.crewnb"]
-    with pytest.raises(RecordError, match="could not be saved to"):
-        record.export(tmp_path / "no" / "folder", BatchState(key="b", name="", runs=(), created=1.0), [])
 
 
 def test_ten_thousand_runs(path: Path, record_testsuite_property: Any) -> None:

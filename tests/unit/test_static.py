@@ -14,7 +14,7 @@ from nbconvert import HTMLExporter
 
 from crew_nb import _diff, _html, _static, _summary, _timeline
 from crew_nb._events import ErrorInfo
-from crew_nb._record import BatchInfo, Kept
+from crew_nb._kept import BatchInfo, Kept
 from crew_nb._state import BatchState
 from crew_nb._static import ResultCard
 from crew_nb._timeline import Lane, Span, Timeline

@@ -1,0 +1,132 @@
+"""A batch in one file: whole, or as far as it is whole, and never in the place of a better one."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from crew_nb import _file, _record
+from crew_nb._errors import RecordError
+from crew_nb._events import Logged, RunStarted
+from crew_nb._state import BatchState
+from tests.support.batches import finished_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORDS = "answer \ud800 ü" + "x" * 200
+
+
+def saved(tmp_path: Path, runs: int = 20) -> Path:
+    """A file of that many runs."""
+    states = tuple(finished_run(n, f"T{n}", 0.0, words=WORDS) for n in range(runs))
+    return _file.write(
+        tmp_path / "sweep.crewnb",
+        BatchState(key="b", name="sweep", runs=states, created=1.0, finished=100.0, notes=("a note",)),
+        [f"out {n}" for n in range(runs)],
+        inputs=[{"topic": n} for n in range(runs)],
+        events=[
+            event
+            for n in range(runs)
+            for event in (RunStarted(run=n, at=2.0), Logged(run=n, at=3.0 + n, text="a line"))
+        ],
+    )
+
+
+def test_a_saved_batch_is_loaded_whole(tmp_path: Path) -> None:
+    """By its path, as text or as Path; everything comes back."""
+    file = saved(tmp_path)
+    assert {f.name for f in tmp_path.iterdir()} == {"sweep.crewnb"}
+    for which in (file, str(file)):
+        batch = _record.load(which)
+        assert (batch.state.key, batch.state.name, batch.state.created) == ("b", "sweep", 1.0)
+        assert batch.state.notes == ("a note",)
+        assert [r.output for r in batch.state.runs] == [WORDS] * 20
+        assert batch.outputs == [f"out {n}" for n in range(20)]
+        assert [r and r.inputs for r in batch.runs] == [{"topic": n} for n in range(20)]
+        assert [event.run for event in batch.events] == [*range(20), *range(20)]
+
+
+def test_a_saved_file_cut_anywhere_is_read_up_to_its_last_whole_run(tmp_path: Path) -> None:
+    """With a warning that says how many are there; 60 random cuts."""
+    file = saved(tmp_path)
+    content = file.read_bytes()
+    ends = [n for n, byte in enumerate(content) if byte == 10]
+    chance = random.Random(5)
+    for cut in [ends[0], ends[0] + 1, ends[1] - 1, *(chance.randrange(ends[0], ends[-1]) for _ in range(57))]:
+        file.write_bytes(content[:cut])
+        whole = sum(end <= cut for end in ends[1:])
+        with pytest.warns(UserWarning, match=f"cut short or damaged: {whole} of 20 runs were read"):
+            batch = _file.read(file)
+        assert [run is not None for run in batch.runs] == [True] * whole + [False] * (20 - whole)
+
+
+def test_a_line_of_noise_costs_its_run_only(tmp_path: Path) -> None:
+    """The others are read, in their places."""
+    file = saved(tmp_path)
+    lines = file.read_bytes().split(b"\n")
+    lines[4] = b"\xff\xfe noise"
+    lines[6] = b'{"place": 5}'
+    file.write_bytes(b"\n".join(lines))
+    with pytest.warns(UserWarning, match="18 of 20"):
+        batch = _file.read(file)
+    assert [n for n, run in enumerate(batch.runs) if run is None] == [3, 5]
+
+
+def test_what_is_no_saved_batch_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """Other files, newer files, no file."""
+    other = tmp_path / "other.json"
+    for content, match in (
+        (b"[]", "is not a file that"),
+        (b"", "is not a file that"),
+        (b"\xff\xff", "is not a file that"),
+    ):
+        other.write_bytes(content)
+        with pytest.raises(RecordError, match=match):
+            _file.read(other)
+    other.write_text(json.dumps({"kind": _file.KIND, "version": 99}))
+    with pytest.raises(RecordError, match="newer crew_nb"):
+        _file.read(other)
+    with pytest.raises(RecordError, match="cannot be read"):
+        _file.read(tmp_path / "nothing")
+
+
+def test_a_save_that_fails_leaves_the_earlier_file_as_it_was(tmp_path: Path) -> None:
+    """The new one takes its place only when it is whole."""
+    file = saved(tmp_path, runs=2)
+    before = file.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        with pytest.raises(RecordError, match="could not be saved to"):
+            saved(tmp_path, runs=200)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert file.read_bytes() == before
+    assert [f.name for f in tmp_path.iterdir()] == ["sweep.crewnb"]
+    with pytest.raises(RecordError, match="could not be saved to"):
+        _file.write(tmp_path / "no" / "folder", BatchState(key="b", name="", runs=(), created=1.0), [])
+
+
+class Interrupted:
+    """A value at which the user presses Interrupt."""
+
+    def __repr__(self) -> str:
+        raise KeyboardInterrupt
+
+
+def test_a_save_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Whatever breaks it, Interrupt too: it is told as it is, and no part of a file stays."""
+    batch = BatchState(key="b", name="", runs=(finished_run(0, "A", 0.0),), created=1.0)
+    with pytest.raises(KeyboardInterrupt):
+        _file.write(tmp_path / "broken", batch, ["out"], inputs=[{"topic": Interrupted()}])
+    with pytest.raises(ValueError, match="shorter"):
+        _file.write(tmp_path / "broken", batch, [])
+    assert list(tmp_path.iterdir()) == []
