@@ -33,6 +33,10 @@ call: ContextVar[CallRecord | None] = ContextVar("crew_nb_call", default=None)
 """The LLM call that passes the gate in this context."""
 
 
+def _dropped(what: object) -> None:
+    """Nobody is told: the attempt has ended."""
+
+
 @dataclass(slots=True, eq=False)
 class CallRecord:
     """One LLM call that passes the gate: what it holds there, and what the listener heard of it."""
@@ -102,10 +106,16 @@ class Attempt:
             question.set_result("" if approve else words)
 
     def leave(self) -> None:
-        """Let another run have its place; on the engine's loop."""
+        """Let another run have its place, and let go of the batch; on the engine's loop.
+
+        Its context lives on for a while: asyncio keeps timers that were cancelled, with theirs.
+        """
         slots, self.slots = self.slots, None
         if slots is not None:
             slots.release()
+        if self.closed:
+            self._post = self.note = _dropped
+            self.inner = []
 
     def log(self, text: str, task: int | None = None) -> None:
         """A line for the run's log."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crew_nb import _blueprint, _notebook, _static
 from crew_nb._errors import OptionError
-from crew_nb._html import Html, el
+from crew_nb._html import el
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,9 +49,9 @@ class Benchmark:
                 "div",
                 el("p", el("strong", str(self))),
                 el("p", f"One by one, {apart:.1f} s:"),
-                Html(_static.timeline(self.one_by_one.state)),
+                _static.timeline(self.one_by_one.state),
                 el("p", f"At once, {together:.1f} s:"),
-                Html(_static.timeline(self.at_once.state)),
+                _static.timeline(self.at_once.state),
             )
         )
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from crew_nb._crewai import agents_of
 from crew_nb._errors import BlueprintError, UnfaithfulCopyError
 from crew_nb._secrets import SCRUBBER
 
@@ -251,12 +252,6 @@ def isolated_copy(crew: Crew) -> Crew:
     twin.stream = False  # a streaming crew hands out an iterator; tokens reach the board by events
     assert isinstance(twin, Crew)
     return twin
-
-
-def agents_of(crew: Crew) -> list[Any]:
-    """Every agent that the crew may run, once each."""
-    found = (*crew.agents, *(t.agent for t in crew.tasks), crew.manager_agent)
-    return list({id(a): a for a in found if a is not None}.values())
 
 
 def _still(crew: Crew) -> Crew:

@@ -6,18 +6,21 @@ put into a queue, or handed on as commands. All boards of a pacer together send 
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import functools
 import time
+import weakref
 from collections import deque
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import anywidget
 import traitlets
 
 from crew_nb import _view
+from crew_nb._keeper import Pinned
 from crew_nb._summary import Tally
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ class Paced(Protocol):
         """Send one message, if there is something to send; returns whether one was sent."""
 
 
-class Board(anywidget.AnyWidget):
+class Board(Pinned):
     """The live view of a batch."""
 
     # Text and not paths: given a path, anywidget may start a thread that watches the file.
@@ -94,7 +97,7 @@ class Board(anywidget.AnyWidget):
         super().__init__()
         self.source = source
         self.wake: Callable[[], None] = lambda: None
-        """Called, on any thread, when a browser wants something; a pacer sets it."""
+        """To be called, on any thread, when there may be something to send; a pacer sets it."""
         self.touched = time.time()
         """When a browser last said something, in Unix seconds."""
         self.show: Callable[[], object] | None = None
@@ -105,8 +108,6 @@ class Board(anywidget.AnyWidget):
         self._revision = 0
         self._tally = Tally()
         self._forget()
-        # ipykernel looks in the context for the cell a message belongs to, and 7.0 fails where it finds none.
-        self._context = contextvars.copy_context()
         self.on_msg(self._on_message)
 
     def _forget(self) -> None:
@@ -116,6 +117,27 @@ class Board(anywidget.AnyWidget):
         self._summary: Json = {}
         self._lines = _view.Lines()
         self._logged: set[tuple[float, int, str]] = set()
+
+    def rest(self) -> None:
+        """Nothing that is looked after shows it any more: the batch is kept no longer, and no more of it than needed.
+
+        A view that somebody has put elsewhere says that it is there, and is served as long as the batch lives.
+        """
+        if not isinstance(self.source, weakref.ProxyType):
+            self.source = weakref.proxy(self.source)
+        self._looks.clear()
+        self._tally = Tally()
+        self._forget()
+        self._as_cell(self.send, {"t": "who"})
+
+    def rouse(self, source: Source) -> None:
+        """It is shown again, or there is news: keep the batch."""
+        self.source = source
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether a view has said that it is there."""
+        return bool(self._looks or self._inbox)
 
     def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
         if not isinstance(content, dict) or content.get("t") == "ping":
@@ -135,7 +157,8 @@ class Board(anywidget.AnyWidget):
         args = {key: content[key] for key in kinds if key in content}
         # Not isinstance: True is an int to Python, and "run True" is not meant.
         if all(type(value) is kinds[key] for key, value in args.items()):
-            self.source.command(name, **args)
+            with contextlib.suppress(ReferenceError):  # the batch has gone
+                self.source.command(name, **args)
 
     def flush(self) -> bool:
         """Send what changed since the last flush, in one message; nothing while nobody looks.
@@ -145,7 +168,11 @@ class Board(anywidget.AnyWidget):
         """
         if not (self._looks or self._inbox):
             return False
-        state = self.source.state()
+        try:
+            state = self.source.state()
+        except ReferenceError:  # the batch has gone, and what there was to say is said
+            self._inbox.clear()
+            return False
         full = self._take_in(state)
         if not self._looks:
             return False
@@ -157,7 +184,7 @@ class Board(anywidget.AnyWidget):
                 return False
             message = found
         self._revision += 1
-        self._context.run(self.send, {**message, "revision": self._revision})
+        self._as_cell(self.send, {**message, "revision": self._revision})
         return True
 
     def _ipython_display_(self) -> None:
@@ -182,7 +209,7 @@ class Board(anywidget.AnyWidget):
             "now": round(now - state.created, 3),
             "lines": lines if message.spend(lines) else [],
         }
-        self._context.run(setattr, self, "frozen", frozen)
+        self.put(frozen=frozen)
 
     def _take_in(self, state: BatchState) -> bool:
         """Read what the browsers said; True where a view needs everything from the start."""
@@ -193,13 +220,11 @@ class Board(anywidget.AnyWidget):
             match content.get("t"):
                 case "bye":
                     self._looks.pop(view, None)
-                case "hello":
-                    full = True
+                case "hello" | "look" as said:
+                    full = full or said == "hello" or view not in self._looks  # one that was forgotten
                     self._looks[view] = _Look.of(content)
                     for old in list(self._looks)[:-VIEWS]:
                         del self._looks[old]
-                case "look" if view in self._looks:
-                    self._looks[view] = _Look.of(content)
                 case "file" if content.get("format") in ("md", "json", "csv"):
                     head = {"t": "file", "view": view, "format": content["format"]}
                     self._put_parts(head, _view.export(state, content["format"]))
@@ -271,42 +296,46 @@ class Board(anywidget.AnyWidget):
 
 
 class Pacer:
-    """Flushes boards in turn, one message every `INTERVAL` while there is something to send, and sleeps otherwise."""
+    """Flushes in turn the boards that were woken, one message every `INTERVAL`; holds none that has nothing to send."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._boards: deque[Paced] = deque()
+        self._awake: deque[Paced] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0.0
 
     def add(self, board: Paced) -> None:
-        """Pace the board until it is closed; on the loop's thread."""
-        board.wake = self.wake
-        self._boards.append(board)
-        self.soon()
+        """Pace the board from now on; from any thread."""
+        board.wake = functools.partial(self.wake, board)
+        board.wake()
 
-    def wake(self) -> None:
-        """There may be something to send; from any thread."""
+    def wake(self, board: Paced) -> None:
+        """The board may have something to send; from any thread."""
         # A closed loop means that the kernel is going down, and the browsers with it.
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.soon)
+            # An empty context: that of a run holds its whole batch.
+            self._loop.call_soon_threadsafe(self._queue, board, context=contextvars.Context())
 
-    def soon(self) -> None:
-        """There may be something to send; on the loop's thread, and cheap enough to be called for each event."""
-        if self._timer is None and self._boards:
+    def _queue(self, board: Paced) -> None:
+        if board not in self._awake:
+            self._awake.append(board)
+        self._soon()
+
+    def _soon(self) -> None:
+        if self._timer is None and self._awake:
             self._timer = self._loop.call_at(max(self._next, self._loop.time()), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         self._next = self._loop.time() + INTERVAL
-        for _ in range(len(self._boards)):
-            board = self._boards.popleft()
-            if board.comm is None:
-                continue
-            self._boards.append(board)
-            if board.flush():
-                self.soon()
-                return
+        try:
+            while self._awake:
+                board = self._awake.popleft()
+                if board.comm is not None and board.flush():
+                    self._awake.append(board)  # there may be more of it
+                    return
+        finally:
+            self._soon()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from crew_nb import _blueprint, _offload
-from crew_nb._blueprint import agents_of, built
+from crew_nb._blueprint import built
+from crew_nb._crewai import agents_of
 from crew_nb._errors import UnfaithfulCopyError
 
 if TYPE_CHECKING:

@@ -219,26 +219,29 @@ def current_task_id() -> str | None:
     return variable.get() if variable is not None else None
 
 
+def agents_of(crew: Crew) -> list[Any]:
+    """Every agent that the crew may run, once each."""
+    found = (*crew.agents, *(t.agent for t in crew.tasks), crew.manager_agent)
+    return list({id(a): a for a in found if a is not None}.values())
+
+
 def llms(crew: Crew) -> list[Any]:
     """Every LLM object of the crew, once each."""
     from crewai.llms.base_llm import BaseLLM
 
-    agents = [*crew.agents, *(t.agent for t in crew.tasks if t.agent is not None)]
-    if crew.manager_agent is not None:
-        agents.append(crew.manager_agent)
-    found = [getattr(a, name, None) for a in agents for name in ("llm", "function_calling_llm")]
+    found = [getattr(a, name, None) for a in agents_of(crew) for name in ("llm", "function_calling_llm")]
     found += [crew.manager_llm, crew.planning_llm, crew.function_calling_llm]
     return list({id(llm): llm for llm in found if isinstance(llm, BaseLLM)}.values())
 
 
-def stream(crew: Crew, on: bool) -> None:
-    """Switch token streaming for the crew's LLM calls in this context; the LLM objects stay as they are."""
+def stream(llms: Iterable[Any]) -> None:
+    """Stream the tokens of these LLMs in this context; the objects stay as they are."""
     try:
         from crewai.llms.base_llm import _call_stream_override_var
     except ImportError:
         return
     overrides = dict(_call_stream_override_var.get() or {})
-    overrides.update({id(llm): on for llm in llms(crew)})
+    overrides.update({id(llm): True for llm in llms})
     _call_stream_override_var.set(overrides)
 
 

@@ -7,17 +7,19 @@ import contextvars
 import functools
 import sys
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from crew_nb import _markdown, _static, _text
 from crew_nb._engine import engine
-from crew_nb._html import el
+from crew_nb._html import el, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crew_nb._batch import Batch
     from crew_nb._board import Board, Paced, Pacer
+    from crew_nb._html import Html
     from crew_nb._keeper import Keeper
     from crew_nb._loop import Place
     from crew_nb._state import BatchState
@@ -50,21 +52,41 @@ def _pacer(loop: asyncio.AbstractEventLoop) -> Pacer:
 
 
 def live_board(batch: Batch, *, headless: bool = False) -> Board:
-    """A board that is kept up to date; it is not displayed yet."""
+    """A board that is kept up to date; it is not displayed yet, and is closed once it rests and the batch has gone."""
     from crew_nb._board import Board
 
     board = Board(batch)
     batch.board = board
     batch.asks_by = "" if headless else "form"
     pace(board)
+    after(batch, _close_board, board)
     return board
 
 
-def pace(widget: Paced) -> Callable[[], None]:
-    """Let the widget take its turn among all that are live; returns what to call when it has something to send."""
-    pacer = _pacer(engine.loop)
-    engine.call(pacer.add, widget)
-    return pacer.wake
+def pace(widget: Paced) -> None:
+    """Let the widget take its turn among all that are live."""
+    _pacer(engine.loop).add(widget)
+
+
+def after(gone: object, function: Callable[..., object], *args: Any) -> None:
+    """Call the function on the engine's loop once the object has gone; `args` must not hold it."""
+    loop = engine.loop  # now: the object may go while this very thread holds the engine's lock
+
+    def hop() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(function, *args)
+
+    weakref.finalize(gone, hop).atexit = False
+
+
+def _close_board(board: Board) -> None:
+    if not board.looked_at:  # a view that somebody has put elsewhere keeps its last words
+        board.close()
+
+
+def _close_keepers(keepers: list[Keeper]) -> None:
+    for keeper in keepers:
+        keeper.close()
 
 
 class Output:
@@ -82,6 +104,7 @@ class Output:
         touched: Callable[[], float],
         linger: float | None = None,
         keep: bool = True,
+        rests: Callable[[], object] = lambda: None,
     ) -> None:
         """Display it.
 
@@ -92,6 +115,7 @@ class Output:
             touched: When somebody last used it, in Unix seconds.
             linger: Seconds that it stays live after the end and the last touch; None for `LINGER_SECONDS`.
             keep: Whether there may be a page that saves it while it is live.
+            rests: Called when it has become static.
         """
         from IPython.display import display
 
@@ -100,12 +124,16 @@ class Output:
         self._over = over
         self._touched = touched
         self._linger = LINGER_SECONDS if linger is None else linger
+        self._rests = rests
         self.frozen = False
         """Whether it is static now."""
         self._kept_final = self._over()
         self._kept_at = time.monotonic()
+        self._keeping: asyncio.TimerHandle | None = None
+        self._settling: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._context = contextvars.copy_context()
-        self._keeper = self._kept() if keep else None
+        self.keeper = self._kept() if keep else None
+        """What looks after what a notebook's file has of it."""
         self._handle: Any = display(self._live(), raw=True, display_id=True, metadata=self._metadata)  # type: ignore[no-untyped-call]
 
     def _kept(self) -> Keeper:
@@ -115,7 +143,7 @@ class Output:
 
     @property
     def _metadata(self) -> dict[str, Any]:
-        return {} if self._keeper is None else self._keeper.metadata
+        return {} if self.keeper is None else self.keeper.metadata
 
     def _widget_bundle(self) -> dict[str, Any]:
         made: Any = self._widget._repr_mimebundle_() or {}
@@ -126,26 +154,44 @@ class Output:
         return {**self._static(), **self._widget_bundle()}
 
     def changed(self) -> None:
-        """There is news: let the file have it now and then, and be live again if it is not over any more."""
+        """There is news: let the file have it in a while, and be live again if it is not over any more.
+
+        On the engine's loop. What is called for each token must not look at the runs, of which there may be thousands.
+        """
         if self._over():
             return
         if self.frozen:
             self.thaw()
-        elif self._kept_final or time.monotonic() > self._kept_at + KEPT_SECONDS:
+        elif self._kept_final:
+            self.keep()
+        elif self._keeping is None:
+            left = self._kept_at + KEPT_SECONDS - time.monotonic()
+            self._keeping = _later(left, self._keep_in_time)
+
+    def _keep_in_time(self) -> None:
+        self._keeping = None
+        if not self._over():
             self.keep()
 
     def keep(self) -> None:
         """Let the file have it as it is now."""
         self._kept_final = self._over()
         self._kept_at = time.monotonic()
-        if self._keeper is not None:
-            self._keeper.put(data=self._static())
+        if self.keeper is not None:
+            self.keeper.put(data=self._static())
 
     def settle(self) -> None:
         """Be static in the file at once, and in the page after a while; on the engine's loop."""
+        self._drop_timers()
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, self.keep)  # a second for ten thousand rows
-        loop.call_later(self._linger, self._settle)
+        self._settling = _later(self._linger, self._settle)
+
+    def _drop_timers(self) -> None:
+        for due in (self._keeping, self._settling):
+            if due is not None:
+                due.cancel()
+        self._keeping = self._settling = None
 
     def _settle(self) -> None:
         if self.frozen or not self._over():
@@ -153,7 +199,7 @@ class Output:
         loop = asyncio.get_running_loop()
         left = self._touched() + self._linger - time.time()
         if left > 0:
-            loop.call_later(left, self._settle)
+            self._settling = _later(left, self._settle)
         else:
             self._settling = loop.create_task(self._become_static(), context=contextvars.Context())
 
@@ -169,9 +215,18 @@ class Output:
     def _freeze(self, bundle: dict[str, str]) -> None:
         self.frozen = True
         self._update(bundle)
-        if self._keeper is not None:
+        if self.keeper is not None:
             # The update does not reach a page that was loaded again since.
-            self._keeper.put(data=bundle, live=False)
+            self.keeper.put(data=bundle, live=False)
+        self._rests()
+
+    def close(self) -> None:
+        """Become static now, and stay so."""
+        if not self.frozen:
+            self.freeze()
+        engine.call(self._drop_timers)
+        if self.keeper is not None:
+            self.keeper.close()
 
     def thaw(self) -> None:
         """Be live again, where it has become static."""
@@ -179,13 +234,18 @@ class Output:
             self.frozen = False
             self._update(self._live())
             self.keep()
-            if self._keeper is not None:
-                self._keeper.put(live=True)
+            if self.keeper is not None:
+                self.keeper.put(live=True)
 
     def _update(self, bundle: dict[str, Any]) -> None:
         if self._handle is not None:
             # A copy: the context itself may be in use in another thread.
             self._context.copy().run(self._handle.update, bundle, raw=True, metadata=self._metadata)
+
+
+def _later(seconds: float, function: Callable[[], object]) -> asyncio.TimerHandle:
+    # An empty context: that of a run holds its whole batch, and a handle that is cancelled still holds its context.
+    return asyncio.get_running_loop().call_later(max(0.0, seconds), function, context=contextvars.Context())
 
 
 class KernelView:
@@ -195,41 +255,58 @@ class KernelView:
         self._batch = batch
         self._headless = headless
         self._board = live_board(batch, headless=headless)
-        self._board.show = self.show
+        # The batch keeps this view, and a board, which all widgets keep, must not keep the batch.
+        show = weakref.WeakMethod(self.show)
+        self._board.show = lambda: (found := show()) and found()
         self._outputs: list[Output] = []
+        self._keepers: list[Keeper] = []
+        after(batch, _close_keepers, self._keepers)
         self.show()
         batch.observe(self._changed, self._end)
 
     def show(self) -> None:
         """Display the board in the cell that runs."""
+        self._board.rouse(self._batch)
         output = Output(
             self._board,
             static=self._static,
-            over=lambda: self._batch.state().final,
+            over=self._over,
             touched=lambda: self._board.touched,
             keep=not self._headless,
+            rests=self._rests,
         )
+        if output.keeper is not None:
+            self._keepers.append(output.keeper)
         self._outputs.append(output)
-        if self._batch.state().final:
+        if self._over():
             if self._headless:
                 output.freeze()
             else:
                 engine.call(output.settle)
 
+    def _over(self) -> bool:
+        return self._batch.open_runs == 0
+
     def _static(self) -> dict[str, str]:
         state = self._batch.state()
-        if not state.final:
-            return under_way(state)
-        made = static(state)
-        if not self._headless:
+        text, html = drawn(state)
+        if state.final and not self._headless:
             words = el("small", "Static by now: ", el("code", "batch.board"), " in a cell shows the live board again.")
-            made["text/html"] += el("p", words)
-        return made
+            html = join([html, el("p", words)])
+        return bundle(text, html)
 
     def _changed(self) -> None:
+        if self._over():
+            self._batch.state()  # who does not look is not told when it is tried again
+        else:
+            self._board.rouse(self._batch)
         for output in self._outputs:
             output.changed()
         self._board.wake()
+
+    def _rests(self) -> None:
+        if self._over() and all(output.frozen for output in self._outputs):
+            self._board.rest()
 
     async def _end(self) -> None:
         self._board.wake()
@@ -243,19 +320,18 @@ class KernelView:
         await asyncio.to_thread(self._board.freeze)
 
 
-def static(state: BatchState) -> dict[str, str]:
-    """A board as HTML without script, and as text, by MIME type."""
-    return {"text/plain": _text.summary(state), "text/html": _static.board(state)}
-
-
-def under_way(state: BatchState) -> dict[str, str]:
-    """What stands for a live board where there is none: in a notebook that was saved while it ran."""
+def drawn(state: BatchState) -> tuple[str, Html]:
+    """A board as text, and as HTML without script; one that is not final in a line, as a file has it meanwhile."""
+    if state.final:
+        return _text.summary(state), _static.board(state)
     name = _markdown.one_line(state.name, 160) or "batch"
     words = "; under way when this was saved."
-    return {
-        "text/plain": f"{name}: {_static.so_far(state)}{words}",
-        "text/html": _static.under_way(state, words),
-    }
+    return f"{name}: {_static.so_far(state)}{words}", _static.under_way(state, words)
+
+
+def bundle(text: str, html: Html) -> dict[str, str]:
+    """Text and HTML by MIME type."""
+    return {"text/plain": text, "text/html": html}
 
 
 class TerminalView:
@@ -271,6 +347,8 @@ class TerminalView:
         batch.observe(self._changed, self._end)
         if self._drawn:
             self._text.flush()
+        else:
+            batch.state()  # who does not look is not told
 
     @property
     def _drawn(self) -> bool:
@@ -285,6 +363,8 @@ class TerminalView:
         self._due = None
         if self._drawn:
             asyncio.get_running_loop().run_in_executor(None, self._text.flush)
+        else:
+            self._batch.state()  # who does not look is not told again
 
     async def _end(self) -> None:
         if self._due is not None:

@@ -296,10 +296,11 @@ class Driver:
         timer = self._forces.pop(index, None)
         if timer is not None:
             timer.cancel()
-        recorded = self._beside(self._record(index, event, output))
+        never_began = event.status == "cancelled" and self.states[index].started is None
+        recorded = self._beside(self._record(index, event, output, wait=not never_began))
         if event.status == "done":  # paid for
             await asyncio.shield(recorded)
-        elif self.states[index].started is not None:  # ten thousand rows that never began wait for no disk
+        elif not never_began:  # ten thousand rows of those wait for no disk
             await asyncio.wait([recorded], timeout=RECORD_SECONDS)
         with self._finality:
             self.attempts.pop(index, None)
@@ -345,14 +346,20 @@ class Driver:
             dropped_calls=len(attempt.threads),
         )
 
-    async def _record(self, index: int, event: ev.RunFinished, output: CrewOutput | None) -> None:
-        """The run's outcome on disk, before its row says so."""
+    async def _record(self, index: int, event: ev.RunFinished, output: CrewOutput | None, *, wait: bool) -> None:
+        """Put the run's outcome into the record; returns when it is on disk, if that is to be waited for."""
+
+        def tell(written: Future[str | None]) -> None:
+            if trouble := written.result():
+                engine.call(self.note, f"kept in memory only: {trouble}")
+
         if self._keyed is not None:
             await asyncio.wait([self._keyed])
         state, events = _state.advance(self.states[index], event), [*self._events_of[index], event]
-        trouble = await asyncio.wrap_future(self._put_run(index, state, output, events))
-        if trouble:
-            self.note(f"kept in memory only: {trouble}")
+        written = self._put_run(index, state, output, events)
+        written.add_done_callback(tell)
+        if wait:
+            await asyncio.wrap_future(written)
 
     def _put_run(
         self, index: int, state: RunState, output: CrewOutput | None, events: Sequence[ev.Event]

@@ -219,11 +219,11 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
             attempt.note(words)
         SCRUBBER.learn_from(crew)  # embedders, memories and whatever else may hide a key
     SCRUBBER.learn_environment()  # a factory may set some
-    SCRUBBER.learn_once(_crewai.llms(crew) + [tool for agent in crew.agents for tool in agent.tools or []])
+    SCRUBBER.learn_once(llms + [tool for agent in crew.agents for tool in agent.tools or []])
     _crewai.listen(_listen.Listener(attempt))
     _crewai.forbid_tools_when(lambda: attempt.stop_reason)
     if stream:
-        _crewai.stream(crew, True)
+        _crewai.stream(llms)
     with _human.asking(attempt, crew):
         output: Any = await crew.akickoff(inputs=plan.kickoff_inputs)
     if not isinstance(output, _crewai.load().CrewOutput):

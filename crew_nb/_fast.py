@@ -9,7 +9,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from crew_nb import _attempt, _crewai, _offload
-from crew_nb._blueprint import agents_of
+from crew_nb._crewai import agents_of
 from crew_nb._offload import offload
 
 if TYPE_CHECKING:

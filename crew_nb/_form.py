@@ -22,7 +22,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from crew_nb import _blueprint
+from crew_nb import _blueprint, _crewai
 from crew_nb._errors import BlueprintError
 
 Kind = Literal["text", "integer", "number", "choice", "switch", "date", "datetime", "file", "literal"]
@@ -185,12 +185,11 @@ def _built(factory: Callable[[], Any]) -> Any:
 
 def _calls(crew: Any) -> tuple[int, bool]:
     """LLM calls of one run, one for each task and one for the plan, and whether that is all."""
-    agents = [*crew.agents, *(t.agent for t in crew.tasks)]
     more = (
         str(getattr(crew.process, "value", crew.process)) == "hierarchical"
         or bool(crew.memory)
         or any(t.tools or t.guardrail or getattr(t, "guardrails", None) or t.human_input for t in crew.tasks)
-        or any(a is not None and (a.tools or a.allow_delegation or getattr(a, "planning_config", None)) for a in agents)
+        or any(a.tools or a.allow_delegation or getattr(a, "planning_config", None) for a in _crewai.agents_of(crew))
     )
     return len(crew.tasks) + bool(crew.planning), not more
 

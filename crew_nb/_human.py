@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
+import select
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -136,16 +139,51 @@ def _question(task: str, draft: str) -> str:
 
 _terminal = threading.Lock()  # one question at a time on one keyboard
 
+LOOK_SECONDS = 0.1
+"""How long a terminal is listened to before somebody looks whether its question is still open."""
+
 
 async def _typed(task: str, draft: str, answer: asyncio.Future[str]) -> None:
-    """Ask in the terminal, in turn."""
+    """Ask in the terminal, in turn, until there is an answer or the question has gone."""
+    asked = threading.Event()
 
-    def ask() -> str:
+    def ask() -> str | None:
         with _terminal:
             if answer.done():
-                return ""
-            return input(_question(task, draft))
+                return None
+            asked.set()
+            return _read(_question(task, draft), answer.done)
 
-    text = await asyncio.to_thread(ask)
-    if not answer.done():
+    try:
+        text = await asyncio.to_thread(ask)
+    except asyncio.CancelledError:
+        if asked.is_set():
+            print(f"\n{task} asks no longer." + ("" if _can_look() else " Press Enter to leave its question."))
+        raise
+    if text is not None and not answer.done():
         answer.set_result(text.strip())
+
+
+def _read(question: str, gone: Callable[[], bool]) -> str | None:
+    """A line from the terminal; None where the question has gone, which `input` would not notice."""
+    if not _can_look():
+        return input(question)
+    print(question, end="", flush=True)
+    keyboard = sys.stdin.fileno()
+    line = b""
+    while not line.endswith((b"\n", b"\r")):
+        typed = select.select([keyboard], [], [], LOOK_SECONDS)[0]
+        if gone():  # and what was typed is for the next question
+            return None
+        if typed:
+            # Not `readline`, which may take more than a line from the terminal, where no `select` finds it again.
+            said = os.read(keyboard, 4_096)
+            if not said:
+                raise EOFError("the terminal's input has ended")
+            line += said
+    return line.decode(sys.stdin.encoding or "utf-8", "replace")
+
+
+def _can_look() -> bool:
+    """Whether it can be seen that somebody has typed a line, before it is read."""
+    return os.name == "posix" and sys.stdin is not None and sys.stdin.isatty()

@@ -7,22 +7,26 @@ kernel's loop is never held.
 from __future__ import annotations
 
 import base64
+import contextlib
 import contextvars
+import shutil
 import tempfile
 import time
 import uuid
+import weakref
 from collections import Counter
-from dataclasses import dataclass, fields
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import anywidget
 import traitlets
 
 from crew_nb import _blueprint, _code, _display, _estimate, _form, _loop, _notebook
 from crew_nb._engine import engine
 from crew_nb._errors import BlueprintError, CrewNbError, NotFinishedError, OptionError
 from crew_nb._html import Html, el, join
+from crew_nb._keeper import Pinned
 from crew_nb._options import DEFAULT_CONCURRENCY, DEFAULT_RETRIES, Options, options
 from crew_nb._secrets import SCRUBBER
 
@@ -61,52 +65,41 @@ _CONTROLS = (
 _HELD = {name: kind for name, _, _, kind, _ in _CONTROLS}
 
 
-class Form(anywidget.AnyWidget):
-    """The form in the browser; it holds words and decides nothing."""
+class Sheet(traitlets.HasTraits):
+    """What a form holds; it decides nothing."""
 
-    # Text and not paths: given a path, anywidget may start a thread that watches the file.
-    _esm = (_STATIC / "launcher.js").read_text(encoding="utf-8")
-    _css = "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in ("board.css", "launcher.css"))
-
-    title = traitlets.Unicode().tag(sync=True)
-    fields: Any = traitlets.List().tag(sync=True)
-    controls: Any = traitlets.List().tag(sync=True)
+    title = traitlets.Unicode()
+    controls: Any = traitlets.List()
     """The options that can be set."""
-    rows: Any = traitlets.List().tag(sync=True)
+    fields: Any = traitlets.List()
+    rows: Any = traitlets.List()
     """A dict of words for each row."""
-    options = traitlets.Dict().tag(sync=True)
+    options = traitlets.Dict()
     """Words for each option that is not empty."""
-    problems = traitlets.Dict().tag(sync=True)
+    problems = traitlets.Dict()
     """What keeps it from starting: `alert`, `rows` (row, then field), `options`."""
-    estimate = traitlets.Unicode().tag(sync=True)
-    code = traitlets.Unicode().tag(sync=True)
-    shows_code = traitlets.Bool(False).tag(sync=True)
-    status = traitlets.Dict().tag(sync=True)
+    estimate = traitlets.Unicode()
+    code = traitlets.Unicode()
+    shows_code = traitlets.Bool(False)
+    status = traitlets.Dict()
     """Counts of the newest batch: `word`, `total`, `open`, `done`, `failed`, `stopped`; empty before the first."""
-    names: Any = traitlets.List().tag(sync=True)
+    names: Any = traitlets.List()
     """Variables that hold inputs."""
-    taken = traitlets.Unicode().tag(sync=True)
+    taken = traitlets.Unicode()
     """The newest request of a browser that was carried out, as the browser called it."""
 
     def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
         self.wake: Callable[[], None] = lambda: None
-        """Called, on any thread, when the status may have changed; a pacer sets it."""
+        """To be called, on any thread, when the status may have changed; a pacer sets it."""
         self.touched = time.time()
         self.heard: Callable[[dict[str, Any]], None] = lambda _: None
-        """Called with each message of the browser, on any thread."""
+        """Called with each request of a browser, on any thread."""
         self.counts: Callable[[], dict[str, Any]] = dict
         """The status as it is now."""
-        self._context = contextvars.copy_context()
-        self.on_msg(self._on_message)
-
-    def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
-        self.touched = time.time()
-        if isinstance(content, dict):
-            self.heard(content)
+        super().__init__(**given)
 
     def flush(self) -> bool:
-        """Send the status, if it is another one than was sent; on the engine's thread."""
+        """Take the status over, if it is another one; on the engine's thread."""
         status = self.counts()
         if status == self.status:
             return False
@@ -114,13 +107,93 @@ class Form(anywidget.AnyWidget):
         return True
 
     def put(self, **values: Any) -> None:
+        """Set traits, from any thread."""
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+_WORDS = ("fields", "rows", "options", "problems", "estimate", "code", "shows_code", "status", "names", "taken")
+_TYPED = ("rows", "options", "problems", "shows_code")
+"""What a browser may set."""
+
+_typing: ContextVar[tuple[str, str]] = ContextVar("typing", default=("", ""))
+"""The view that sets a trait, and which: it has the words already, and may have newer ones."""
+
+
+class Form(Sheet, Pinned):
+    """The form in the browser.
+
+    What it holds goes there in messages and is no state of the widget: Colab, and JupyterLab where it is told to, save
+    the state of widgets with the notebook, and a key that somebody types would be in it.
+    """
+
+    # Text and not paths: given a path, anywidget may start a thread that watches the file.
+    _esm = (_STATIC / "launcher.js").read_text(encoding="utf-8")
+    _css = "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in ("board.css", "launcher.css"))
+
+    title = traitlets.Unicode().tag(sync=True)
+    controls: Any = traitlets.List().tag(sync=True)
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.observe(self._tell, list(_WORDS))
+        self.on_msg(self._on_message)
+
+    def put(self, **values: Any) -> None:
         """Set traits, from any thread, as the cell that made the form."""
+        Pinned.put(self, **values)
 
-        def write() -> None:
-            for name, value in values.items():  # without hold_sync, which loses what two threads set at once
-                setattr(self, name, value)
+    def _tell(self, change: Any) -> None:
+        view, name = _typing.get()
+        message = {"t": "words", "words": {change["name"]: change["new"]}}
+        self._as_cell(self.send, {**message, "but": view} if name == change["name"] else message)
 
-        self._context.copy().run(write)
+    def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
+        if not isinstance(content, dict):
+            return
+        view = str(content.get("view"))
+        match content.get("t"):
+            case "hello":
+                words = {name: getattr(self, name) for name in _WORDS}
+                self._as_cell(self.send, {"t": "words", "words": words, "view": view})
+            case "typed":
+                self.touched = time.time()
+                typed = content.get("words")
+                for name, value in typed.items() if isinstance(typed, dict) else ():
+                    if name in _TYPED:
+                        with contextlib.suppress(traitlets.TraitError):  # no words at all
+                            contextvars.copy_context().run(self._type, view, name, value)
+            case _:
+                self.touched = time.time()
+                self.heard(content)
+
+    def _type(self, view: str, name: str, value: object) -> None:
+        _typing.set((view, name))
+        setattr(self, name, value)
+
+
+class _Uploads:
+    """Folders with what browsers have sent, for as long as a form or a batch may read it."""
+
+    def __init__(self) -> None:
+        self._folders: list[str] = []
+        weakref.finalize(self, _remove, self._folders)  # at the latest when the kernel ends
+
+    def keep(self, name: str, data: bytes) -> Path:
+        """Where the file is now: in a folder of its own, as two may have one name."""
+        self._folders.append(tempfile.mkdtemp(prefix="crew_nb-"))
+        path = Path(self._folders[-1]) / (Path(name).name or "file")
+        path.write_bytes(data)
+        return path
+
+
+def _remove(folders: list[str]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_reads: weakref.WeakKeyDictionary[Batch, _Uploads] = weakref.WeakKeyDictionary()
+"""Batches that may read uploads, now or when they are tried again."""
 
 
 @dataclass
@@ -137,6 +210,25 @@ class _Kept:
     """The first rows, while the rest has not been run."""
     seen: _estimate.Measured | None = None
     """What the newest runs took."""
+    uploads: _Uploads = field(default_factory=_Uploads)
+    launcher: Launcher | None = None
+    """Whose form shows it."""
+    execution: object = None
+    """The run of the cell that made that one."""
+
+    def follow(self, batch: Batch) -> None:
+        """Let whoever shows the form hear of the batch; once for each, however often the cell is run again."""
+
+        def changed() -> None:
+            if self.launcher is not None:
+                self.launcher._changed(batch)
+
+        async def ended() -> None:
+            if self.launcher is not None:
+                self.launcher._ended(batch)
+
+        _reads[batch] = self.uploads
+        batch.observe(changed, ended)
 
 
 _kept: dict[tuple[str, str], _Kept] = {}
@@ -162,7 +254,9 @@ class Launcher:
         self._parts: list[str] = []
         self._outputs: list[_display.Output] = []
         self._shown_in: object = None
-        self.form = Form(
+        self._heir: Launcher | None = None
+        """The launcher of the same cell, when that was run again."""
+        self.form: Sheet = (Form if self._is_live else Sheet)(
             title=self._shape.title,
             fields=self._columns(),
             controls=[
@@ -176,25 +270,50 @@ class Launcher:
         self.form.counts = self._counts
         self.form.observe(self._edited, ["rows", "options", "shows_code"])
         self._estimate()
-        self._box = self._boxed()
-        if self._is_live:
-            self.form.wake = _display.pace(self.form)
+        self._box: Any = self._boxed() if self._is_live else None
+        if isinstance(self.form, Form):
+            _display.pace(self.form)
+        before, self._kept.launcher = self._kept.launcher, self
         if self._kept.batch is not None:
             self._watch(self._kept.batch)
+        if before is not None:
+            before._retire(self)
         if chosen.show:
             self._show()
 
     def _recall(self, given: Any, rows: list[Row], words: dict[str, str]) -> _Kept:
-        """What the form of this cell had when it was last run, unless other inputs are given now."""
-        key = (self._place.cell_id, self._shape.title)
+        """What the form of this cell had when it was last run, unless other inputs are given now.
+
+        Nothing where the front end does not say which cell it is: another one would have it as well.
+        """
         own = {f.name for f in self._shape.fields}
-        kept = _kept.get(key)
-        if kept is None or kept.given != given:
-            kept = _kept[key] = _Kept(given, own, rows, words)
+        kept = new = _Kept(given, own, rows, words, execution=_execution())
+        if self._place.cell_id:
+            key = (self._place.cell_id, self._shape.title)
+            kept = _kept.get(key, new)
+            if kept is not new and kept.execution is not None and kept.execution == new.execution:
+                return new  # the second one in this cell
+            if kept.given != given:
+                new.launcher = kept.launcher
+                kept = new
+            _kept[key] = kept
+            kept.execution = new.execution
         gone = kept.own - own  # the crew may have other placeholders now than when the words were typed
         kept.rows = [{name: words for name, words in row.items() if name not in gone} for row in kept.rows]
         kept.own = own
         return kept
+
+    def _retire(self, heir: Launcher) -> None:
+        """The cell was run again and has another form: what still shows this one becomes static, and it is closed."""
+        self._heir = heir
+        for output in self._outputs:
+            output.close()
+        self._outputs.clear()
+        if isinstance(self.form, Form):
+            if heir._kept.batch is not self._kept.batch:
+                self._lay_aside()
+            for widget in (self._box, self._box.layout, self.form):
+                widget.close()
 
     @property
     def batch(self) -> Batch:
@@ -246,6 +365,9 @@ class Launcher:
         return box
 
     def _show(self) -> None:
+        if self._heir is not None:
+            self._heir._show()
+            return
         self._shown_in = _execution()
         if self._place.kind != "kernel":
             print(self._static()["text/plain"])
@@ -262,7 +384,7 @@ class Launcher:
                 engine.call(output.settle)
 
     def _over(self) -> bool:
-        return self._kept.batch is not None and self._kept.batch.state().final
+        return self._kept.batch is not None and self._kept.batch.open_runs == 0
 
     def _touched(self) -> float:
         board = self._kept.batch.board if self._kept.batch is not None else None
@@ -279,39 +401,50 @@ class Launcher:
         ]
         if rows:
             parts.append(_table([f.name for f in self._fields], [SCRUBBER.scrub_inputs(row) for row in rows]))
-        if batch is None:
-            body = el("div", *parts, class_="crew-nb mathjax_ignore tex2jax_ignore", dir="auto")
-            return {"text/plain": text, "text/html": body}
-        state = batch.state()
-        board = _display.static(state) if state.final else _display.under_way(state)
-        if rows:
+        if batch is not None and rows:
             parts[1:] = [el("details", el("summary", "Inputs"), *parts[1:])]
         body = el("div", *parts, class_="crew-nb mathjax_ignore tex2jax_ignore", dir="auto")
-        return {"text/plain": f"{text}\n\n{board['text/plain']}", "text/html": f"{body}{board['text/html']}"}
+        if batch is None:
+            return _display.bundle(text, body)
+        said, board = _display.drawn(batch.state())
+        return _display.bundle(f"{text}\n\n{said}", join([body, board]))
 
     def _watch(self, batch: Batch) -> None:
-        """Put the board of a batch below the form."""
-        board = _display.live_board(batch)
-
-        def changed() -> None:
-            for output in self._outputs:
-                output.changed()
-            board.wake()
-            self.form.wake()
-
-        async def ended() -> None:
-            board.flush()
-            board.freeze()
-            self._estimate()
-            if batch is self._kept.batch:
-                for output in self._outputs:
-                    output.settle()
-
-        batch.observe(changed, ended)
+        """Put the board of a batch below the form, where there is one."""
+        if not self._is_live:
+            return
+        board = batch.board
+        if board is None or board.comm is None:
+            board = _display.live_board(batch)
+        if board not in self._box.children:
+            self._lay_aside()
         self._box.children = (self.form, board)
         for output in self._outputs:
             output.thaw()
             output.keep()
+
+    def _lay_aside(self) -> None:
+        """The board below the form is of an older batch: it goes when that goes."""
+        for board in self._box.children[1:]:
+            engine.call(board.rest)
+
+    def _changed(self, batch: Batch) -> None:
+        if batch.open_runs == 0:
+            batch.state()  # who does not look is not told when it is tried again
+        for output in self._outputs:
+            output.changed()
+        if batch.board is not None:
+            batch.board.wake()
+        self.form.wake()
+
+    def _ended(self, batch: Batch) -> None:
+        if batch.board is not None:
+            batch.board.flush()
+            batch.board.freeze()
+        self._estimate()
+        if batch is self._kept.batch:
+            for output in self._outputs:
+                output.settle()
 
     def _counts(self) -> dict[str, Any]:
         batch = self._kept.batch
@@ -438,8 +571,7 @@ class Launcher:
         rows, place = self._rows(), content.get("row")
         if not isinstance(place, int) or not 0 <= place < len(rows):
             return
-        path = Path(tempfile.mkdtemp(prefix="crew_nb-")) / (Path(str(content.get("name"))).name or "file")
-        path.write_bytes(data)
+        path = self._kept.uploads.keep(str(content.get("name")), data)
         rows[place][str(content.get("field"))] = str(path)
         self.form.put(rows=rows)
 
@@ -502,6 +634,7 @@ class Launcher:
 
         def show(batch: Batch) -> None:
             self._kept.batch = batch
+            self._kept.follow(batch)
             self._watch(batch)
 
         batch = _notebook.launch(plans, options(**chosen), show)
@@ -598,7 +731,8 @@ def launcher(crew: CrewLike, inputs: Any = None, **given: Unpack[BatchOptions]) 
     """Show a form that starts the crew over many inputs, with its board below; returns its handle at once.
 
     `launcher.batch` is the handle of the newest batch, so that `await launcher.batch` joins it, and `launcher.inputs`
-    has the inputs. The form keeps what is in it when the cell is run again.
+    has the inputs. The form keeps what is in it when the cell is run again, where the front end says which cell that
+    is, as JupyterLab, Notebook 7 and VS Code do.
 
     Args:
         crew: A `Crew`, or a function that returns one; placeholders and parameters become the form's fields.

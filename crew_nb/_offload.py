@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from greenlet import getcurrent, greenlet
 
-from crew_nb import _attempt
+from crew_nb import _attempt, _crewai
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -124,12 +124,12 @@ def offload(crew: Crew) -> None:
     crew.after_kickoff_callbacks = [moved(f) for f in crew.after_kickoff_callbacks]
     crew.task_callback = moved(crew.task_callback)
     _replace(crew, "_handle_crew_planning", waiting)
-    agents = [*crew.agents, *(t.agent for t in crew.tasks), crew.manager_agent]
+    agents = _crewai.agents_of(crew)
     remembers = getattr(crew, "_memory", None) is not None or any(getattr(a, "memory", None) for a in agents)
     if remembers:
         _replace(crew, "_drain_memory_writes", waiting)
         _replace(crew, "_create_manager_agent", lambda create: _then_offload_manager(crew, create))
-    for agent in {id(a): a for a in agents if a is not None}.values():
+    for agent in agents:
         _offload_agent(agent, remembers)
     for task in crew.tasks:
         _offload_task(task, moved)

@@ -77,7 +77,7 @@ class ResultCard:
     offline: bool = False
 
 
-def board(state: BatchState, *, whole: bool = False) -> str:
+def board(state: BatchState, *, whole: bool = False) -> Html:
     """The board as it stands, as one `<div>`.
 
     Args:
@@ -100,12 +100,12 @@ def board(state: BatchState, *, whole: bool = False) -> str:
     return _block(*parts)
 
 
-def timeline(state: BatchState) -> str:
+def timeline(state: BatchState) -> Html:
     """The timeline of the batch alone, as one `<div>`; what it was compared with is said beside it."""
     return _block(_lanes(_timeline.build(state), None, whole=False))
 
 
-def under_way(state: BatchState, words: str) -> str:
+def under_way(state: BatchState, words: str) -> Html:
     """A batch in one line, as one `<div>`: its name, so many runs, and how far they are.
 
     Args:
@@ -121,7 +121,7 @@ def so_far(state: BatchState) -> str:
     return f"{count}: " + _summary.counts_text(_summary.summarize(state)).replace("  ", ", ")
 
 
-def results(cards: Sequence[ResultCard], *, whole: bool = False) -> str:
+def results(cards: Sequence[ResultCard], *, whole: bool = False) -> Html:
     """The joined results as cards in the order given, as one `<div>`.
 
     Args:
@@ -143,7 +143,7 @@ def results(cards: Sequence[ResultCard], *, whole: bool = False) -> str:
     return _block(head, *drawn, _left_out(left, "result"))
 
 
-def compare(label_a: str, text_a: str, label_b: str, text_b: str) -> str:
+def compare(label_a: str, text_a: str, label_b: str, text_b: str) -> Html:
     """Two texts word by word, as one `<div>`: only what differs, and below it the whole text.
 
     Args:
@@ -168,14 +168,14 @@ def compare(label_a: str, text_a: str, label_b: str, text_b: str) -> str:
     )
 
 
-def page(title: str, *bodies: str) -> str:
+def page(title: str, *bodies: Html) -> str:
     """One HTML file that needs nothing else: light and dark, no script, nothing loaded.
 
     Args:
         title: The heading of the page.
         *bodies: What `board`, `results` and `compare` gave.
     """
-    return document(_markdown.one_line(title, LABEL_CHARS) or "crew_nb", [Html(b) for b in bodies])
+    return document(_markdown.one_line(title, LABEL_CHARS) or "crew_nb", bodies)
 
 
 def _block(*parts: Node) -> Html:

@@ -315,7 +315,7 @@ def joins_text(run: RunState, place: int) -> str:
         return ""
     if len(joins) == place > 1:
         return "joins both" if place == 2 else f"joins all {place}"
-    return "joins " + ", ".join(run.tasks[j].spec.name for j in joins if j < len(run.tasks))
+    return "joins " + ", ".join(run.tasks[j].spec.name or f"task {j + 1}" for j in joins if j < len(run.tasks))
 
 
 def now_text(run: RunState, now: float) -> str:

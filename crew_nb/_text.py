@@ -142,7 +142,7 @@ class LiveText:
         self._gone = False
 
     def flush(self) -> None:
-        """Draw the batch as it is; called at most five times a second, from any thread."""
+        """Draw the batch as it is; called at most four times a second, from one of the engine's worker threads."""
         if self._gone or (self._left and self._state().final):
             return
         self._left = False  # some of it is tried again
@@ -187,7 +187,7 @@ class _Screen:
         self._console = Console(file=stream, markup=False, highlight=False)
         self._live: Live | None = None
         self._shown: list[LiveText] = []
-        # `draw` comes from the pacer's thread and `leave` from the engine's or the user's.
+        # `draw` and `leave` come from worker threads of the engine, and those of two batches at the same time.
         self._lock = threading.Lock()
 
     def draw(self, batch: LiveText) -> None:

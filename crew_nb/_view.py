@@ -13,10 +13,10 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from crew_nb._markdown import one_line, plain, readable, render
+from crew_nb._markdown import one_line, readable, render, tail
 from crew_nb._state import as_run_here
 from crew_nb._summary import calls as calls_text
-from crew_nb._summary import summarize
+from crew_nb._summary import joins_text, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,15 +43,12 @@ _MARKS = re.compile(r"(?:^|(?<=\s))(?:#{1,6}|>|[-*+])(?:\s+|$)|[*`_]{2,}")
 """Markdown's marks, which in a closed row are only in the way."""
 _HEADING = re.compile(r"\A\s*#{1,6} [^\n]*\n+(?=.*\S)", re.DOTALL)
 """A heading that text follows: it mostly says the inputs again."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How words begin that a spreadsheet program takes for a formula."""
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
 LANE_SPANS = 300
 LOG_LINES = 250
 """Lines of the log in a frozen board."""
-
-
-def tail(text: str, limit: int) -> str:
-    """The end of the text on one line."""
-    line = " ".join(plain(text[-limit * 2 :]).split())
-    return line if len(line) <= limit and len(text) <= limit * 2 else "…" + line[-limit + 1 :]
 
 
 def summary(state: BatchState, now: float, tally: Tally | None = None) -> Json:
@@ -97,6 +94,7 @@ def shape(run: RunState) -> list[Json]:
             name=one_line(t.spec.name, 80) or f"task {place + 1}",
             agent=one_line(t.spec.agent, 80),
             joins=list(t.spec.joins),
+            joined=one_line(joins_text(run, place), 80),
             is_async=t.spec.is_async,
             asks_human=t.spec.asks_human,
         )
@@ -480,11 +478,17 @@ def export(state: BatchState, fmt: ExportFormat) -> str:
         out = io.StringIO()
         table = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else ["run"])
         table.writeheader()
-        table.writerows(rows)
+        table.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
         return out.getvalue()
     parts = [f"# {readable(state.name) or 'Results'}\n"]
     parts += [f"## {r['run']}: {r['inputs']}\n\n{r['output'] or r['error'] or r['status']}\n" for r in rows]
     return "\n".join(parts)
+
+
+def _cell(value: object) -> object:
+    """The value, with a mark before words that a spreadsheet program would run as a formula."""
+    runs = isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if runs else value
 
 
 def size(value: object) -> int:

@@ -16,8 +16,9 @@ import statistics
 import sys
 import time
 import types
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,23 +165,16 @@ class Viewer:
 
     async def run(self, factory: Factory, n: int) -> None:
         """All at once, tokens streamed, drawn as in a notebook."""
-        from crew_nb import _blueprint
+        from crew_nb import _blueprint, _display
         from crew_nb._batch import Batch
-        from crew_nb._board import Board, Pacer
-        from crew_nb._engine import engine
         from crew_nb._options import options
 
         batch = Batch(_blueprint.plans_for([factory] * n), options(max_concurrency=n, stream=True, show=False))
-        board = Board(batch)
+        with redirect_stdout(StringIO()):  # there is no cell for the output: IPython prints it
+            _display.KernelView(batch, headless=False)
+        board = batch.board
         board.send = lambda content, buffers=None: self.sent.append((time.time(), len(json.dumps(content))))
-        board._on_message(None, {"t": "hello", "view": "benchmark", "rows": [0, 40], "tab": "runs"}, None)
-        pacer = Pacer(engine.loop)
-        engine.call(pacer.add, board)
-
-        async def at_end() -> None:
-            board.flush()
-
-        batch.observe(pacer.wake, at_end)
+        board._on_message(None, {"t": "hello", "view": "benchmark", "row": list(range(40))}, None)
         batch.start()
         (await batch).raise_for_errors()
         board.close()

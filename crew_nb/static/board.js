@@ -8,7 +8,7 @@
 
 /**
  * @typedef {"queued"|"running"|"waiting"|"done"|"failed"|"cancelling"|"cancelled"|"skipped"|"unknown"} Status
- * @typedef {{name: string, agent?: string, joins?: number[], is_async?: boolean, asks_human?: boolean}} Spec
+ * @typedef {{name: string, agent?: string, joins?: number[], joined?: string, is_async?: boolean, asks_human?: boolean}} Spec
  * @typedef {{status: Status, started?: number, finished?: number, text?: string, tool?: string, call?: string,
  *   error?: string}} Task
  * @typedef {{text?: string, left_out?: number}} Cut
@@ -122,13 +122,6 @@ export function stages(specs) {
     else steps.push([i]);
   });
   return steps;
-}
-
-/** What a task joins, in words; empty where it only follows on. @param {Spec[]} specs @param {number} place */
-export function joins(specs, place) {
-  const names = (specs[place]?.joins ?? []).map((j) => specs[j]?.name ?? `task ${j + 1}`);
-  if (names.length < 2) return names.length && specs[specs[place]?.joins?.[0] ?? 0]?.is_async ? `joins ${names[0]}` : "";
-  return names.length === 2 ? "joins both" : `joins ${names.length}`;
 }
 
 /** A wait in words: with the time that is left, or where nobody knows that, with the time that it has taken. @param {Wait} wait @param {number} now */
@@ -334,12 +327,19 @@ export class Store {
     this.moreLines = false;
   }
 
+  /** Whether a message is the next one; it is not after one was lost. @param {number} revision */
+  follows(revision) {
+    if (revision !== this.revision + 1) return false;
+    this.revision = revision;
+    return true;
+  }
+
   /**
    * Take a message in; false where one was lost and everything must be asked for again.
    * @param {Tick} tick @param {number} heard the browser's clock in seconds
    */
   apply(tick, heard) {
-    if (!tick.full && tick.revision !== this.revision + 1) return false;
+    if (!tick.full && !this.follows(tick.revision)) return false;
     if (tick.full) this.clear();
     this.revision = tick.revision;
     this.batch = tick.batch;
@@ -824,20 +824,22 @@ class View {
 
   /** @param {any} content */
   message(content) {
-    if (content?.t === "file") {
-      this.store.revision = content.revision;
-      this.file(content);
+    if (content?.t === "who") {
+      // Nothing else shows this batch: Python asks whether this view still does.
+      this.looked = "";
+      if (this.live) this.tell();
       return;
     }
-    if (content?.t === "whole") {
-      this.store.revision = content.revision;
-      this.arrived(content);
+    if (content?.t === "file" || content?.t === "whole") {
+      if (this.live && !this.store.follows(content.revision)) this.again();
+      if (content.t === "file") this.file(content);
+      else this.arrived(content);
       return;
     }
     if (content?.t !== "tick") return;
     if (!this.live && !content.full) return;
     if (!this.store.apply(content, seconds())) {
-      if (seconds() - this.asked > 0.5) this.hello();
+      this.again();
       return;
     }
     if (!this.live) {
@@ -847,6 +849,11 @@ class View {
     }
     this.schedule();
     this.speak();
+  }
+
+  /** A message was lost: ask for everything. */
+  again() {
+    if (seconds() - this.asked > 0.5) this.hello();
   }
 
   beat() {
@@ -1216,7 +1223,7 @@ class View {
     let wide = 0;
     for (const step of stages(specs)) {
       for (const i of step) {
-        const joined = this.within(NO_JOINS) ? "" : joins(specs, i);
+        const joined = (!this.within(NO_JOINS) && specs[i]?.joined) || "";
         wide += 30 + 7.2 * (specs[i]?.name ?? "").length + (joined ? 14 + 6.2 * joined.length : 0);
       }
       wide += step.length > 1 ? 28 : 16;
@@ -1313,7 +1320,7 @@ class View {
       const chips = step.map((i) => {
         const status = row.tasks?.[i]?.status ?? "queued";
         const name = specs[i]?.name ?? "";
-        const joined = joins(specs, i);
+        const { joined } = specs[i] ?? {};
         const from = (specs[i]?.joins ?? []).map((j) => specs[j]?.name).join(" and ");
         const title = `${name}: ${status}${from ? `, joins ${from}` : ""}${specs[i]?.agent ? ` (${specs[i]?.agent})` : ""}`;
         return h(
@@ -2192,14 +2199,14 @@ class View {
     else byHand();
   }
 
-  /** Put a part to those that came before; the text, once it is whole. @param {string} key @param {FilePart | WholePart} part */
+  /** Put a part to those that came before; the text, once it is whole, and null where a part of it was lost. @param {string} key @param {FilePart | WholePart} part */
   join(key, part) {
     const parts = part.part === 0 ? [] : (this.files.get(key) ?? []);
     parts[part.part] = part.text;
     this.files.set(key, parts);
     if (part.part !== part.parts - 1) return undefined;
     this.files.delete(key);
-    return parts.join("");
+    return Object.keys(parts).length === part.parts ? parts.join("") : null;
   }
 
   /** @param {WholePart} part */
@@ -2208,7 +2215,8 @@ class View {
     const key = `${part.run}:${part.form}`;
     const text = this.join(key, part);
     const wanted = this.wholes.get(key);
-    if (text === undefined || !wanted) return;
+    if (text === null) this.wholes.delete(key); // it is asked for again when it is drawn
+    if (text === undefined || text === null || !wanted) return;
     wanted.text = text;
     if (part.form === "text" && this.copying?.run === part.run) {
       this.put(this.copying.button, text);
@@ -2221,7 +2229,8 @@ class View {
   file(part) {
     if (part.view !== this.id) return;
     const text = this.join(part.format, part);
-    if (text === undefined) return;
+    if (text === null) this.send({ t: "file", format: part.format });
+    if (text === undefined || text === null) return;
     const kind = { md: "text/markdown", json: "application/json", csv: "text/csv" }[part.format];
     const url = URL.createObjectURL(new Blob([text], { type: `${kind};charset=utf-8` }));
     const name = (this.store.batch?.name || "results").replace(/[^\p{L}\p{N}_-]+/gu, "-").slice(0, 60);

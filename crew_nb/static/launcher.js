@@ -12,8 +12,8 @@
  * @typedef {{alert?: string, number?: number, rows?: Record<string, Record<string, string>>,
  *   options?: Record<string, string>}} Problems
  * @typedef {{word?: string, total?: number, open?: number, done?: number, failed?: number, stopped?: number}} Counts
- * @typedef {{get(name: string): any, set(name: string, value: any): void, save_changes(): void, send(content: any): void,
- *   on(name: string, callback: Function): void, off(name: string, callback: Function): void}} Model
+ * @typedef {{get(name: string): any, send(content: any): void, on(name: string, callback: Function): void,
+ *   off(name: string, callback: Function): void}} Model
  * @typedef {Node | string | null | undefined | false} Child
  */
 
@@ -33,6 +33,8 @@ const LINES = {
   date: { keys: null, example: "YYYY-MM-DD" },
   datetime: { keys: null, example: "YYYY-MM-DD hh:mm" },
 };
+/** Milliseconds after which a kernel that does not answer is asked again. */
+const AGAIN = 5_000;
 /** Milliseconds between two signs that somebody is there. */
 const SIGN = 15_000;
 
@@ -87,8 +89,88 @@ export function parts(text) {
 
 let count = 0;
 
+/**
+ * What the form holds. It comes in messages and is no state of the widget, which some front ends save with the notebook.
+ * To a view it is what a widget's model is.
+ */
+export class Words {
+  /** @param {Model} model @param {() => void} ready called once, when everything is here */
+  constructor(model, ready) {
+    this.model = model;
+    this.view = `${Math.random().toString(36).slice(2)}`;
+    /** @type {Record<string, any> | null} */
+    this.known = null;
+    /** What was set here and Python has not been told yet. @type {Record<string, any>} */
+    this.fresh = {};
+    /** @type {[string, Function][]} */
+    this.listeners = [];
+    this.onMessage = (/** @type {any} */ content) => {
+      if (content?.t !== "words" || content.but === this.view) return;
+      if (content.view === undefined) {
+        for (const [name, value] of Object.entries(content.words)) this.put(name, value);
+      } else if (content.view === this.view && !this.known) {
+        this.known = content.words;
+        ready();
+      }
+    };
+    model.on("msg:custom", this.onMessage);
+  }
+
+  /** Ask for everything. */
+  hello() {
+    this.send({ t: "hello" });
+  }
+
+  /** @param {string} name */
+  get(name) {
+    return this.known && name in this.known ? this.known[name] : this.model.get(name);
+  }
+
+  /** @param {string} name @param {any} value */
+  put(name, value) {
+    if (!this.known || JSON.stringify(this.known[name]) === JSON.stringify(value)) return;
+    this.known[name] = value;
+    for (const [event, callback] of [...this.listeners]) if (event === `change:${name}`) callback();
+  }
+
+  /** @param {string} name @param {any} value */
+  set(name, value) {
+    if (JSON.stringify(this.get(name)) === JSON.stringify(value)) return;
+    this.fresh[name] = value;
+    this.put(name, value);
+  }
+
+  save_changes() {
+    if (Object.keys(this.fresh).length) this.send({ t: "typed", words: this.fresh });
+    this.fresh = {};
+  }
+
+  /** @param {object} content */
+  send(content) {
+    try {
+      this.model.send({ ...content, view: this.view });
+    } catch {
+      // Without a kernel there is nobody to hear it.
+    }
+  }
+
+  /** @param {string} name @param {Function} callback */
+  on(name, callback) {
+    this.listeners.push([name, callback]);
+  }
+
+  /** @param {string} name @param {Function} callback */
+  off(name, callback) {
+    this.listeners = this.listeners.filter(([known, f]) => known !== name || f !== callback);
+  }
+
+  close() {
+    this.model.off("msg:custom", this.onMessage);
+  }
+}
+
 export class View {
-  /** @param {Model} model @param {HTMLElement} el */
+  /** @param {Words} model @param {HTMLElement} el */
   constructor(model, el) {
     this.model = model;
     this.id = `cnb-launch-${++count}`;
@@ -775,7 +857,22 @@ export class View {
 export default {
   /** @param {{model: Model, el: HTMLElement}} given */
   render({ model, el }) {
-    const view = new View(model, el);
-    return () => view.close();
+    const wait = h("p", { class: "cnb-quiet", role: "status" }, "Waiting for the kernel…");
+    el.append(wait);
+    /** @type {View | null} */
+    let view = null;
+    const words = new Words(model, () => {
+      wait.remove();
+      view = new View(words, el);
+    });
+    words.hello();
+    // The kernel may have been away when it was asked.
+    const timer = setInterval(() => (words.known ? clearInterval(timer) : words.hello()), AGAIN);
+    return () => {
+      clearInterval(timer);
+      view?.close();
+      words.close();
+      wait.remove();
+    };
   },
 };

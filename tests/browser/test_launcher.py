@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from tests.support.lab import serious
+from tests.support.lab import Lab, serious
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, Locator
 
-    from tests.support.lab import Lab, LabPage
+    from tests.support.lab import LabPage
     from tests.support.server import Server
 
 SETUP = """
@@ -307,3 +307,36 @@ def test_the_saved_notebook_has_the_inputs_and_the_outcome_and_no_widget(
         assert form.get_by_label("topic, row 1").input_value() == "b"
         page.cell(1).get_by_text("Run this cell to have the form").wait_for()
         assert page.errors == []
+
+
+def test_a_page_that_saves_the_state_of_widgets_saves_no_secret(
+    browser: Browser, server: Server, tmp_path: Path
+) -> None:
+    """JupyterLab does where it is told to: neither a key that was typed nor one that the cell gave is in the file."""
+    given, typed = "sk-given1234567890abcdef", "sk-typed1234567890abcdef"
+    cells = [
+        SETUP.format(url=server.base_url) + f"import os\nos.environ['SOME_API_KEY'] = {given[:9]!r} + {given[9:]!r}",
+        "form = cnb.launcher(build_small_crew, [{'topic': 'a', 'api_key': os.environ['SOME_API_KEY']}])",
+    ]
+    settings = {"@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": True}}
+    with Lab(tmp_path / "lab", settings=settings) as lab:
+        lab.write("secrets.ipynb", cells)
+        with lab.open("secrets.ipynb", browser, height=1400) as page:
+            page.run(0)
+            page.run(1)
+            page.done(1)
+            form = form_of(page)
+            assert form.get_by_label("api_key, row 0").input_value() == given
+            form.get_by_role("button", name="Add a row").click()
+            form.get_by_label("topic, row 1").fill("b")
+            form.get_by_label("api_key, row 1").fill(typed)
+            form.get_by_role("button", name="Show the code").click()
+            form.locator("pre").filter(has_text=typed).wait_for()
+            form.get_by_role("button", name="Run", exact=True).click()
+            says(form, "Finished: 2 results")
+            page.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+            assert page.errors == []
+        saved = (lab.notebooks / "secrets.ipynb").read_text()
+        assert "application/vnd.jupyter.widget-state+json" in json.loads(saved)["metadata"]["widgets"]
+        assert given not in saved
+        assert typed not in saved

@@ -158,7 +158,7 @@ def test_a_saved_output_is_never_a_widget(either: Lab, browser: Browser, server:
         # The page has what it had, and a cell that is moved takes its live output along.
         page.page.evaluate("() => window.jupyterapp.commands.execute('notebook:move-cell-up')")
         live(page, 2)
-        assert page.page.locator(".cnb-launch tbody tr").count() == 1
+        page.page.locator(".cnb-launch tbody tr").wait_for()
         assert "1 running" in page.output(2)
         # A page that is loaded again, from a file without a widget, has the live board and form again.
         saved(page)

@@ -12,16 +12,19 @@ await rm(place, { recursive: true });
 
 const text = (name, more = {}) => ({ name, kind: "text", required: true, default: "", choices: [], ...more });
 
-/** What anywidget hands to a view: traits that are set, and messages that are kept. */
+/** Python's side of a form: it answers a view's hello, is told what is typed, and keeps every other message. */
 class Model {
   sent = [];
   saves = 0;
   listeners = {};
-  constructor(traits) {
-    this.traits = {
+  answers = true;
+  constructor(words) {
+    this.state = {
       title: "small crew",
-      fields: [text("topic")],
       controls: [{ name: "max_rpm", label: "Calls per minute", empty: "no limit", kind: "text", main: true }],
+    };
+    this.words = {
+      fields: [text("topic")],
       rows: [{}],
       options: {},
       problems: {},
@@ -30,21 +33,28 @@ class Model {
       shows_code: false,
       status: {},
       names: [],
-      ...traits,
+      taken: "",
     };
+    for (const [name, value] of Object.entries(words ?? {})) (name in this.state ? this.state : this.words)[name] = value;
   }
   get(name) {
-    return this.traits[name];
+    return this.state[name] ?? this.words[name];
   }
   set(name, value) {
-    this.traits[name] = value;
-    this.listeners[`change:${name}`]?.forEach((f) => f());
+    this.words[name] = value;
+    this.say({ words: { [name]: value } });
   }
-  save_changes() {
-    this.saves += 1;
+  say(content) {
+    this.listeners["msg:custom"]?.forEach((f) => f(structuredClone({ t: "words", ...content })));
   }
-  send(content) {
-    if (content.t !== "touch") this.sent.push(content);
+  send({ view, ...content }) {
+    if (content.t === "hello" && this.answers) this.say({ words: this.words, view });
+    if (content.t === "typed") {
+      this.saves += 1;
+      Object.assign(this.words, structuredClone(content.words));
+      this.say({ words: content.words, but: view });
+    }
+    if (!["hello", "touch", "typed"].includes(content.t)) this.sent.push(content);
   }
   on(name, callback) {
     (this.listeners[name] ??= []).push(callback);
@@ -230,4 +240,28 @@ test("a view that is closed hears nothing, and what was typed is told first", ()
   close = null;
   assert.deepEqual(model.get("rows"), [{ topic: "late" }]);
   assert.equal(Object.values(model.listeners).flat().length, 0);
+});
+
+test("what the form holds is no state of the widget: it comes when the kernel answers", () => {
+  open({ rows: [{ topic: "a" }] });
+  assert.ok(!Object.keys(model.state).some((name) => name in model.words));
+  close();
+  model.answers = false;
+  close = launcher.default.render({ model, el });
+  assert.equal(find(".cnb-launch"), null);
+  assert.match(el.textContent, /Waiting for the kernel/);
+});
+
+test("what is typed in one view reaches the other, and is not sent back over newer words", () => {
+  open();
+  const other = document.createElement("div");
+  document.body.append(other);
+  const shut = launcher.default.render({ model, el: other });
+  type(labelled("topic, row 0"), "Mar");
+  button("Show the code").click(); // which saves
+  assert.equal(other.querySelector('[aria-label="topic, row 0"]').value, "Mar");
+  type(labelled("topic, row 0"), "Mars");
+  model.say({ words: { rows: [{ topic: "Mar" }] }, view: "another" });
+  assert.equal(labelled("topic, row 0").value, "Mars");
+  shut();
 });

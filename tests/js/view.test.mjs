@@ -47,6 +47,33 @@ test("a message that was lost is noticed, and everything asked for again", async
   assert.deepEqual(texts(".cnb-item .cnb-status"), ["✓done"]);
 });
 
+test("a message that was lost before a part of a file is noticed too, and a file with a hole is asked for again", async () => {
+  model.say(tick(1, [row(0)]));
+  const { view } = model.sent[0];
+  const part = (revision, n) => model.say({ t: "file", revision, view, format: "csv", part: n, parts: 3, text: "x" });
+  await new Promise((resolve) => setTimeout(resolve, 550));
+  model.sent.length = 0;
+  part(2, 0);
+  assert.deepEqual(model.sent, [], "nothing is lost yet");
+  part(4, 2);
+  assert.deepEqual(model.sent.map(({ t }) => t), ["hello", "file"]);
+  model.say(tick(5, [row(0, { status: "done" })], { full: false }));
+  await drawn();
+  assert.deepEqual(texts(".cnb-item .cnb-status"), ["●running"], "what came after the gap is no state");
+  model.say(tick(6, [row(0, { status: "done" })], { full: true }));
+  await drawn();
+  assert.deepEqual(texts(".cnb-item .cnb-status"), ["✓done"]);
+});
+
+test("what a task joins is said in the words of Python, and a view that is asked says that it is there", async () => {
+  model.say(tick(1, [row(0)]));
+  await drawn();
+  assert.deepEqual(texts(".cnb-task small"), ["← joins both"]);
+  model.sent.length = 0;
+  model.say({ t: "who" });
+  assert.deepEqual(model.sent.map(({ t }) => t), ["look"]);
+});
+
 test("a view that came late ignores what it cannot place until it has everything", async () => {
   model.say(tick(7, [row(0)], { full: false }));
   await drawn();

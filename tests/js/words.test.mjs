@@ -11,12 +11,9 @@ test("money never looks like nothing when it is something", () => {
   assert.deepEqual([0, 0.00001, 0.0042, 0.11, 1234.5].map(board.money), ["$0.00", "<$0.0001", "$0.0042", "$0.11", "$1,234.50"]);
 });
 
-test("asynchronous neighbours start together, and the task that joins them says so", () => {
+test("asynchronous neighbours start together", () => {
   assert.deepEqual(board.stages(SPECS), [[0, 1], [2]]);
-  assert.equal(board.joins(SPECS, 2), "joins both");
-  assert.equal(board.joins(SPECS, 0), "");
   assert.deepEqual(board.stages([{ name: "a" }, { name: "b", joins: [0] }]), [[0], [1]]);
-  assert.equal(board.joins([{ name: "a" }, { name: "b", joins: [0] }], 1), "");
 });
 
 test("a wait says the time that is left, and where nobody knows that, the time it has taken", () => {

@@ -267,7 +267,7 @@ class Stage:
         self.pacer = Pacer(self.loop)
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        self.loop.call_soon_threadsafe(self.pacer.add, self.board)
+        self.pacer.add(self.board)
 
     def play(self, *, speed: float = 1.0) -> None:
         """Play the script by the wall clock, to its end."""
@@ -276,7 +276,7 @@ class Stage:
         def step() -> None:
             at = (time.time() - begun) * speed + begun - self.script.created
             self.script.play(at)
-            self.pacer.wake()
+            self.board.wake()
             if not self.script.state().final:
                 self.loop.call_later(0.05, step)
 
@@ -286,7 +286,7 @@ class Stage:
         """Play the first seconds of the script at once, as if they had just passed."""
         self.script.rewind(until)
         self.script.play(until)
-        self.pacer.wake()
+        self.board.wake()
 
     def close(self) -> None:
         """End the loop and its thread."""

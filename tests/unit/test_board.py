@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import comm
 import pytest
+from ipywidgets.widgets.widget import _instances
 
-from crew_nb import _board
+import crew_nb as cnb
+from crew_nb import _blueprint, _board, _display
+from crew_nb import _events as ev
+from crew_nb._batch import Batch
 from crew_nb._board import Board, Pacer
+from crew_nb._engine import engine
+from crew_nb._options import options
+from tests.support import crews
 from tests.support.page import Wire
 from tests.support.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from crewai import Crew
+
+    from crew_nb._blueprint import Plan
 
 
 @pytest.fixture(autouse=True)
@@ -364,10 +378,135 @@ async def test_all_boards_of_a_pacer_take_turns(monkeypatch: pytest.MonkeyPatch)
     # It wakes again for a word from a browser, on whatever thread that comes.
     await asyncio.to_thread(browsers[0].say, "hello")
     await _until(lambda: bool(browsers[0].hear()))
+    await _until(lambda: pacer._timer is None)
+    assert not pacer._awake
     for browser in browsers:
         browser.board.close()
+        browser.board.wake()
     await _until(lambda: pacer._timer is None)
-    pacer.wake()
-    await asyncio.sleep(0)
-    assert pacer._timer is None
-    assert len(pacer._boards) == 0
+    assert not pacer._awake
+
+
+def test_a_board_at_rest_serves_a_view_that_is_still_there() -> None:
+    """It asks who is there; a view that answers has everything again, one that went without a word is forgotten."""
+    script = Script(3)
+    made, browser = board(script)
+    Browser(made, "gone").say("hello")
+    browser.all()
+    made.rest()
+    assert [m["content"]["t"] for m in made.comm.sent if m.get("method") == "custom"][-1] == "who"
+    browser.read = len(made.comm.sent)
+    browser.rows.clear()
+    assert not made.looked_at
+    script.play(script.length)
+    assert not made.flush()
+    browser.say("look", row=[0, 1, 2])
+    browser.all()
+    assert {row["status"] for row in browser.rows.values()} == {"done"}
+    assert list(made._looks) == ["a"]
+    del script
+    gc.collect()
+    browser.say("look", row=[0])
+    browser.say("do", name="pause")
+    assert not made.flush()
+    made.close()
+
+
+def plans(n: int) -> list[Plan]:
+    """Crews that need no network."""
+    llm = cnb.OfflineLLM()
+
+    def build(topic: str) -> Crew:
+        return crews.one(llm)
+
+    return _blueprint.plans_for_each(build, [{"topic": str(i)} for i in range(n)])
+
+
+def shown(n: int) -> Batch:
+    """A batch that is shown in a cell, and has not begun."""
+    batch = Batch(plans(n), options(show=False))
+    _display.KernelView(batch, headless=False)
+    return batch
+
+
+def test_a_board_is_told_of_news_once_between_two_looks_and_looks_at_no_run_for_it() -> None:
+    """So what a board costs does not grow with the runs, nor with what a browser does not get to see."""
+    batch = shown(50)
+    wakes: list[int] = []
+    seen = batch.state()
+    batch.board.wake = lambda: wakes.append(1)
+
+    def stream() -> None:
+        for n in range(500):
+            batch._driver._apply(ev.CallChunk(run=n % 50, at=1.0, call="c", text="word ", task=0))
+
+    engine.call_and_wait(stream)
+    assert wakes == [1]
+    assert batch._snapshot is seen
+    assert batch.state() is not seen
+    engine.call_and_wait(stream)
+    assert wakes == [1, 1]
+
+
+def test_a_batch_that_was_shown_is_freed_with_its_handle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its widgets are closed then; as long as there is a handle, the board can be shown again."""
+    monkeypatch.setattr(_display, "LINGER_SECONDS", 0.0)
+    # The engine keeps what lives when the first batch begins out of garbage collection for good.
+    first = shown(1)
+    first.start()
+    first.wait(30)
+    before = len(_instances)
+    batch = shown(3)
+    made = batch.board
+    batch.start()
+    batch.wait(30)
+    _in_time(lambda: type(made.source) is weakref.ProxyType)
+    gc.collect()
+    assert made.comm is not None
+    made._ipython_display_()
+    assert made.source is batch
+    _in_time(lambda: type(made.source) is weakref.ProxyType)
+    gone = weakref.ref(batch)
+    del batch
+    _in_time(lambda: gone() is None and len(_instances) == before)
+
+
+def test_an_output_that_is_static_is_live_again_once_a_run_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody has looked at the batch since it ended."""
+    monkeypatch.setattr(_display, "LINGER_SECONDS", 0.0)
+    batch = shown(2)
+    batch.start()
+    batch.cancel()
+    batch.wait(30)
+    view = batch._driver.observers[0].__self__  # type: ignore[attr-defined]
+    _in_time(lambda: view._outputs[0].frozen)
+    live: list[bool] = []
+    batch.taps.append(lambda event: live.append(view._outputs[0].frozen))
+    batch.retry().wait(30)
+    assert live[:2] == [True, False]
+
+
+def test_a_batch_at_a_prompt_goes_on_hearing_of_news_while_it_is_not_drawn() -> None:
+    """It is drawn as soon as somebody joins it, however long that takes."""
+    batch = Batch(plans(1), options(show=False))
+    view = _display.TerminalView(batch, prompt=True)
+    told: list[bool] = []
+
+    def news() -> None:
+        batch._driver._apply(ev.CallChunk(run=0, at=1.0, call="c", text="word ", task=0))
+        told.append(view._due is not None)
+        if view._due is not None:
+            view._due.cancel()
+            view._draw()
+
+    for _ in range(3):
+        engine.call_and_wait(news)
+    assert told == [True, True, True]
+
+
+def _in_time(held: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not held():
+        assert time.monotonic() < end
+        time.sleep(0.01)  # threads let go of what they have just done
+        gc.collect()

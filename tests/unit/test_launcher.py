@@ -4,42 +4,58 @@ from __future__ import annotations
 
 import base64
 import datetime
+import gc
 import threading
+import time
+import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import comm
 import pytest
-from comm.base_comm import BaseComm
+from ipywidgets.widgets.widget import _instances
 
 import crew_nb as cnb
-from crew_nb import _launcher
+from crew_nb import _launcher, _loop
 from tests.support import crews
+from tests.support.page import Wire
 from tests.support.server import Server, llm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from crewai import Crew
 
     from crew_nb._launcher import Launcher
 
 
-class Wire(BaseComm):
-    """A comm that goes nowhere."""
-
-    def publish_msg(self, *args: Any, **keys: Any) -> None:
-        """Drop it."""
+NOWHERE = _loop.where()
+CELL = replace(NOWHERE, kind="kernel", front_end="jupyterlab", cell_id="a")
 
 
 @pytest.fixture(autouse=True)
-def _a_kernel_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Widgets get a comm (the `comm` package has this hook for kernels), and no form is remembered."""
+def _a_kernel_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cell that a page watches: widgets get a comm (the `comm` package has this hook), and no form is remembered."""
     monkeypatch.setattr(comm, "create_comm", Wire)
     monkeypatch.setattr(_launcher, "_kept", {})
+    monkeypatch.setattr(_loop, "where", lambda: CELL)
+    before = set(_instances)
+    yield
+    for widget in [w for key, w in _instances.items() if key not in before]:
+        widget.close()
 
 
 def say(launcher: Launcher, t: str, **more: Any) -> None:
     """Send a message as the front end does."""
-    launcher.form._handle_custom_msg({"t": t, **more}, [])
+    launcher.form.comm.handle_msg(
+        {"content": {"data": {"method": "custom", "content": {"t": t, **more}}}, "buffers": []}
+    )
+
+
+def sent(launcher: Launcher) -> list[dict[str, Any]]:
+    """What was sent to the browser."""
+    return [m["content"] for m in launcher.form.comm.sent if m.get("method") == "custom"]
 
 
 def rows(*topics: str) -> list[dict[str, str]]:
@@ -321,6 +337,8 @@ def test_junk_from_a_browser_changes_nothing(build: Any) -> None:
     """Messages of the wrong shape are dropped or answered in the form; no error escapes."""
     launcher = cnb.launcher(build, rows("A"))
     for junk in (
+        {"t": "typed"},
+        {"t": "typed", "words": {"rows": 3, "options": [], "heard": 1, "title": "x"}},
         None,
         3,
         [],
@@ -331,6 +349,7 @@ def test_junk_from_a_browser_changes_nothing(build: Any) -> None:
         {"t": "stop"},
     ):
         launcher.form._handle_custom_msg(junk, [])
+    assert (launcher.form.rows, launcher.form.title) == (rows("A"), "one crew")
     say(launcher, "read", how="grid", values={"topic": 3})
     say(launcher, "upload", row=99, field="topic", name="a", text="")
     say(launcher, "run", rows=[3, None, {"topic": {"a": 1}}], options=[1], first="x")
@@ -358,10 +377,115 @@ def test_a_secret_that_was_typed_is_not_saved(build: Any) -> None:
     assert "sk-1234567890abcdef" not in launcher._static()["text/html"]
 
 
-def test_a_terminal_gets_a_line(build: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_gets_a_line(
+    build: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """There is no form outside a notebook, and no error either."""
+    monkeypatch.setattr(_loop, "where", lambda: NOWHERE)
     cnb.launcher(build, rows("A"))
     assert capsys.readouterr().out == "Launcher of one crew: 1 input. Run this cell to have the form.\n"
+
+
+def test_what_the_form_holds_is_no_state_of_a_widget(build: Any) -> None:
+    """A front end that saves the state of widgets saves no words: a view that says hello is told them, and no other."""
+    given = [*rows("A"), {"topic": "B", "api_key": "sk-1234567890abcdef"}]
+    launcher = cnb.launcher(build, given)
+    launcher.form.shows_code = True
+    say(launcher, "run")
+    launcher.batch.wait(30)
+    state = [widget.get_state() for widget in _instances.values()]
+    assert "sk-1234567890abcdef" not in repr(state)
+    launcher.form.comm.sent.clear()
+    say(launcher, "hello", view="v")
+    (message,) = sent(launcher)
+    assert (message["view"], message["words"]["rows"]) == ("v", given)
+    assert "sk-1234567890abcdef" in message["words"]["code"]
+
+
+def test_where_nobody_watches_there_is_no_widget(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs such as nbclient keep the state of all widgets with the notebook; what a press on Run does, works."""
+    monkeypatch.setattr(_loop, "where", lambda: replace(CELL, headless=True, front_end="nbclient"))
+    before = set(_instances)
+    launcher = cnb.launcher(build, [{"topic": "A", "api_key": "sk-1234567890abcdef"}])
+    assert launcher.form.estimate.startswith("1 run")
+    launcher.form.heard({"t": "run"})
+    assert [r.status for r in launcher.batch.wait(30)] == ["done"]
+    assert set(_instances) == before
+
+
+def test_words_that_are_typed_come_back_to_other_views_only(build: Any) -> None:
+    """They would be put over newer ones; what follows from them goes to all."""
+    launcher = cnb.launcher(build, rows("A"))
+    launcher.form.comm.sent.clear()
+    say(launcher, "typed", view="v", words={"rows": rows("A", "B")})
+    assert launcher.inputs == rows("A", "B")
+    assert [(next(iter(m["words"])), m.get("but")) for m in sent(launcher)] == [("rows", "v"), ("estimate", None)]
+
+
+def test_a_cell_that_is_run_again_leaves_no_widget_behind(build: Any) -> None:
+    """Its form is closed and its board is the one that was, however often; the batch has one observer of the form."""
+    first = cnb.launcher(build, rows("A"))
+    say(first, "run")
+    first.batch.wait(30)
+    observers = len(first.batch._driver.observers)
+    counts = set()
+    for _ in range(3):
+        again = cnb.launcher(build, rows("A"))
+        counts.add(len(_instances))
+        assert again.batch.board is first.batch.board
+    assert len(counts) == 1
+    assert len(first.batch._driver.observers) == observers
+    assert first.form.comm is None
+    assert first.batch.board.comm is not None
+
+
+def test_without_the_name_of_the_cell_no_form_has_what_another_one_has(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some front ends do not say which cell runs: two cells of one factory stay two forms."""
+    monkeypatch.setattr(_loop, "where", lambda: replace(CELL, cell_id=""))
+    one, two = cnb.launcher(build), cnb.launcher(build)
+    say(one, "run", rows=rows("A"), options={})
+    one.batch.wait(30)
+    assert two.form.rows == [{}]
+    with pytest.raises(cnb.NotFinishedError):
+        _ = two.batch
+    assert cnb.launcher(build).form.rows == [{}]
+
+
+def test_an_upload_stays_as_long_as_a_form_or_a_batch_may_read_it() -> None:
+    """It is there for a cell that is run again and for a retry, and gone with both."""
+    llm = cnb.OfflineLLM()  # asyncio keeps the timers of an HTTP client, and with them its run, for a while
+
+    def build(topic: str) -> Crew:
+        return crews.one(llm)
+
+    # The engine keeps what lives when the first batch begins out of garbage collection for good.
+    cnb.kickoff(build, {"topic": "first"}, show=False).wait(30)
+    launcher = cnb.launcher(build, rows("A"))
+    say(launcher, "upload", row=0, field="paper", name="a.txt", text=base64.b64encode(b"x").decode())
+    path = Path(launcher.form.rows[0]["paper"])
+    say(launcher, "run")
+    launcher.batch.wait(30)
+    batch = launcher.batch
+    launcher = cnb.launcher(build, rows("A"))
+    assert launcher.form.rows[0]["paper"] == str(path)
+    launcher = cnb.launcher(build, rows("Z"))
+    del launcher
+    gc.collect()
+    assert path.read_bytes() == b"x"
+    gone = weakref.ref(batch)
+    del batch
+    _gone(gone)
+    assert not path.parent.exists()
+
+
+def _gone(wanted: weakref.ref[Any]) -> None:
+    end = time.monotonic() + 10
+    while wanted() is not None:
+        assert time.monotonic() < end
+        time.sleep(0.01)  # the engine's thread lets go of what it has just done
+        gc.collect()
 
 
 @pytest.mark.parametrize("options", [{"max_rpm": 0}, {"n_jobs": 3}])

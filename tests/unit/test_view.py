@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from crew_nb import _events as ev
-from crew_nb import _view
+from crew_nb import _static, _view
 from crew_nb._state import BatchState, LogLine, RunState, advance, new_run
 from tests.support.script import Script
 
@@ -240,8 +240,51 @@ def test_files_hold_every_output_whole(text: str) -> None:
     state = BatchState(key="k", name="n", runs=(run, replace(run, index=1, output="two")), created=100.0)
     rows = json.loads(_view.export(state, "json"))
     assert [r["run"] for r in rows] == [0, 1]
-    csv.field_size_limit(10_000_000)
+    limit = csv.field_size_limit(10_000_000)
     table = list(csv.DictReader(io.StringIO(_view.export(state, "csv"), newline="")))
-    assert [r["output"] for r in table] == [r["output"] for r in rows]
+    csv.field_size_limit(limit)
+    assert [r["output"].removeprefix("'") for r in table] == [r["output"].removeprefix("'") for r in rows]
     assert len(rows[0]["output"]) >= len(text) - 20
     assert rows[1]["output"] in _view.export(state, "md")
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ('=HYPERLINK("http://x")', '\'=HYPERLINK("http://x")'),
+        ("+1 of them", "'+1 of them"),
+        ("-3.5", "-3.5"),
+        ("+1e-3", "+1e-3"),
+        ("- a list", "'- a list"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "\n=1"),
+        ("1=1", "1=1"),
+    ],
+)
+def test_a_csv_has_no_formula_of_an_llm(text: str, cell: str) -> None:
+    """Spreadsheet programs run cells that begin like one; numbers and the other formats stay as they are."""
+    run = fold(ev.RunFinished(run=0, at=101, status="done", output=text), label=text)
+    state = BatchState(key="k", name="n", runs=(run,), created=100.0)
+    (row,) = csv.DictReader(io.StringIO(_view.export(state, "csv"), newline=""))
+    assert (row["output"], row["inputs"]) == (cell, cell)
+    assert json.loads(_view.export(state, "json"))[0]["output"] == text.replace("\r", "\n")
+
+
+@pytest.mark.parametrize(
+    ("joins", "words"),
+    [
+        ([(), (), (0, 1)], "joins both"),
+        ([(), (), (), (0, 1, 2)], "joins all 3"),
+        ([(), (0,), (1,)], None),
+        ([(), (0,), (0,)], "joins t0"),
+        ([(), (), (), (0, 2)], "joins t0, t2"),
+    ],
+)
+def test_live_and_static_boards_say_the_same_of_joins(joins: list[tuple[int, ...]], words: str | None) -> None:
+    """The words are made once; the live board gets them with the shape of the crew."""
+    specs = tuple(ev.TaskSpec(name=f"t{n}", agent="a", joins=j) for n, j in enumerate(joins))
+    run = fold(ev.RunStarted(run=0, at=101), ev.CrewReady(run=0, at=101, tasks=specs, path="direct"))
+    assert _view.shape(run)[-1].get("joined") == words
+    html = _static.board(BatchState(key="k", name="n", runs=(run,), created=100.0))
+    assert (f"← {words}" in html) if words else ("←" not in html)
