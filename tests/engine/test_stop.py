@@ -149,16 +149,19 @@ def test_a_stopped_batch_is_retried_at_once(server: Server) -> None:
     server.configure(hold=True)
     batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(3), show=False)
     server.wait_for(lambda stats: stats.in_flight == 3)
-    batch.cancel()
-    batch.retry()
-    batch.cancel()
+    with _busy_engine():
+        batch.cancel()
+        batch.retry()
+        batch.cancel()
     assert {r.status for r in batch.wait(5)} == {"cancelled"}
     assert len(server.stats().requests) == 3
     batch.retry()
     server.wait_for(lambda stats: stats.in_flight == 3)
     server.configure(hold=False)
-    batch.cancel()
-    assert {r.status for r in batch.retry().wait(10)} == {"done"}
+    with _busy_engine():
+        batch.cancel()
+        batch.retry()
+    assert {r.status for r in batch.wait(10)} == {"done"}
     assert [run.state.attempt for run in batch] == [3] * 3
 
 
