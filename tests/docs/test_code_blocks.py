@@ -157,6 +157,15 @@ def test_the_reference_has_every_public_name() -> None:
     assert errors <= vars(_errors).keys()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    """Pictures, pages and files of this repository; addresses elsewhere are not asked."""
+    links = re.findall(r'(?:src|srcset)="([^"]+)"|\]\(([^)\s]+)\)', FENCE.sub("", page.read_text(encoding="utf-8")))
+    places = {(link or text).partition("#")[0] for link, text in links}
+    missing = [place for place in places if place and ":" not in place and not (page.parent / place).exists()]
+    assert missing == []
+
+
 def test_a_page_that_does_not_work_is_found(tmp_path: Path) -> None:
     """A block that raises, one that does not compile and a shell line that nobody knows are failures."""
     page = ROOT / "README.md"

@@ -212,6 +212,7 @@ def form(studio: Studio, page: LabPage) -> None:
     page.page.locator(".cnb-launch tbody tr").nth(3).wait_for()
     page.page.get_by_role("button", name="Run", exact=True).click()
     board = page.board(1)
+    page.page.add_style_tag(content=".jp-OutputPrompt { display: none !important }")
     board.locator(".cnb-say:visible").first.wait_for()
     studio.take(page, "launcher", page.page.locator(".jp-Cell-outputArea").first)
 
