@@ -55,7 +55,10 @@ NAMES = {
     "crewai.hooks.dispatch:": "_scoped_hooks_var HookAborted InterceptionPoint get_scoped_hooks",
     "crewai.telemetry.telemetry:": "version",
     "crewai.telemetry.telemetry:Telemetry": "_is_telemetry_disabled",
-    "crewai.llms.providers.openai.completion:OpenAICompletion": "_on_compatible_server",
+    "crewai.llms.providers.openai.completion:OpenAICompletion": (
+        "_on_compatible_server _ahandle_streaming_completion _ahandle_completion"
+    ),
+    "crewai.utilities.internal_instructor:InternalInstructor": "to_pydantic",
     "crewai.utilities.file_store:": "_run_sync",
     "crewai.memory.storage.kickoff_task_outputs_storage:KickoffTaskOutputsSQLiteStorage": "_initialize_db",
     "crewai_core.printer:": "set_suppress_console_output",
@@ -535,6 +538,46 @@ def keep_no_chunks(applies: Callable[[], bool]) -> None:
 
 
 _CHUNKS = frozenset({"llm_stream_chunk", "llm_thinking_chunk"})
+
+
+def ask_for_models(applies: Callable[[], bool]) -> None:
+    """Let calls that are to fill a pydantic model ask for it, and pass the gate, in runs of ours.
+
+    An async call of `OpenAICompletion` that streams does not tell the model's schema (CrewAI 1.15.30; its other three
+    ways do), and gets prose: it is asked whole. And what `output_json` falls back on is a client of its own, whose
+    requests nobody counts or stops: the crew's LLM is asked in its place.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.llms.providers.openai.completion import OpenAICompletion
+
+        stream: Any = OpenAICompletion._ahandle_streaming_completion
+
+        @functools.wraps(stream)
+        async def ask(self: OpenAICompletion, params: dict[str, Any], *args: Any, **more: Any) -> Any:
+            if more.get("response_model") is None or args or not applies():
+                return await stream(self, params, *args, **more)
+            whole = {name: value for name, value in params.items() if name not in ("stream", "stream_options")}
+            return await self._ahandle_completion(whole, **more)
+
+        if not getattr(stream, "_crew_nb", False):
+            ask._crew_nb = True  # type: ignore[attr-defined]
+            OpenAICompletion._ahandle_streaming_completion = ask  # type: ignore[method-assign]
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.llms.base_llm import BaseLLM
+        from crewai.utilities.internal_instructor import InternalInstructor
+
+        convert: Any = InternalInstructor.to_pydantic
+
+        @functools.wraps(convert)
+        def to_pydantic(self: Any) -> Any:
+            if not isinstance(self.llm, BaseLLM) or not applies():
+                return convert(self)
+            answer = self.llm.call([{"role": "user", "content": self.content}], response_model=self.model)
+            return answer if isinstance(answer, self.model) else self.model.model_validate_json(answer)
+
+        if not getattr(convert, "_crew_nb", False):
+            to_pydantic._crew_nb = True  # type: ignore[attr-defined]
+            InternalInstructor.to_pydantic = to_pydantic  # type: ignore[method-assign]
 
 
 def wait_for_files(wait: Callable[[Coroutine[Any, Any, Any]], Any], can_wait: Callable[[], bool]) -> None:

@@ -23,6 +23,7 @@ def install() -> None:
     _crewai.skip_idle_listeners(_is_ours_here)
     _crewai.keep_no_chunks(_is_ours_here)
     _crewai.remember_set_up(_is_ours_here)
+    _crewai.ask_for_models(_is_ours_here)
     _crewai.wait_for_files(_offload.wait, _offload.can_wait)
 
 

@@ -75,6 +75,7 @@ class Record:
     topic: str
     topics: list[str]
     stream: bool
+    structured: bool
     attempt: int
     prompt_tokens: int
     prompt: str = field(repr=False)
@@ -144,6 +145,7 @@ class Llm:
             topic=topics[0] if topics else "",
             topics=topics,
             stream=bool(request.get("stream")),
+            structured=bool(request.get("response_format")),
             attempt=attempt,
             prompt_tokens=len(prompt.text.split()),
             prompt=prompt.text,

@@ -35,6 +35,8 @@ class Request:
     topics: list[str]
     """All topics named in the prompt: more than one means that runs were mixed up."""
     stream: bool
+    structured: bool
+    """It said which schema the answer is to have."""
     attempt: int
     """How often this very prompt had come by then."""
     status: int | None
