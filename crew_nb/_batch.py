@@ -52,6 +52,8 @@ class Batch:
         """The handles of its runs, in input order."""
         self._snapshot: BatchState | None = None
         self._board: Any = None
+        self.make_board: Callable[[Batch], object] | None = None
+        """Makes the board when it is first asked for, where none was to be shown."""
         self.joined = 0
         """How many wait for it now."""
 
@@ -69,7 +71,10 @@ class Batch:
 
     @property
     def board(self) -> Any:
-        """The live widget, or None where none is shown."""
+        """The live widget, which a cell shows, also after a launch with `show=False`; None outside of a kernel."""
+        make, self.make_board = self.make_board, None
+        if make is not None:
+            make(self)
         return self._board
 
     @board.setter

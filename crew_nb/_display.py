@@ -251,7 +251,7 @@ def _later(seconds: float, function: Callable[[], object]) -> asyncio.TimerHandl
 class KernelView:
     """One batch's outputs: in the launching cell, and in every cell that shows `batch.board`."""
 
-    def __init__(self, batch: Batch, *, headless: bool) -> None:
+    def __init__(self, batch: Batch, *, headless: bool, shown: bool = True) -> None:
         self._batch = batch
         self._headless = headless
         self._board = live_board(batch, headless=headless)
@@ -261,7 +261,8 @@ class KernelView:
         self._outputs: list[Output] = []
         self._keepers: list[Keeper] = []
         after(batch, _close_keepers, self._keepers)
-        self.show()
+        if shown:
+            self.show()
         batch.observe(self._changed, self._end)
 
     def show(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 from dataclasses import fields
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from crew_nb._blueprint import CrewLike, Plan
+    from crew_nb._loop import Place
     from crew_nb._run import Run
 
 P = ParamSpec("P")
@@ -103,7 +105,18 @@ def _launch(plans: list[Plan], chosen: Options) -> Batch:
 
     # Another thread (a server's, say) is no cell, and may have a loop of its own that must not be held up.
     in_cell = threading.current_thread() is threading.main_thread()
-    return launch(plans, chosen, show, wait=place.headless and in_cell)
+    batch = launch(plans, chosen, show, wait=place.headless and in_cell)
+    if not chosen.show:
+        batch.make_board = functools.partial(_make_board, place)
+    return batch
+
+
+def _make_board(place: Place, batch: Batch) -> None:
+    """The board of a batch that was to have none, now that somebody asks for it."""
+    if place.kind == "kernel":
+        from crew_nb import _display
+
+        _display.KernelView(batch, headless=place.headless, shown=False)
 
 
 def launch(plans: list[Plan], chosen: Options, show: Callable[[Batch], object], *, wait: bool = False) -> Batch:

@@ -107,6 +107,24 @@ def test_interrupt_of_a_joining_cell_stops_everything(server: Server, kernel: Ke
     server.release()
 
 
+def test_a_board_that_was_not_shown_is_there_when_asked_for(server: Server, kernel: Kernel) -> None:
+    """With `show=False` nothing is drawn and no widget made; `batch.board` shows one, live and at the end."""
+    kernel.run(_setup(server, n=2))
+    server.configure(hold=True)
+    before = len(kernel.comms)
+    cell = kernel.run("batch = cnb.kickoff_for_each(build, inputs, show=False)")
+    server.wait_for(lambda stats: stats.in_flight == 2)
+    assert cell.displays == []
+    assert len(kernel.comms) == before
+    shown = kernel.run("batch.board").displays
+    assert len(shown) == 1
+    assert "application/vnd.jupyter.widget-view+json" in shown[0]
+    server.configure(hold=False)
+    server.release()
+    kernel.run("await batch")
+    assert "2 done" in kernel.run("batch.board").displays[0]["text/html"]
+
+
 def test_stop_from_the_board(server: Server, kernel: Kernel) -> None:
     """The message that the board's Stop sends ends the batch while its cell has long returned."""
     kernel.run(_setup(server, n=8, length=4))
