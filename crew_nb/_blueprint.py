@@ -128,13 +128,20 @@ def plans_for(crews: Iterable[Any]) -> list[Plan]:
     SCRUBBER.learn_environment()
     try:
         for index, item in enumerate(given):
-            source, inputs = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
+            source, inputs = _pair(index, item) if isinstance(item, tuple) else (item, None)
             plans.append(_plan(index, source, inputs, where=f"crew {index}"))
     finally:
         for item in given:
             if inspect.iscoroutine(item):
                 item.close()  # refused, and nobody else will await it
     return plans
+
+
+def _pair(index: int, given: tuple[Any, ...]) -> tuple[Any, Any]:
+    if len(given) != 2 or isinstance(given[0], Mapping):
+        what = f"a tuple of {len(given)}" if len(given) != 2 else "a pair that begins with the inputs"
+        raise BlueprintError(f"crew {index}: {what} is no pair of a crew and its inputs. Write (crew, inputs).")
+    return given[0], given[1]
 
 
 def plans_for_each(source: Any, inputs: Any) -> list[Plan]:
@@ -482,13 +489,21 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = F
         if not checked:
             check_source(source)
         if inputs is not None:
+            if isinstance(inputs, list | tuple) and inputs and isinstance(inputs[0], Mapping):
+                raise BlueprintError(
+                    f"inputs are a {type(inputs).__name__} of {len(inputs)}, and one run takes one dict. "
+                    "Write cnb.kickoff_for_each(crew, inputs) to run the crew once for each."
+                )
             if not isinstance(inputs, Mapping):
                 raise BlueprintError(
                     f'inputs are {_short(inputs)}, not a dict of names and values. Write {{"topic": {inputs!r:.60}}}.'
                 )
             for key in inputs:
                 if not isinstance(key, str):
-                    raise BlueprintError(f"the input name {key!r} is not a string.")
+                    raise BlueprintError(
+                        f'the input name {key!r} is not a string. Write {{"{key}": ...}}; '
+                        "of a DataFrame, df.rename(columns={" + f"{key!r}: " + '"topic"}).'
+                    )
         # What a factory takes by name may be any object.
         own = {} if _is_crew(source) else factory_arguments(source, inputs or {})
         for key, value in (inputs or {}).items():

@@ -360,6 +360,8 @@ class Driver:
         written.add_done_callback(tell)
         if wait:
             await asyncio.wrap_future(written)
+            while self._store.notes:  # of a file that was damaged, or can be written again
+                self.note(self._store.notes.pop(0))
 
     def _put_run(
         self, index: int, state: RunState, output: CrewOutput | None, events: Sequence[ev.Event]

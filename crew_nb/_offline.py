@@ -100,8 +100,8 @@ class OfflineLLM(BaseLLM):
         Raises:
             OptionError: A number is out of its range.
         """
-        low, high = latency if isinstance(latency, tuple) else (latency, latency)
-        if not 0 <= low <= high:
+        low, high = latency if isinstance(latency, tuple) and len(latency) == 2 else (latency, latency)
+        if not (isinstance(low, int | float) and isinstance(high, int | float) and 0 <= low <= high):
             raise OptionError(f"latency={latency!r}: give seconds, such as 0.5, or a range, such as (0.2, 1.0).")
         if tokens_per_second is not None and tokens_per_second <= 0:
             raise OptionError(
@@ -114,6 +114,18 @@ class OfflineLLM(BaseLLM):
             )
         if isinstance(responses, str):
             raise OptionError(f"responses={responses!r}: give a list, such as [{responses!r}], a dict or a callable.")
+        if errors is not None and not isinstance(errors, Mapping):
+            raise OptionError(
+                f'errors={errors!r}: give words of a prompt and what fails there, such as {{"Mars": 429}}.'
+            )
+        for part, wanted in (errors or {}).items():
+            for failure in wanted if isinstance(wanted, Sequence) and not isinstance(wanted, str) else [wanted]:
+                known = failure in (None, "timeout", "connection") or isinstance(failure, Exception)
+                if not known and not (isinstance(failure, int) and 400 <= failure <= 599):
+                    raise OptionError(
+                        f"errors={{{part!r}: {failure!r}}}: give an HTTP status from 400 to 599, "
+                        '"timeout", "connection", or an exception.'
+                    )
         fields: dict[str, Any] = {
             "model": model,
             "provider": "offline",

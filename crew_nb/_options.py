@@ -91,7 +91,7 @@ class Options:
             )
         if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
             raise OptionError(f'name is {self.name!r}. Write a short text, such as name="research sweep".')
-        if not isinstance(self.resume, bool | str):
+        if not isinstance(self.resume, bool | str) or (isinstance(self.resume, str) and not self.resume.strip()):
             raise OptionError(f'resume is {self.resume!r}. Write resume=True, or resume="name of an earlier batch".')
 
     @property

@@ -148,6 +148,11 @@ _SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
             r"(?=[^\s'\"]*\d)(?=[^\s'\"]*[A-Za-z])[^\s'\"]{8,}(?=['\"])",
             rf"\1{HIDDEN}",
         ),
+        (
+            ("word=", "WORD=", "pwd=", "PWD=", "ecret=", "ECRET=", "key=", "KEY="),
+            r"((?<![A-Za-z])(?i:password|pwd|secret|api[-_]?key)=)(?=[^\s'\",;&)]*\d)[^\s'\",;&)]{8,}",
+            rf"\1{HIDDEN}",
+        ),
     )
 )
 

@@ -463,6 +463,7 @@ def test_a_batch_that_was_shown_is_freed_with_its_handle(monkeypatch: pytest.Mon
     _in_time(lambda: type(made.source) is weakref.ProxyType)
     gc.collect()
     assert made.comm is not None
+    monkeypatch.setattr(_display, "LINGER_SECONDS", 2.0)
     made._ipython_display_()
     assert made.source is batch
     _in_time(lambda: type(made.source) is weakref.ProxyType)

@@ -406,6 +406,10 @@ def test_rates_are_drawn_per_prompt_and_try() -> None:
         {"fail_rate": 1.5},
         {"fail_rate": 0.6, "rate_limit_rate": 0.6},
         {"responses": "text"},
+        {"latency": "x"},
+        {"errors": ["Mars"]},
+        {"errors": {"Mars": "weird"}},
+        {"errors": {"Mars": [429, 9999]}},
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:

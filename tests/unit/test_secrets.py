@@ -40,6 +40,7 @@ def test_well_known_keys_are_hidden_by_their_shape(key: str, around: str) -> Non
         ("postgres://anna:s3cret@db:5432/x", "postgres://anna:***@db:5432/x"),
         ("GET https://x.org/v1?alt=sse&key=abcdefgh12345", "GET https://x.org/v1?alt=sse&key=***"),
         ('{"password": "tr0ub4dor&3"}', '{"password": "***"}'),
+        ("login failed, password=zq9hunter2 and db_pwd=a1b2c3d4e5;x", "login failed, password=*** and db_pwd=***;x"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----\nrest", "***\nrest"),
     ],
 )
