@@ -45,7 +45,7 @@ STOP_SECONDS = 1.5
 """After a stop, how long a run may take to end by itself before it is called cancelled."""
 
 END_SECONDS = 1.0
-"""How long the last message of a view may take."""
+"""How long the last message of a view, or the last line of the record, may take."""
 
 RECORD_SECONDS = 0.3
 """How long a run without a result waits to be on disk before its row is final; one that is done waits as it must."""
@@ -437,7 +437,9 @@ class Driver:
         self._beside(self._tell_end())
 
     async def _tell_end(self) -> None:
-        """The last message of every view goes out before those who join go on."""
+        """The last message of every view goes out before those who join go on, and the record has what it can take."""
+        if left := self._work - {asyncio.current_task()}:
+            await asyncio.wait(left, timeout=END_SECONDS)
         if self.at_end:
             views = [asyncio.ensure_future(at_end()) for at_end in self.at_end]
             await asyncio.wait(views, timeout=END_SECONDS)
