@@ -91,8 +91,19 @@ def _nothing_left(_own_record: None, request: pytest.FixtureRequest) -> Iterator
     end = time.monotonic() + GRACE
     while found := left():
         if time.monotonic() > end:
-            pytest.fail(f"left behind: {'; '.join(found)}")
+            _stop_all()
+            pytest.fail(f"left behind: {'; '.join(found[:20])}")
         time.sleep(0.01)
+
+
+def _stop_all() -> None:
+    """What a test that failed has left running must not trouble the next ones."""
+    engine = getattr(sys.modules.get("crew_nb._engine"), "engine", None)
+    batches = list(engine.stoppers) if engine is not None else []
+    for batch in batches:
+        batch.cancel()
+    for batch in batches:
+        batch.wait_quietly(GRACE)
 
 
 @pytest.fixture
