@@ -422,10 +422,10 @@ def test_a_spent_budget_stops_calls_that_wait_for_a_slot(server: Server) -> None
     batch = cnb.gather(
         (crews.fork_join(llm(server)), {"topic": "T"}), max_concurrency=1, max_total_tokens=10, show=False
     )
+    server.wait_for(lambda stats: stats.in_flight == 1)
     while not any(wait.reason == "slot" for wait in batch[0].state.waits):
         time.sleep(0.01)
-    server.configure(tokens=50)
-    server.release()
+    server.configure(hold=False)
     assert isinstance(batch.wait(20)[0].error, cnb.BudgetExceededError)
     assert len(server.stats().requests) == 1
 

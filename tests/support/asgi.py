@@ -169,7 +169,9 @@ class Llm:
                 close()
             await send(message)
 
-        work = asyncio.create_task(self._serve(request, prompt, settings, record, fault, send_and_close))
+        # The gate of this moment: a release that comes before the task's first step is for this request too.
+        held = self.gate if settings.hold else None
+        work = asyncio.create_task(self._serve(request, prompt, settings, held, record, fault, send_and_close))
         gone = asyncio.create_task(_disconnected(receive))
         live.add(work)
         try:
@@ -205,12 +207,13 @@ class Llm:
         request: dict[str, Any],
         prompt: answers.Prompt,
         settings: Settings,
+        held: asyncio.Event | None,
         record: Record,
         fault: Fault | None,
         send: Any,
     ) -> None:
-        if settings.hold:
-            await self.gate.wait()
+        if held is not None:
+            await held.wait()
         rng = random.Random(f"{settings.seed} {record.prompt} {record.attempt}")
         low, high = settings.latency if isinstance(settings.latency, tuple) else (settings.latency, settings.latency)
         await asyncio.sleep(rng.uniform(low, high))
