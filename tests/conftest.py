@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -98,8 +98,7 @@ def _nothing_left(_own_record: None, request: pytest.FixtureRequest) -> Iterator
 
 def _stop_all() -> None:
     """What a test that failed has left running must not trouble the next ones."""
-    engine = getattr(sys.modules.get("crew_nb._engine"), "engine", None)
-    batches = list(engine.stoppers) if engine is not None else []
+    batches = list(getattr(_engine(), "stoppers", ()))
     for batch in batches:
         batch.cancel()
     for batch in batches:
@@ -127,7 +126,11 @@ def _counts(thread: threading.Thread) -> bool:
     return frame is not None and frame.f_code.co_name not in ("_worker", "_next")
 
 
+def _engine() -> Any:
+    """The engine, where it was imported."""
+    return getattr(sys.modules.get("crew_nb._engine"), "engine", None)
+
+
 def _engine_tasks() -> set[asyncio.Task[object]]:
-    module = sys.modules.get("crew_nb._engine")
-    loop = getattr(getattr(module, "engine", None), "_loop", None)
+    loop = getattr(_engine(), "_loop", None)
     return asyncio.all_tasks(loop) if loop is not None and loop.is_running() else set()
