@@ -71,7 +71,10 @@ class Batch:
 
     @property
     def board(self) -> Any:
-        """The live widget, which a cell shows, also after a launch with `show=False`; None outside of a kernel."""
+        """What a cell shows, also after a launch with `show=False`; None outside of a kernel.
+
+        A live widget, or its static HTML where nobody watches (nbclient, papermill).
+        """
         make, self.make_board = self.make_board, None
         if make is not None:
             make(self)

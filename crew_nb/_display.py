@@ -1,4 +1,4 @@
-"""Where a batch is drawn: a widget in a kernel, which becomes static HTML when all is over; text in a terminal."""
+"""Where a batch is drawn: a widget that becomes static HTML, or HTML alone where nobody watches; text in a terminal."""
 
 from __future__ import annotations
 
@@ -38,10 +38,12 @@ TERMINAL_SECONDS = 0.25
 
 def show(batch: Batch, place: Place) -> None:
     """Draw the batch where it was launched, until its end."""
-    if place.kind == "kernel":
-        KernelView(batch, headless=place.headless)
-    else:
+    if place.kind != "kernel":
         TerminalView(batch, prompt=place.kind == "terminal")
+    elif place.headless:
+        SavedView(batch)
+    else:
+        KernelView(batch)
 
 
 @functools.cache
@@ -51,13 +53,13 @@ def _pacer(loop: asyncio.AbstractEventLoop) -> Pacer:
     return Pacer(loop)
 
 
-def live_board(batch: Batch, *, headless: bool = False) -> Board:
+def live_board(batch: Batch) -> Board:
     """A board that is kept up to date; it is not displayed yet, and is closed once it rests and the batch has gone."""
     from crew_nb._board import Board
 
     board = Board(batch)
     batch.board = board
-    batch.asks_by = "" if headless else "form"
+    batch.asks_by = "form"
     pace(board)
     after(batch, _close_board, board)
     return board
@@ -103,7 +105,6 @@ class Output:
         over: Callable[[], bool],
         touched: Callable[[], float],
         linger: float | None = None,
-        keep: bool = True,
         rests: Callable[[], object] = lambda: None,
     ) -> None:
         """Display it.
@@ -114,10 +115,11 @@ class Output:
             over: Whether nothing more will come.
             touched: When somebody last used it, in Unix seconds.
             linger: Seconds that it stays live after the end and the last touch; None for `LINGER_SECONDS`.
-            keep: Whether there may be a page that saves it while it is live.
             rests: Called when it has become static.
         """
         from IPython.display import display
+
+        from crew_nb._keeper import Keeper
 
         self._widget = widget
         self._static = static
@@ -132,18 +134,9 @@ class Output:
         self._keeping: asyncio.TimerHandle | None = None
         self._settling: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._context = contextvars.copy_context()
-        self.keeper = self._kept() if keep else None
+        self.keeper = Keeper(self._widget_bundle()[WIDGET])
         """What looks after what a notebook's file has of it."""
-        self._handle: Any = display(self._live(), raw=True, display_id=True, metadata=self._metadata)  # type: ignore[no-untyped-call]
-
-    def _kept(self) -> Keeper:
-        from crew_nb._keeper import Keeper
-
-        return Keeper(self._widget_bundle()[WIDGET])
-
-    @property
-    def _metadata(self) -> dict[str, Any]:
-        return {} if self.keeper is None else self.keeper.metadata
+        self._handle: Any = display(self._live(), raw=True, display_id=True, metadata=self.keeper.metadata)  # type: ignore[no-untyped-call]
 
     def _widget_bundle(self) -> dict[str, Any]:
         made: Any = self._widget._repr_mimebundle_() or {}
@@ -177,8 +170,7 @@ class Output:
         """Let the file have it as it is now."""
         self._kept_final = self._over()
         self._kept_at = time.monotonic()
-        if self.keeper is not None:
-            self.keeper.put(data=self._static())
+        self.keeper.put(data=self._static())
 
     def settle(self) -> None:
         """Be static in the file at once, and in the page after a while; on the engine's loop."""
@@ -215,9 +207,8 @@ class Output:
     def _freeze(self, bundle: dict[str, str]) -> None:
         self.frozen = True
         self._update(bundle)
-        if self.keeper is not None:
-            # The update does not reach a page that was loaded again since.
-            self.keeper.put(data=bundle, live=False)
+        # The update does not reach a page that was loaded again since.
+        self.keeper.put(data=bundle, live=False)
         self._rests()
 
     def close(self) -> None:
@@ -225,8 +216,7 @@ class Output:
         if not self.frozen:
             self.freeze()
         engine.call(self._drop_timers)
-        if self.keeper is not None:
-            self.keeper.close()
+        self.keeper.close()
 
     def thaw(self) -> None:
         """Be live again, where it has become static."""
@@ -234,13 +224,12 @@ class Output:
             self.frozen = False
             self._update(self._live())
             self.keep()
-            if self.keeper is not None:
-                self.keeper.put(live=True)
+            self.keeper.put(live=True)
 
     def _update(self, bundle: dict[str, Any]) -> None:
         if self._handle is not None:
             # A copy: the context itself may be in use in another thread.
-            self._context.copy().run(self._handle.update, bundle, raw=True, metadata=self._metadata)
+            self._context.copy().run(self._handle.update, bundle, raw=True, metadata=self.keeper.metadata)
 
 
 def _later(seconds: float, function: Callable[[], object]) -> asyncio.TimerHandle:
@@ -251,10 +240,9 @@ def _later(seconds: float, function: Callable[[], object]) -> asyncio.TimerHandl
 class KernelView:
     """One batch's outputs: in the launching cell, and in every cell that shows `batch.board`."""
 
-    def __init__(self, batch: Batch, *, headless: bool, shown: bool = True) -> None:
+    def __init__(self, batch: Batch, *, shown: bool = True) -> None:
         self._batch = batch
-        self._headless = headless
-        self._board = live_board(batch, headless=headless)
+        self._board = live_board(batch)
         # The batch keeps this view, and a board, which all widgets keep, must not keep the batch.
         show = weakref.WeakMethod(self.show)
         self._board.show = lambda: (found := show()) and found()
@@ -273,17 +261,12 @@ class KernelView:
             static=self._static,
             over=self._over,
             touched=lambda: self._board.touched,
-            keep=not self._headless,
             rests=self._rests,
         )
-        if output.keeper is not None:
-            self._keepers.append(output.keeper)
+        self._keepers.append(output.keeper)
         self._outputs.append(output)
         if self._over():
-            if self._headless:
-                output.freeze()
-            else:
-                engine.call(output.settle)
+            engine.call(output.settle)
 
     def _over(self) -> bool:
         return self._batch.open_runs == 0
@@ -291,7 +274,7 @@ class KernelView:
     def _static(self) -> dict[str, str]:
         state = self._batch.state()
         text, html = drawn(state)
-        if state.final and not self._headless:
+        if state.final:
             words = el("small", "Static by now: ", el("code", "batch.board"), " in a cell shows the live board again.")
             html = join([html, el("p", words)])
         return bundle(text, html)
@@ -311,14 +294,41 @@ class KernelView:
 
     async def _end(self) -> None:
         self._board.wake()
-        if self._headless:
-            self._board.freeze()
-            for output in self._outputs:
-                output.freeze()
-            return
         for output in self._outputs:
             output.settle()
         await asyncio.to_thread(self._board.freeze)
+
+
+class SavedView:
+    """One batch where nobody watches: static HTML, as it is when a cell shows it and, in the same outputs, at its end.
+
+    No widget: programs such as nbclient keep the state of each with the notebook.
+    """
+
+    def __init__(self, batch: Batch, *, shown: bool = True) -> None:
+        self._batch = batch
+        self._updates: list[Callable[[dict[str, str]], object]] = []
+        batch.board = self
+        if shown:
+            self._ipython_display_()
+        batch.observe(lambda: None, self._end)
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        handle: Any = display(self._static(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        if handle is not None:
+            # The engine's thread updates it, and is in no cell of its own.
+            update = functools.partial(handle.update, raw=True)
+            self._updates.append(functools.partial(contextvars.copy_context().run, update))
+
+    def _static(self) -> dict[str, str]:
+        return bundle(*drawn(self._batch.state()))
+
+    async def _end(self) -> None:
+        final = await asyncio.to_thread(self._static)  # a second for ten thousand rows
+        for update in self._updates:
+            update(final)
 
 
 def drawn(state: BatchState) -> tuple[str, Html]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import contextvars
+import functools
 import shutil
 import tempfile
 import time
@@ -410,8 +411,9 @@ class Launcher:
         return _display.bundle(f"{text}\n\n{said}", join([body, board]))
 
     def _watch(self, batch: Batch) -> None:
-        """Put the board of a batch below the form, where there is one."""
+        """Put the board of a batch below the form, where it is one in a browser."""
         if not self._is_live:
+            batch.make_board = functools.partial(_notebook._make_board, self._place)
             return
         board = batch.board
         if board is None or board.comm is None:
@@ -433,12 +435,12 @@ class Launcher:
             batch.state()  # who does not look is not told when it is tried again
         for output in self._outputs:
             output.changed()
-        if batch.board is not None:
+        if self._is_live:
             batch.board.wake()
         self.form.wake()
 
     def _ended(self, batch: Batch) -> None:
-        if batch.board is not None:
+        if self._is_live:
             batch.board.flush()
             batch.board.freeze()
         self._estimate()

@@ -116,7 +116,8 @@ def _make_board(place: Place, batch: Batch) -> None:
     if place.kind == "kernel":
         from crew_nb import _display
 
-        _display.KernelView(batch, headless=place.headless, shown=False)
+        view = _display.SavedView if place.headless else _display.KernelView
+        view(batch, shown=False)
 
 
 def launch(plans: list[Plan], chosen: Options, show: Callable[[Batch], object], *, wait: bool = False) -> Batch:

@@ -171,7 +171,7 @@ class Viewer:
 
         batch = Batch(_blueprint.plans_for([factory] * n), options(max_concurrency=n, stream=True, show=False))
         with redirect_stdout(StringIO()):  # there is no cell for the output: IPython prints it
-            _display.KernelView(batch, headless=False)
+            _display.KernelView(batch)
         board = batch.board
         board.send = lambda content, buffers=None: self.sent.append((time.time(), len(json.dumps(content))))
         board._on_message(None, {"t": "hello", "view": "benchmark", "row": list(range(40))}, None)

@@ -67,6 +67,7 @@ def test_notebook_runs_and_keeps_its_final_boards(path: Path) -> None:
                 assert not [kind for kind in data if "widget" in kind], "a widget is empty without its kernel"
     expected = BOARDS[path.stem]
     assert boards.keys() == expected.keys()
+    assert "widgets" not in book.metadata, "state of widgets that nobody can see"
     for place, counts in boards.items():
         assert re.fullmatch(expected[place], counts)
     if path.stem in CHECKS:

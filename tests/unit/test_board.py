@@ -425,7 +425,7 @@ def plans(n: int) -> list[Plan]:
 def shown(n: int) -> Batch:
     """A batch that is shown in a cell, and has not begun."""
     batch = Batch(plans(n), options(show=False))
-    _display.KernelView(batch, headless=False)
+    _display.KernelView(batch)
     return batch
 
 
