@@ -27,7 +27,7 @@ demo: $(READY)  ## Run the quickstart in a real kernel and print its joined resu
 lab: $(READY)  ## Open JupyterLab on the quickstart.
 	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) notebooks/01_quickstart.ipynb
 
-test: lint lint-js  ## All checks and tests; a skipped test is a failed one.
+test: chromium lint lint-js  ## All checks and tests; a skipped test is a failed one.
 	@echo "== pytest"
 	$(BIN)/python $(PYTEST)
 
@@ -51,8 +51,11 @@ lint-js: node_modules/.ready  ## Style, types and unit tests of the front end.
 bench: $(READY)  ## Measure the speedup over running crews one by one.
 	$(BIN)/python -m crew_nb.benchmark
 
-screenshots: $(READY)  ## Make the pictures under docs/images anew, of real runs; takes some minutes.
+screenshots: chromium $(READY)  ## Make the pictures under docs/images anew, of real runs; takes some minutes.
 	$(BIN)/python -m tests.support.screenshots
+
+chromium:  ## Find the Chromium or Chrome that the tests drive (CHROMIUM= names one), or bring one.
+	@.ci/chromium --bring >/dev/null
 
 docs: $(READY)  ## Build the documentation into site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -77,4 +80,4 @@ node_modules/.ready: package.json package-lock.json
 	npm ci --silent
 	@touch $@
 
-.PHONY: help demo lab test test-oldest lint lint-js bench screenshots docs
+.PHONY: help demo lab test test-oldest lint lint-js bench screenshots chromium docs

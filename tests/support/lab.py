@@ -28,7 +28,6 @@ from playwright.sync_api import Browser, ElementHandle, Locator, Page, sync_play
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -40,8 +39,9 @@ FLAGS = (
 )
 WAIT = 60.0
 
-
-AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+ROOT = Path(__file__).parents[2]
+FIND_CHROMIUM = ROOT / ".ci" / "chromium"
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def serious(page: Page, where: str) -> list[str]:
@@ -59,8 +59,10 @@ def serious(page: Page, where: str) -> list[str]:
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     """A headless Chromium that makes no request of its own."""
+    found = subprocess.run([FIND_CHROMIUM], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=found.stdout.strip(), args=list(FLAGS))
         try:
             yield browser
         finally:
@@ -110,7 +112,7 @@ class Lab:
             "JUPYTER_RUNTIME_DIR": str(self.root / "runtime"),
             "JUPYTERLAB_SETTINGS_DIR": str(self.root / "config" / "lab" / "user-settings"),
             "IPYTHONDIR": str(self.root / "ipython"),
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": str(ROOT),
         }
         module = {"lab": "jupyterlab", "notebook": "notebook"}[self.app]
         command = [
