@@ -33,7 +33,7 @@ test: chromium lint lint-js  ## All checks and tests; a skipped test is a failed
 
 test-oldest: $(OLD_READY)  ## The tests that need no browser, on the newest Python here and the oldest ipykernel and CrewAI.
 	@echo "== pytest on $$($(OLD)/python --version) with $(OLDEST)"
-	$(OLD)/python $(PYTEST) --ignore=tests/browser --ignore=tests/docs --rounds=4
+	$(OLD)/python $(PYTEST) --ignore=tests/browser --ignore=tests/docs --rounds=2
 
 lint: $(READY)  ## Style and types of the Python code.
 	@echo "== ruff and mypy"

@@ -28,7 +28,7 @@ be_quiet(_HOME.name)
 for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
     os.environ.pop(_name, None)
 
-GRACE = 5.0
+GRACE = 30.0
 """Seconds that what a test has ended may take to be gone."""
 _POOLS = ("crew_nb-", "CrewAISyncHandler", "asyncio_")
 """Threads that may stay while they are idle: those of our pool, of CrewAI's event bus, and of a loop's executor."""
@@ -36,7 +36,7 @@ _POOLS = ("crew_nb-", "CrewAISyncHandler", "asyncio_")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How often what happens at random moments is done."""
-    parser.addoption("--rounds", type=int, default=20, help="rounds of the tests at random moments (20)")
+    parser.addoption("--rounds", type=int, default=4, help="rounds of the tests at random moments (4)")
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _nothing_left() -> Iterator[None]:
     """No kernel survives a test; a browser starts and ends processes of its own when it likes."""
     yield
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while kernels := [p for p in psutil.Process().children(recursive=True) if _is_kernel(p)]:
         assert time.monotonic() < end, f"left behind: {kernels}"
         time.sleep(0.05)

@@ -154,7 +154,7 @@ async def test_a_slow_tool_leaves_the_loop_free() -> None:
     class Slow(shapes.Search):
         def _run(self, query: str) -> str:
             stage.notes.append("held")
-            assert held.wait(10)
+            assert held.wait(60)
             return "free"
 
     run = await _start(stage, one(stage.llm([call("a")], "done", native_tools=True), {"tools": [Slow()]}))
@@ -179,7 +179,7 @@ async def test_a_slow_function_of_the_user_leaves_the_loop_free(
 
     def hold(what: Any) -> Any:
         entered.set()
-        assert held.wait(10)
+        assert held.wait(60)
         return what
 
     def guard(output):

@@ -81,7 +81,7 @@ def test_a_factory_whose_crew_needs_more_fails_in_its_row(server: Server) -> Non
     """A placeholder that no input fills is found before anything is asked of the LLM."""
     shared = llm(server)
     batch = cnb.kickoff_for_each(lambda: crews.one(shared), [{"subject": "x"}], show=False)
-    results = batch.wait(30)
+    results = batch.wait(60)
     assert results[0].status == "failed"
     assert "needs topic" in str(results[0].error)
     assert server.stats().requests == []
@@ -103,7 +103,7 @@ def test_odd_input_values_are_made_plain(server: Server) -> None:
         "d": pathlib.Path("x/y"),
         "e": {"set"},
     }
-    result = cnb.kickoff(crews.one(llm(server)), inputs, show=False).wait(30)
+    result = cnb.kickoff(crews.one(llm(server)), inputs, show=False).wait(60)
     assert "topic=2026-11-21" in result.raw
 
 
@@ -131,7 +131,7 @@ def test_what_a_factory_takes_by_name_may_be_any_object(server: Server) -> None:
 
     given = {"who": Who(name="Bob"), "where": Where("Rome"), "model": shared, "data": b"\xff", "lock": threading.Lock()}
     run = cnb.kickoff(build, given, show=False)
-    run.wait(30)
+    run.wait(60)
     assert got == [tuple(given.values())]
     assert "topic=Bob in {'city': 'Rome'}" in server.stats(prompts=True).requests[0].prompt
     assert "wrong-horse" not in run.state.label
@@ -149,7 +149,7 @@ def test_a_prompt_cannot_show_every_object(server: Server) -> None:
 
     run = cnb.kickoff(build, {"model": shared}, show=False)
     with pytest.raises(cnb.RunFailedError, match=r'a prompt cannot show. Write \{"model": str'):
-        run.wait(30)
+        run.wait(60)
     assert server.stats().requests == []
 
 

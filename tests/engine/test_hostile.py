@@ -83,7 +83,7 @@ def test_whatever_is_raised_fails_its_own_run(server: Server, where: str, error:
         return crews.one(shared, tools=[search])
 
     batch = cnb.kickoff_for_each(build, [{"topic": "bad"}, {"topic": "good"}], show=False)
-    results = batch.wait(20)
+    results = batch.wait(60)
     assert results[1].status == "done"
     if where == "tool" and isinstance(error, Exception):
         return  # CrewAI tells the LLM about it, and the run goes on
@@ -103,7 +103,7 @@ def test_objects_that_cannot_be_looked_at_do_not_keep_a_run_from_its_end(server:
         assert evil is not None
         return crews.one(shared)
 
-    assert cnb.kickoff_for_each(build, [{"topic": "x"}], show=False).wait(20)[0].status == "done"
+    assert cnb.kickoff_for_each(build, [{"topic": "x"}], show=False).wait(60)[0].status == "done"
 
 
 def test_a_view_that_cannot_draw_stops_no_run(server: Server) -> None:
@@ -115,7 +115,7 @@ def test_a_view_that_cannot_draw_stops_no_run(server: Server) -> None:
 
     batch._driver.observers.append(broken)
     batch.state()
-    assert batch.wait(20)[0].status == "done"
+    assert batch.wait(60)[0].status == "done"
     assert any("no front end" in note for note in batch.state().notes)
 
 
@@ -132,7 +132,7 @@ def test_what_crewai_prints_goes_to_the_row(server: Server, capfd: pytest.Captur
         return Crew(agents=one.agents, tasks=one.tasks, knowledge_sources=[source], memory=True, verbose=True)
 
     batch = cnb.kickoff_for_each(build, [{"topic": "x"}], show=False)
-    assert batch.wait(30)[0].status == "done"
+    assert batch.wait(60)[0].status == "done"
     assert any("OPENAI_API_KEY" in event.text for event in batch.events if isinstance(event, Logged))
     assert capfd.readouterr().out == ""
 

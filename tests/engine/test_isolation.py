@@ -132,7 +132,7 @@ def test_two_calls_of_one_tool_at_once_keep_their_own_results(stock: bool, monke
     def look_up(word: str) -> str:
         """Look a word up."""
         if word == "first":
-            second.wait(20)
+            second.wait(60)
         else:
             second.set()
         return f"found {word}"

@@ -252,7 +252,7 @@ def test_a_callback_that_gives_back_something_else(server: Server) -> None:
     crew.after_kickoff_callbacks.append(lambda result: None)
     result = cnb.kickoff(crew, {"topic": "x"}, show=False)
     with pytest.raises(cnb.RunFailedError, match="return the result"):
-        result.wait(30)
+        result.wait(60)
 
 
 def test_a_batch_as_the_last_line_of_a_cell_is_one_line(server: Server) -> None:
@@ -264,6 +264,6 @@ def test_a_batch_as_the_last_line_of_a_cell_is_one_line(server: Server) -> None:
     assert "await batch" in batch._repr_html_()
     server.configure(hold=False)
     server.release()
-    batch.wait(30)
+    batch.wait(60)
     assert "2 done" in batch._repr_html_()
     assert "<table" not in batch._repr_html_()

@@ -163,7 +163,7 @@ def test_an_error_of_a_batch_inside_a_run_is_told_as_that_of_the_run(server: Ser
 
     def build(topic: str) -> Crew:
         if topic == "OUTER":
-            cnb.kickoff(broken, {"topic": "INNER"}, show=False).wait(30)
+            cnb.kickoff(broken, {"topic": "INNER"}, show=False).wait(60)
         return crews.one(llm(server))
 
     results = cnb.kickoff_for_each(build, _topics("A", "OUTER"), name="nest", max_retries=0, show=False).wait(60)

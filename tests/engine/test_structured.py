@@ -30,7 +30,7 @@ def test_what_is_asked_has_the_schema(server: Server, streams: str, kind: str, t
         show=False,
         stream=streams == "by the board" or None,
     )
-    assert _report(run.wait(30)).tags
+    assert _report(run.wait(60)).tags
     seen = server.stats()
     assert [r.structured for r in seen.requests] == [r.structured for r in bare.requests]
     assert run.usage.total_tokens == seen.total_tokens
@@ -42,7 +42,7 @@ def test_a_conversion_passes_the_gate(server: Server, streams: bool) -> None:
     server.configure(topics={"topic=": {"answer": "Mars is red, its score is 7."}})
     crew = crews.one(llm(server), tools=[crews.search], output_json=crews.Report)
     run = cnb.kickoff(crew, {"topic": "Mars"}, show=False, stream=streams)
-    assert crews.Report(**(run.wait(30).json_dict or {})).tags
+    assert crews.Report(**(run.wait(60).json_dict or {})).tags
     seen = server.stats()
     assert [r.structured for r in seen.requests] == [False, True]
     assert run.usage.total_tokens == seen.total_tokens

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +36,7 @@ def test_interrupts_at_random_moments(server: Server, tmp_path: Path, join: str,
             for _ in range(rng.choice((1, 1, 2, 3))):
                 kernel.interrupt()
                 kernel.listen(rng.uniform(0.0, 0.2))
-            kernel.join(cell, check=False, timeout=20)
+            kernel.join(cell, check=False)
             server.wait_for(lambda stats: stats.in_flight == 0)
             asked = len(server.stats().requests)
             kernel.listen(0.3)
@@ -47,9 +46,7 @@ def test_interrupts_at_random_moments(server: Server, tmp_path: Path, join: str,
             assert kernel.run("{r.status for r in batch} <= {'done', 'cancelled'}").result == "True"
             kernel.run("results = await batch.retry()")
             assert kernel.run(f"right(results, 'I{n}')").result == "True"
-        left = "import asyncio; len(asyncio.all_tasks(cnb._engine.engine._loop))"
-        kernel.run("import time\ntime.sleep(0.5)")
-        assert kernel.run(left).result == "0"
+        kernel.run("import asyncio, time\nwhile asyncio.all_tasks(cnb._engine.engine._loop): time.sleep(0.01)")
 
 
 def test_two_kernels_resume_on_one_store(server: Server, tmp_path: Path) -> None:
@@ -115,38 +112,29 @@ def test_a_store_that_cannot_be_made_or_is_taken_away(server: Server, tmp_path: 
 
 @pytest.mark.parametrize("way", ["batch.cancel()", "Interrupt", "the board's Stop"])
 def test_stop_of_32_crews_of_4_calls(server: Server, tmp_path: Path, way: str) -> None:
-    """Stopped after 1.2 s, no request comes later than 0.5 s after that, and all rows are final."""
+    """Stopped in their first calls: no request comes after that, and all rows are final."""
     with _kernel(tmp_path) as kernel:
         kernel.run(SETUP.format(url=server.base_url))
         kernel.run("cnb.kickoff(build, inputs('warm')[0], show=False).wait().raw")
         server.reset()
-        server.configure(latency=0.5)
+        server.configure(hold=True)
         kernel.run("four = lambda topic: crews.chain(llm, 4)")
         kernel.run("batch = cnb.kickoff_for_each(four, inputs('W', 32), max_concurrency=32)")
-        joining = kernel.execute("await batch", stop_on_error=False) if way == "Interrupt" else None
-        server.wait_for(lambda stats: stats.requests)
-        kernel.listen(1.2)
-        stopped = time.time()
+        server.wait_for(lambda stats: stats.in_flight == 32)
         if way == "Interrupt":
+            # The loop tells of it once the cell awaits.
+            tell = "__import__('asyncio').get_running_loop().call_soon(print, 'joins')"
+            joining = kernel.execute(f"{tell}\nawait batch", stop_on_error=False)
+            kernel.wait(lambda: "joins" in joining.stdout)
             kernel.interrupt()
+            kernel.join(joining, check=False)
+            assert "Stopped. " in joining.stdout
         elif way == "batch.cancel()":
             kernel.run("batch.cancel()")
         else:
             board = kernel.comm(lambda comm: "_esm" in comm.state)
             kernel.send_comm(board, {"method": "custom", "content": {"t": "do", "name": "cancel"}})
-        if joining is not None:
-            kernel.join(joining, check=False)
-            assert "Stopped. " in joining.stdout
-            back = next(m.at for m in joining.messages if m.type == "execute_reply") - stopped
-            print(f"\nthe cell is back after {back:.2f} s")
-        kernel.run("batch.wait_quietly(10)")
-        assert kernel.run("{r.status for r in batch} <= {'done', 'cancelled'}").result == "True"
-        final = float(kernel.run("max(r.finished for r in batch)").result) - stopped
-        stats = server.wait_for(lambda stats: stats.in_flight == 0)
-        kernel.listen(1.0)
-        late = [r for r in server.stats().requests if r.arrived > stopped]
-        assert not [r for r in late if r.arrived > stopped + 0.5]
-        assert len(server.stats().requests) < 32 * 4
-        print(
-            f"\n{way}: {len(stats.requests)} requests, {len(late)} after the stop, all rows final after {final:.2f} s"
-        )
+        server.wait_for(lambda stats: stats.in_flight == 0)
+        kernel.run("batch.wait_quietly(60)")
+        assert kernel.run("{r.status for r in batch}").result == "{'cancelled'}"
+        assert len(server.stats().requests) == 32

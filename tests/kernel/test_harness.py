@@ -38,10 +38,10 @@ def test_outputs_are_kept_with_their_cell(kernel: Kernel) -> None:
 def test_late_output_keeps_its_parent(kernel: Kernel) -> None:
     """What an asyncio task prints after its cell has ended is kept with that cell, and stamped by the kernel."""
     first = kernel.run(
-        "import asyncio\nasync def later():\n    await asyncio.sleep(0.2)\n    print('late')\n"
+        "import asyncio\ngate = asyncio.Event()\nasync def later():\n    await gate.wait()\n    print('late')\n"
         "t = asyncio.create_task(later())"
     )
-    kernel.run("await t")
+    kernel.run("gate.set()\nawait t")
     late = next(m for m in first.messages if m.type == "stream")
     assert late.content["text"] == "late\n"
     assert late.at > next(m.at for m in first.messages if m.type == "execute_reply")
@@ -67,7 +67,8 @@ def test_an_error_is_raised_unless_it_is_wanted(kernel: Kernel) -> None:
 
 def test_timeouts_are_bounded(kernel: Kernel) -> None:
     """A cell that hangs ends the wait, not the test run."""
-    cell = kernel.execute("import time\nwhile True: time.sleep(0.05)")
+    cell = kernel.execute("import time\nprint('on', flush=True)\nwhile True: time.sleep(0.05)")
+    kernel.wait(lambda: cell.stdout)
     with pytest.raises(TimeoutError, match="not so within"):
         kernel.join(cell, timeout=0.2)
     kernel.interrupt()

@@ -48,7 +48,7 @@ def known(messages: list[Message]) -> dict[str, dict[str, Any]]:
 
 
 def test_a_thousand_runs_on_two_boards() -> None:
-    """At most five bounded messages a second for both boards together, and the final state right in every view."""
+    """Few bounded messages, far fewer than tokens, and the final state right in every view."""
     with Kernel(env={"PYTHONPATH": str(ROOT)}) as kernel:
         kernel.run(SETUP, timeout=120)
         kernel.run("batches = [cnb.kickoff_for_each(build, inputs, max_concurrency=32) for _ in range(2)]")
@@ -76,9 +76,7 @@ def test_a_thousand_runs_on_two_boards() -> None:
 
         sent = sorted((m for board in boards for m in ticks(board)), key=lambda m: m.at)
         sizes = [len(json.dumps(m.content).encode()) for m in sent]
-        most = max(sum(m.at <= other.at < m.at + 1.0 for other in sent) for m in sent)
         took = sent[-1].at - sent[0].at
-        print(f"\n{len(sent)} messages in {took:.0f} s, at most {most} in a second, {max(sizes):,} bytes at most")
-        assert len(sent) <= 5 * took + 2
-        assert most <= 6
+        print(f"\n{len(sent)} messages in {took:.0f} s, {max(sizes):,} bytes at most")
+        assert len(sent) < 1000, "less than one for each run, of some 30 tokens"
         assert max(sizes) <= ROOM

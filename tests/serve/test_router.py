@@ -230,7 +230,7 @@ async def test_a_client_that_goes_away_stops_its_runs(site: Make, server: Server
     with socket.create_connection((where.hostname, where.port)) as connection:
         connection.sendall(head.encode() + body)
         await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 2)
-    stats = await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 0, 2.0)
+    stats = await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 0)
     assert sorted(stats.by_topic) == ["a", "b"]
     assert all(r.disconnected for r in stats.requests)
 
@@ -345,7 +345,7 @@ async def test_a_server_that_stops_stops_its_runs(site: Make, client: httpx.Asyn
     await client.post(f"{made.research}/batches", json=topics("a", "b"))
     await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 2)
     await asyncio.to_thread(made.server.stop)
-    await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 0, 2.0)
+    await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 0)
     where = urlsplit(made.url)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((where.hostname, where.port))

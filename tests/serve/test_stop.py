@@ -106,7 +106,7 @@ async def test_mounted_apps_are_stopped_too(build: Callable[..., Crew], client: 
     await client.post(f"{running.url}/sub/research/batches", json=topics("a", "b"))
     await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 2)
     await asyncio.to_thread(running.stop)
-    stats = await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 0, 2.0)
+    stats = await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 0)
     assert all(r.disconnected for r in stats.requests)
 
 
@@ -119,7 +119,7 @@ async def test_a_server_stops_its_own_runs_only(site: Make, client: httpx.AsyncC
     await client.post(f"{made.research}/batches", json=topics("ours"))
     await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 2)
     await asyncio.to_thread(made.server.stop)
-    await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 1, 2.0)
+    await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 1)
     server.configure(hold=False)
     assert (await posted).json()["results"][0]["status"] == "done"
     await asyncio.to_thread(other.stop)

@@ -267,7 +267,7 @@ class Kernel:
     def kill(self) -> None:
         """End the process with SIGKILL, as the system does when memory runs out."""
         os.kill(self.pid, signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait(60)
 
     def restart(self, timeout: float = 60.0) -> None:
         """What the Restart button does; also brings up a new process after `kill`."""
@@ -286,12 +286,12 @@ class Kernel:
         content = {"comm_id": comm if isinstance(comm, str) else comm.id, "data": dict(data)}
         self._client.session.send(self._client.shell_channel.socket, "comm_msg", content, buffers=list(buffers))
 
-    def comm(self, condition: Callable[[Comm], object], timeout: float = 30.0) -> Comm:
+    def comm(self, condition: Callable[[Comm], object], timeout: float = 60.0) -> Comm:
         """The first comm that meets the condition, as soon as there is one."""
         self.wait(lambda: any(condition(c) for c in self.comms.values()), timeout)
         return next(c for c in self.comms.values() if condition(c))
 
-    def answer(self, text: str, timeout: float = 30.0) -> str:
+    def answer(self, text: str, timeout: float = 60.0) -> str:
         """Answer the oldest open `input()`, waiting for one; returns its prompt."""
         self.wait(lambda: self.prompts, timeout)
         self._client.input(text)

@@ -104,7 +104,7 @@ class Server:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the LLM server ended with code {self._process.wait(10)} before it served")
+            raise RuntimeError(f"the LLM server ended with code {self._process.wait(60)} before it served")
         self._root = f"http://127.0.0.1:{json.loads(line)['port']}"
         self.base_url = f"{self._root}/v1"
         return self
@@ -114,7 +114,7 @@ class Server:
         if self._process is None:
             return
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -153,11 +153,11 @@ class Server:
 
     def stats(self, *, prompts: bool = False) -> Stats:
         """What was asked for since the last reset."""
-        with _open(f"{self._root}/_stats{'?prompts' if prompts else ''}", timeout=10) as response:
+        with _open(f"{self._root}/_stats{'?prompts' if prompts else ''}", timeout=60) as response:
             seen = json.load(response)
         return Stats(**{**seen, "requests": [Request(**r) for r in seen["requests"]]})
 
-    def wait_for(self, condition: Callable[[Stats], object], timeout: float = 10.0) -> Stats:
+    def wait_for(self, condition: Callable[[Stats], object], timeout: float = 60.0) -> Stats:
         """The statistics once the condition holds.
 
         Raises:
@@ -173,7 +173,7 @@ class Server:
     def _post(self, path: str, content: dict[str, Any]) -> None:
         data = json.dumps(content).encode()
         request = urllib.request.Request(f"{self._root}/{path}", data, {"content-type": "application/json"})
-        with _open(request, timeout=10):
+        with _open(request, timeout=60):
             pass
 
 

@@ -454,12 +454,12 @@ def test_a_batch_that_was_shown_is_freed_with_its_handle(monkeypatch: pytest.Mon
     # The engine keeps what lives when the first batch begins out of garbage collection for good.
     first = shown(1)
     first.start()
-    first.wait(30)
+    first.wait(60)
     before = len(_instances)
     batch = shown(3)
     made = batch.board
     batch.start()
-    batch.wait(30)
+    batch.wait(60)
     _in_time(lambda: type(made.source) is weakref.ProxyType)
     gc.collect()
     assert made.comm is not None
@@ -478,12 +478,12 @@ def test_an_output_that_is_static_is_live_again_once_a_run_is_tried_again(monkey
     batch = shown(2)
     batch.start()
     batch.cancel()
-    batch.wait(30)
+    batch.wait(60)
     view = batch._driver.observers[0].__self__  # type: ignore[attr-defined]
     _in_time(lambda: view._outputs[0].frozen)
     live: list[bool] = []
     batch.taps.append(lambda event: live.append(view._outputs[0].frozen))
-    batch.retry().wait(30)
+    batch.retry().wait(60)
     assert live[:2] == [True, False]
 
 
@@ -506,7 +506,7 @@ def test_a_batch_at_a_prompt_goes_on_hearing_of_news_while_it_is_not_drawn() -> 
 
 
 def _in_time(held: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not held():
         assert time.monotonic() < end
         time.sleep(0.01)  # threads let go of what they have just done

@@ -41,7 +41,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
 
 def on_engine(work: Coroutine[Any, Any, Any]) -> Any:
     """The outcome of a coroutine on the engine's loop."""
-    return engine.submit(work).result(30)
+    return engine.submit(work).result(60)
 
 
 def client(**limits: Any) -> httpx.AsyncClient:
@@ -108,18 +108,23 @@ def test_a_connection_that_the_server_has_closed_is_not_used() -> None:
     """The server hangs up after each answer without a word; the next request goes over a new connection."""
 
     async def work() -> list[str]:
+        closed = asyncio.Event()
+
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
             await writer.drain()
             writer.close()
+            await writer.wait_closed()
+            closed.set()
 
         async with await asyncio.start_server(answer, "127.0.0.1") as listening, client() as http:
             url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
             said = []
             for _ in range(5):
                 said.append((await http.get(url)).text)
-                await asyncio.sleep(0.02)
+                await closed.wait()
+                closed.clear()
             return said
 
     assert on_engine(work()) == ["hi"] * 5

@@ -224,7 +224,7 @@ def test_an_event_that_nobody_hears_goes_to_no_thread(in_a_run: contextvars.Cont
         return crewai_event_bus.emit(None, AgentLogsStartedEvent(agent_role="R"))
 
     assert in_a_run.run(emit) is None
-    contextvars.copy_context().run(emit).result(10)
+    contextvars.copy_context().run(emit).result(60)
 
 
 def test_pieces_of_a_stream_are_heard_but_not_kept(in_a_run: contextvars.Context) -> None:
@@ -303,7 +303,7 @@ async def test_its_errors_and_a_cancel_arrive_in_it() -> None:
     @_offload.waiting
     def hold() -> None:
         loop.call_soon_threadsafe(entered.set)
-        held.wait(10)
+        held.wait(60)
 
     async def crew() -> None:
         try:
@@ -331,7 +331,7 @@ async def test_driven_coroutines_nest_and_run_side_by_side() -> None:
 
     @_offload.waiting
     def meet(name: str) -> str:
-        barrier.wait(10)
+        barrier.wait(60)
         return name
 
     async def inner(name: str) -> str:

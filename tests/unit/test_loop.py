@@ -130,9 +130,9 @@ seen = []
 def cell():
     {patch}
     seen.append(asyncio.run(word("nested")))
+    loop.call_later(0, loop.stop)  # after the pass that is under way
 for callback in (cell, lambda: seen.append("b"), lambda: seen.append("c")):
     loop.call_soon(callback)
-loop.call_later(0.2, loop.stop)
 loop.run_forever()
 print(seen)
 """

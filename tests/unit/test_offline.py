@@ -167,7 +167,7 @@ def test_copies_and_threads_share_it() -> None:
     copies = {t: blueprint.copy() for t in alone}
     with ThreadPoolExecutor(4) as pool:
         running = {t: pool.submit(c.kickoff, {"topic": t}) for t, c in copies.items()}
-        assert {t: r.result(30).raw for t, r in running.items()} == alone
+        assert {t: r.result(60).raw for t, r in running.items()} == alone
 
 
 # Answers
@@ -277,9 +277,8 @@ async def test_a_cancelled_call_stops_at_once(events: list[Any]) -> None:
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "something still streams"
     seen = kinds(events)
-    await asyncio.sleep(0.1)
-    assert kinds(events) == seen
     assert seen[0] == "llm_call_started"
     assert "llm_call_completed" not in seen
 
@@ -303,7 +302,7 @@ def test_a_listener_that_raises_ends_a_call_in_its_thread() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert stopped.is_set()
 
 

@@ -78,8 +78,8 @@ def test_a_batch_is_listed_and_loaded_as_it_was(path: Path, on_disk: bool) -> No
     """State, events, inputs and outputs come back; on disk and, where the record is turned off, in memory."""
     with opened(path if on_disk else None) as kept:
         kept.put_batch("b1", "sweep", 100.0, ["topic=0", "topic=1", "topic=2"], {"max_concurrency": 4})
-        assert put(kept, "b1", 0).result(10) is None
-        assert put(kept, "b1", 1, status="failed").result(10) is None
+        assert put(kept, "b1", 0).result(60) is None
+        assert put(kept, "b1", 1, status="failed").result(60) is None
         (info,) = kept.runs()
         assert (info.key, info.name, info.runs, info.done, info.failed, info.missing) == ("b1", "sweep", 3, 1, 1, 1)
         assert (info.total_tokens, info.cost) == (10, 0.5)
@@ -126,8 +126,8 @@ def test_a_batch_that_is_put_again_takes_the_place_of_the_earlier_one(path: Path
     """As when its labels are filled in, or a secret is taken out of them; it began when it did, and keeps its runs."""
     with opened(path if on_disk else None) as kept:
         kept.put_batch("b", "first", 100.0, ["topic=…", "topic=…"], {"n": 1})
-        put(kept, "b", 0).result(10)
-        kept.put_batch("b", "second", 200.0, ["topic=A", "topic=B"], {"n": 2}).result(10)
+        put(kept, "b", 0).result(60)
+        kept.put_batch("b", "second", 200.0, ["topic=A", "topic=B"], {"n": 2}).result(60)
         batch = kept.load("second")
         assert (batch.state.runs[1].label, batch.state.created, batch.meta) == ("topic=B", 100.0, {"n": 2})
         assert [(info.name, info.runs, info.done) for info in kept.runs()] == [("second", 2, 1)]
@@ -136,12 +136,12 @@ def test_a_batch_that_is_put_again_takes_the_place_of_the_earlier_one(path: Path
 def test_a_run_does_not_send_its_batch_again(path: Path) -> None:
     """The labels of 10,000 runs with each of them would be gigabytes."""
     with opened(path) as kept:
-        kept.put_batch("b", "", 1.0, ["x" * 1000] * 3).result(10)
+        kept.put_batch("b", "", 1.0, ["x" * 1000] * 3).result(60)
         told: list[str] = []
         assert kept._db is not None
         kept._db.set_trace_callback(told.append)
         for n in range(3):
-            put(kept, "b", n).result(10)
+            put(kept, "b", n).result(60)
         assert sum("INSERT INTO run" in statement for statement in told) == 3
         assert not any("x" * 1000 in statement for statement in told)
 
@@ -149,9 +149,9 @@ def test_a_run_does_not_send_its_batch_again(path: Path) -> None:
 def test_what_was_taken_out_of_a_batch_is_not_left_in_the_file(path: Path) -> None:
     """SQLite leaves what a row held before in its pages, if it is not told otherwise."""
     with opened(path) as kept:
-        kept.put_batch("b", "", 1.0, [f"topic=found-out-later-{n}" for n in range(1000)]).result(10)
-        kept.put_batch("b", "", 1.0, ["topic=***"] * 1000).result(10)
-        put(kept, "b", 0).result(10)
+        kept.put_batch("b", "", 1.0, [f"topic=found-out-later-{n}" for n in range(1000)]).result(60)
+        kept.put_batch("b", "", 1.0, ["topic=***"] * 1000).result(60)
+        put(kept, "b", 0).result(60)
     assert b"found-out" not in path.read_bytes()
 
 
@@ -179,7 +179,7 @@ def test_odd_texts_are_kept(path: Path) -> None:
     with opened(path) as kept:
         kept.put_batch("b", odd, 1.0, [odd], {odd: odd})
         state, events = told(0, text=odd)
-        assert kept.put_run("b", 0, odd, state, output=odd, inputs={odd: odd}, events=events).result(10) is None
+        assert kept.put_run("b", 0, odd, state, output=odd, inputs={odd: odd}, events=events).result(60) is None
         batch = kept.load(odd)
         assert batch.outputs == [odd]
         assert batch.runs[0] is not None
@@ -191,7 +191,7 @@ def test_odd_texts_are_kept(path: Path) -> None:
 def test_many_runs_are_few_commits_and_a_put_never_waits_for_the_disk(path: Path) -> None:
     """While another kernel holds the file, puts return at once; when it lets go, all are in one transaction."""
     with opened(path) as kept:
-        kept.put_batch("b", "", 1.0, ["x"] * 300).result(10)
+        kept.put_batch("b", "", 1.0, ["x"] * 300).result(60)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             before = other.execute("PRAGMA data_version").fetchone()
             other.execute("BEGIN IMMEDIATE")
@@ -199,7 +199,7 @@ def test_many_runs_are_few_commits_and_a_put_never_waits_for_the_disk(path: Path
             futures = [put(kept, "b", n) for n in range(1, 300)]
             assert not any(f.done() for f in [first, *futures])
             other.execute("ROLLBACK")
-            assert {f.result(10) for f in [first, *futures]} == {None}
+            assert {f.result(60) for f in [first, *futures]} == {None}
             assert other.execute("PRAGMA data_version").fetchone() != before
         wal = path.with_name("runs.sqlite-wal").stat().st_size
         assert kept.runs()[0].done == 300
@@ -216,9 +216,9 @@ def test_a_user_object_that_breaks_everything_does_not_stop_the_writer(path: Pat
     with opened(path) as kept:
         kept.put_batch("b", "", 1.0, ["x"] * 2)
         state, _ = told(0)
-        reason = kept.put_run("b", 0, "k", state, output=Bad(), inputs={"x": Bad()}).result(10)
+        reason = kept.put_run("b", 0, "k", state, output=Bad(), inputs={"x": Bad()}).result(60)
         assert reason is None or "could not be encoded" in reason
-        assert put(kept, "b", 1).result(10) is None
+        assert put(kept, "b", 1).result(60) is None
 
 
 def test_a_value_that_sqlite_refuses_takes_no_other_run_with_it(path: Path, tmp_path: Path) -> None:
@@ -230,20 +230,20 @@ def test_a_value_that_sqlite_refuses_takes_no_other_run_with_it(path: Path, tmp_
             good = [put(kept, "b", 0)]
             bad = put(kept, "b", 2**70)
             good.append(put(kept, "b", 1))
-            assert "could not be stored" in bad.result(10)
-            assert all("could not be stored" not in str(f.result(10)) for f in good)
+            assert "could not be stored" in bad.result(60)
+            assert all("could not be stored" not in str(f.result(60)) for f in good)
             assert kept.runs()[0].done == 2
 
 
 def test_a_finished_batch_leaves_no_thread_and_a_closed_record_opens_again(path: Path) -> None:
     """Closing twice does no harm; what is put later is written."""
     kept = Record(path)
-    kept.put_batch("b", "", 1.0, ["x"]).result(10)
+    kept.put_batch("b", "", 1.0, ["x"]).result(60)
     kept.close()
     kept.close()
     assert "crew_nb record" not in {t.name for t in threading.enumerate()}
     assert not path.with_name("runs.sqlite-wal").exists()
-    assert put(kept, "b", 0).result(10) is None
+    assert put(kept, "b", 0).result(60) is None
     kept.close()
     with opened(path) as again:
         assert again.runs()[0].done == 1
@@ -252,7 +252,7 @@ def test_a_finished_batch_leaves_no_thread_and_a_closed_record_opens_again(path:
 def test_only_the_user_may_read_the_file(tmp_path: Path) -> None:
     """Results are nobody else's business, on a shared machine as well."""
     with opened(tmp_path / "new" / "runs.sqlite") as kept:
-        kept.put_batch("b", "", 1.0, ["x"]).result(10)
+        kept.put_batch("b", "", 1.0, ["x"]).result(60)
         assert (tmp_path / "new" / "runs.sqlite").stat().st_mode & 0o077 == 0
         assert (tmp_path / "new").stat().st_mode & 0o077 == 0
 
@@ -281,8 +281,8 @@ def test_no_secret_reaches_the_disk(path: Path, tmp_path: Path, monkeypatch: pyt
     for event in events:
         state = advance(state, event)
     with opened(path) as kept:
-        kept.put_run("b", 0, "k", state, output={every: [every]}, inputs=inputs, events=events).result(10)
-        kept.put_batch("b", every, 1.0, [every], {"m": every}).result(10)
+        kept.put_run("b", 0, "k", state, output={every: [every]}, inputs=inputs, events=events).result(60)
+        kept.put_batch("b", every, 1.0, [every], {"m": every}).result(60)
         files = [path, path.with_name("runs.sqlite-wal")]
         content = b"".join(f.read_bytes() for f in files)
         saved = _file.write(
@@ -352,7 +352,7 @@ def test_a_killed_kernel_loses_nothing_that_was_said_to_be_done(path: Path) -> N
         lines = [kernel.stdout.readline() for _ in range(chance.randrange(1, 150))]
         kernel.send_signal(signal.SIGKILL)
         rest = kernel.stdout.read()
-        kernel.wait(10)
+        kernel.wait(60)
         kernel.stdout.close()
         whole = [line for line in ("".join(lines) + rest).splitlines(keepends=True) if line.endswith("\n")]
         assert all(line.endswith(" None\n") for line in whole)
@@ -377,7 +377,7 @@ def test_a_path_that_cannot_be_made_leaves_the_batch_in_memory(tmp_path: Path) -
     (tmp_path / "file").write_text("not a folder")
     with opened(tmp_path / "file" / "runs.sqlite") as kept:
         kept.put_batch("b", "n", 1.0, ["x"])
-        assert "cannot be written" in put(kept, "b", 0).result(10)
+        assert "cannot be written" in put(kept, "b", 0).result(60)
         assert "cannot be written" in kept.problem
         assert "now in memory only" in kept.describe()
         assert kept.load("n").state.runs[0].status == "done"
@@ -391,12 +391,12 @@ def test_what_waited_in_memory_is_written_when_the_disk_is_back(tmp_path: Path) 
     path = tmp_path / "file" / "runs.sqlite"
     with opened(path) as kept:
         kept.put_batch("b", "n", 1.0, ["x"] * 3)
-        assert put(kept, "b", 0).result(10)
+        assert put(kept, "b", 0).result(60)
         (tmp_path / "file").unlink()
         kept.flush()
         assert kept.problem == ""
         assert "can be written again" in kept.notes[0]
-        assert put(kept, "b", 1).result(10) is None
+        assert put(kept, "b", 1).result(60) is None
     with opened(path) as again:
         assert again.runs()[0].done == 2
 
@@ -405,11 +405,11 @@ def test_a_full_disk_leaves_the_batch_in_memory_and_the_store_whole(path: Path) 
     """SQLite's own limit on pages is a full disk to it; when there is room again, all is written."""
     with opened(path) as kept:
         kept.put_batch("b", "n", 1.0, ["x"] * 30)
-        assert put(kept, "b", 0).result(10) is None
+        assert put(kept, "b", 0).result(60) is None
         full = kept._db
         assert full is not None
         full.execute(f"PRAGMA max_page_count = {full.execute('PRAGMA page_count').fetchone()[0] + 2}")
-        reasons = {put(kept, "b", n, text="long " * 2000).result(10) for n in range(1, 30)}
+        reasons = {put(kept, "b", n, text="long " * 2000).result(60) for n in range(1, 30)}
         assert len(reasons) == 1
         assert "full" in str(reasons)
         with closing(sqlite3.connect(path)) as other:
@@ -423,12 +423,12 @@ def test_a_file_that_may_not_grow_is_said_and_harms_nothing(path: Path) -> None:
     """The operating system refuses to write, as it does on a full disk or over a quota."""
     with opened(path) as kept:
         kept.put_batch("b", "n", 1.0, ["x"] * 3)
-        assert put(kept, "b", 0).result(10) is None
+        assert put(kept, "b", 0).result(60) is None
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
-            assert "cannot be written" in put(kept, "b", 1, text="x" * 500_000).result(10)
+            assert "cannot be written" in put(kept, "b", 1, text="x" * 500_000).result(60)
             assert kept.load("n").state.runs[1].status == "done"
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -462,7 +462,7 @@ def test_a_read_only_store_can_be_read_and_new_runs_stay_in_memory(path: Path) -
     filled(path, 3)
     with read_only(path.parent), opened(path) as kept:
         kept.put_batch("c", "later", 1e9, ["x"])
-        assert "cannot be written" in put(kept, "c", 0).result(10)
+        assert "cannot be written" in put(kept, "c", 0).result(60)
         assert [(info.name, info.done) for info in kept.runs()] == [("later", 1), ("n", 3)]
         assert check_whole(kept, 3000) == {0, 1, 2}
         assert set(kept.find_done(f"key {n}" for n in range(5))) == {"key 0", "key 1", "key 2"}
@@ -480,16 +480,16 @@ def test_a_full_file_system_leaves_the_batch_in_memory(tmp_path: Path) -> None:
     try:
         with opened(disk / "runs.sqlite") as kept:
             kept.put_batch("b", "n", 1.0, ["x"] * 3)
-            assert put(kept, "b", 0).result(10) is None
+            assert put(kept, "b", 0).result(60) is None
             with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
                 while ballast.write(b"x" * 512):
                     pass
-            assert "cannot be written" in put(kept, "b", 1, text="x" * 50_000).result(10)
+            assert "cannot be written" in put(kept, "b", 1, text="x" * 50_000).result(60)
             assert kept.runs()[0].done == 2
             (disk / "ballast").unlink()
             kept.flush()
             assert kept.problem == ""
-            assert put(kept, "b", 2).result(10) is None
+            assert put(kept, "b", 2).result(60) is None
         with opened(disk / "runs.sqlite") as again:
             assert again.runs()[0].done == 3
     finally:
@@ -500,11 +500,11 @@ def test_a_store_that_is_locked_too_long_is_waited_for_in_memory(path: Path, mon
     """Another program holds the file; when it lets go, what waited is written."""
     monkeypatch.setattr(record, "BUSY_SECONDS", 0.1)
     with opened(path) as kept:
-        kept.put_batch("b", "n", 1.0, ["x"] * 2).result(10)
+        kept.put_batch("b", "n", 1.0, ["x"] * 2).result(60)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert "locked" in put(kept, "b", 0).result(10)
-            assert put(kept, "b", 1).result(10)
+            assert "locked" in put(kept, "b", 0).result(60)
+            assert put(kept, "b", 1).result(60)
             other.execute("ROLLBACK")
         kept.flush()
         assert kept.problem == ""
@@ -518,10 +518,10 @@ def test_a_batch_that_changes_while_the_disk_is_away_is_read_as_it_is_now(
     """From memory before the disk is back, and from the disk when it is."""
     monkeypatch.setattr(record, "BUSY_SECONDS", 0.1)
     with opened(path) as kept:
-        kept.put_batch("b", "early", 1.0, ["topic=…"] * 2).result(10)
+        kept.put_batch("b", "early", 1.0, ["topic=…"] * 2).result(60)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert "locked" in put(kept, "b", 0).result(10)
+            assert "locked" in put(kept, "b", 0).result(60)
             kept.put_batch("b", "late", 1.0, ["topic=A", "topic=B"])
             assert kept.load("b").state.runs[1].label == "topic=B"
             assert [(info.name, info.done) for info in kept.runs()] == [("late", 1)]
@@ -536,10 +536,10 @@ def test_a_store_that_is_deleted_under_a_running_batch_is_made_again(path: Path)
     """What comes later is on disk, with its batch, rather than in a file that nobody can open any more."""
     with opened(path) as kept:
         kept.put_batch("b", "n", 1.0, ["x"] * 2)
-        put(kept, "b", 0).result(10)
+        put(kept, "b", 0).result(60)
         for file in path.parent.iterdir():
             file.unlink()
-        assert put(kept, "b", 1).result(10) is None
+        assert put(kept, "b", 1).result(60) is None
     with opened(path) as again:
         assert [run is not None for run in again.load("n").runs] == [False, True]
 
@@ -556,7 +556,7 @@ def test_only_so_many_batches_are_remembered_and_a_running_one_is_among_them(pat
         assert len(kept._batches) == record.BATCHES_KNOWN
         for file in path.parent.iterdir():
             file.unlink()
-        assert put(kept, "long", 1).result(10) is None
+        assert put(kept, "long", 1).result(60) is None
     with opened(path) as again:
         assert [(info.name, info.done) for info in again.runs()] == [("goes on", 1)]
 
@@ -569,7 +569,7 @@ def filled(path: Path, runs: int, *, size: int = 3000, killed: bool = False) -> 
     kept = Record(path)
     kept.put_batch("b", "n", 1.0, ["x"] * runs)
     for n in range(runs):
-        put(kept, "b", n, text=f"answer {n} " + "x" * size).result(10)
+        put(kept, "b", n, text=f"answer {n} " + "x" * size).result(60)
     if killed:
         copy = path.with_name("copy")
         copy.mkdir()
@@ -605,7 +605,7 @@ def test_a_file_cut_at_random_is_read_as_far_as_it_is_whole(path: Path, seed: in
         # A run takes about two pages; of what the cut left nearly all must be there.
         assert len(found) >= 40 * cut / size - 12
         kept.put_batch("c", "later", 2.0, ["x"])
-        assert put(kept, "c", 0).result(10) is None
+        assert put(kept, "c", 0).result(60) is None
     with opened(path) as again:
         assert check_whole(again, 3000) == found
         assert again.load("later").runs[0] is not None
@@ -623,7 +623,7 @@ def test_a_log_cut_at_random_is_read_up_to_the_last_commit(path: Path, seed: int
         found = check_whole(kept, 3000)
         assert found == set(range(len(found)))
         kept.put_batch("c", "later", 2.0, ["x"])
-        assert put(kept, "c", 0).result(10) is None
+        assert put(kept, "c", 0).result(60) is None
         assert not kept.notes
 
 
@@ -638,7 +638,7 @@ def test_garbage_in_the_file_costs_only_what_it_hit(path: Path, seed: int) -> No
     with opened(path) as kept:
         found = check_whole(kept, 3000)
         kept.put_batch("c", "later", 2.0, ["x"])
-        assert put(kept, "c", 0).result(10) is None
+        assert put(kept, "c", 0).result(60) is None
         assert kept.load("later").runs[0] is not None
         assert len(found) >= 25 or kept.notes
     with opened(path) as again:
@@ -651,7 +651,7 @@ def test_a_file_that_is_no_store_is_kept_aside_untouched(path: Path, content: by
     path.write_bytes(content)
     with opened(path) as kept:
         kept.put_batch("b", "n", 1.0, ["x"])
-        assert put(kept, "b", 0).result(10) is None
+        assert put(kept, "b", 0).result(60) is None
         assert "was damaged" in kept.notes[0]
     (aside,) = path.parent.glob("runs.sqlite.broken-*")
     assert aside.read_bytes() == content
@@ -666,7 +666,7 @@ def test_damage_found_in_the_middle_of_a_batch_is_rescued_there(path: Path) -> N
             file.seek(100)
             file.write(b"\xff" * 8000)
         kept.put_batch("c", "later", 2.0, ["x"])
-        assert put(kept, "c", 0).result(10) is None
+        assert put(kept, "c", 0).result(60) is None
     with opened(path) as again:
         assert again.load("later").runs[0] is not None
 
@@ -700,7 +700,7 @@ def test_a_damaged_row_costs_nothing_but_what_it_held(path: Path) -> None:
     filled(path, 3)
     with opened(path) as kept:
         kept.put_batch("c", "later", 2.0, ["x"])
-        put(kept, "c", 0).result(10)
+        put(kept, "c", 0).result(60)
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE batch SET labels = CAST(x'ff' AS TEXT), meta = CAST(x'ff' AS TEXT) WHERE name = 'n'")
         db.execute("UPDATE run SET events = '[{\"event\": 3}, 4]', inputs = '[]' WHERE place = 1")
@@ -747,7 +747,7 @@ def test_a_store_of_version_1_is_migrated_with_all_that_is_in_it(path: Path) -> 
         assert batch.outputs == ["hello", None]
         assert batch.state.runs[0].output == "hello"
         assert one.find_done(["k0", "k1"])["k0"].inputs == {"topic": "AI"}
-        assert put(one, "old", 1).result(10) is None
+        assert put(one, "old", 1).result(60) is None
         assert two.load("old").state.runs[1].status == "done"
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(store.MIGRATIONS),)
@@ -762,7 +762,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
         schema = before.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
         with opened(path) as kept:
             kept.put_batch("b", "n", 1.0, ["x"])
-            assert "duplicate column" in put(kept, "b", 0).result(10)
+            assert "duplicate column" in put(kept, "b", 0).result(60)
             assert kept.problem
         assert before.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall() == schema
         assert before.execute("PRAGMA user_version").fetchone() == (1,)
@@ -778,7 +778,7 @@ def test_a_store_of_a_newer_version_is_left_untouched(path: Path) -> None:
     content = path.read_bytes()
     with opened(path) as kept:
         kept.put_batch("c", "later", 1.0, ["x"])
-        reason = put(kept, "c", 0).result(10)
+        reason = put(kept, "c", 0).result(60)
         assert "was written by a newer crew_nb (its version is 99" in reason
         assert "upgrade crew_nb" in reason
         assert kept.find_done(["key 0"]) == {}
@@ -795,7 +795,7 @@ def test_a_database_of_something_else_is_left_untouched(path: Path) -> None:
     content = path.read_bytes()
     with opened(path) as kept:
         kept.put_batch("b", "n", 1.0, ["x"])
-        assert "something else" in put(kept, "b", 0).result(10)
+        assert "something else" in put(kept, "b", 0).result(60)
     assert path.read_bytes() == content
 
 
