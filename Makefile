@@ -36,11 +36,12 @@ test-oldest: $(OLD_READY)  ## The tests that need no browser, on the newest Pyth
 	$(OLD)/python $(PYTEST) --ignore=tests/browser --ignore=tests/docs --rounds=2
 
 lint: $(READY)  ## Style and types of the Python code.
-	@echo "== ruff and mypy"
+	@echo "== ruff, mypy and import-linter"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing/api.py
+	PYTHONPATH=. $(BIN)/lint-imports --no-cache
 
 lint-js: node_modules/.ready  ## Style, types and unit tests of the front end.
 	@echo "== eslint, tsc and node --test"

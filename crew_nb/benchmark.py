@@ -22,10 +22,13 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crew_nb._crewai import names as _crewai
+from crew_nb._crewai.samples import CALLS_IN_A_ROW, Shapes, http_llm
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from crewai import Crew
+    from crew_nb._crewai.names import Crew
 
     Factory = Callable[[], Crew]
 
@@ -59,64 +62,6 @@ class Measure:
     def to_ideal(self) -> float:
         """Wall by ideal."""
         return self.wall / self.ideal
-
-
-class Shapes:
-    """The crews that are run: as few parts as make the shape."""
-
-    def __init__(self, llm: Any) -> None:
-        self._llm = llm
-
-    def agent(self, n: int = 0, **more: Any) -> Any:
-        """One agent."""
-        from crewai import Agent
-
-        return Agent(role=f"Worker {n}", goal="Do the work", backstory="Long in the trade", llm=self._llm, **more)
-
-    def one(self) -> Crew:
-        """One task."""
-        from crewai import Crew, Task
-
-        worker = self.agent()
-        return Crew(agents=[worker], tasks=[Task(description="topic=A", expected_output="text", agent=worker)])
-
-    def tutorial(self) -> Crew:
-        """Three agents with two tasks each, one after the other."""
-        from crewai import Crew, Task
-
-        workers = [self.agent(n) for n in range(3)]
-        tasks = [
-            Task(description=f"topic=A, step {n}", expected_output="text", agent=workers[n // 2]) for n in range(6)
-        ]
-        return Crew(agents=workers, tasks=tasks)
-
-    def fork_join(self) -> Crew:
-        """Two async tasks and one that joins them."""
-        from crewai import Crew, Task
-
-        workers = [self.agent(n) for n in range(3)]
-        branches = [
-            Task(description=f"topic=A, branch {n}", expected_output="text", agent=workers[n], async_execution=True)
-            for n in range(2)
-        ]
-        join = Task(description="topic=A, join", expected_output="text", agent=workers[2], context=branches)
-        return Crew(agents=workers, tasks=[*branches, join])
-
-    def tool(self) -> Crew:
-        """One task of an agent that calls a tool before it answers."""
-        from crewai import Crew, Task
-        from crewai.tools import tool
-
-        @tool
-        def look_up(query: str) -> str:
-            """Look a query up."""
-            return f"3 hits for {query}"
-
-        worker = self.agent(tools=[look_up])
-        return Crew(agents=[worker], tasks=[Task(description="topic=A", expected_output="text", agent=worker)])
-
-
-CALLS_IN_A_ROW = {"one": 1, "tutorial": 6, "fork_join": 2, "tool": 2}
 
 
 class Ticker:
@@ -165,9 +110,10 @@ class Viewer:
 
     async def run(self, factory: Factory, n: int) -> None:
         """All at once, tokens streamed, drawn as in a notebook."""
-        from crew_nb import _blueprint, _display
-        from crew_nb._batch import Batch
-        from crew_nb._options import options
+        from crew_nb._cells import display as _display
+        from crew_nb._crewai import blueprint as _blueprint
+        from crew_nb._handles.batch import Batch
+        from crew_nb._state.options import options
 
         batch = Batch(_blueprint.plans_for([factory] * n), options(max_concurrency=n, stream=True, show=False))
         with redirect_stdout(StringIO()):  # there is no cell for the output: IPython prints it
@@ -198,7 +144,7 @@ def offline(latency: float, tokens_per_second: float | None = None) -> Any:
     """An `OfflineLLM` that counts how many of its calls are in flight."""
     import threading
 
-    from crew_nb._offline import OfflineLLM
+    from crew_nb._crewai.offline import OfflineLLM
 
     count = threading.Lock()
     flying = 0
@@ -282,9 +228,7 @@ def measure(
 async def _timed(
     run: Callable[[Factory, int], Coroutine[Any, Any, None]], factory: Factory, n: int
 ) -> tuple[float, float, list[float]]:
-    from crewai_core.printer import set_suppress_console_output
-
-    set_suppress_console_output(True)
+    _crewai.silence()
     async with Ticker() as ticker:
         await asyncio.sleep(5 * TICK)
         wall, cpu = time.perf_counter(), time.process_time()
@@ -370,7 +314,7 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault("CREWAI_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("OTEL_SDK_DISABLED", "true")
     os.environ.setdefault("CREWAI_TRACING_ENABLED", "false")
-    import crewai  # noqa: F401 - its import is not what is measured
+    _crewai.load()  # its import is not what is measured
 
     logging.getLogger("crewai").setLevel(logging.ERROR)
 
@@ -397,9 +341,7 @@ def main(argv: list[str] | None = None) -> None:
     if not chosen.no_http:
         with _server() as server:
             if server is not None:
-                from crewai import LLM
-
-                llm = LLM(model="openai/gpt-4o-mini", base_url=server.base_url, api_key="test-key")
+                llm = http_llm(server.base_url)
                 for way in [w for w in ("bare gather", "crew_nb") if w in chosen.ways]:
                     for n in chosen.n:
                         take(way, WAYS[way], "one", n, 1 if way == "bare gather" else chosen.repeats, llm, server)
@@ -415,7 +357,7 @@ class _Verb(types.ModuleType):
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """`cnb.benchmark`."""
-        from crew_nb._benchmark import benchmark
+        from crew_nb._cells.benchmark import benchmark
 
         return benchmark(*args, **options)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from crew_nb import _record
+from crew_nb._record import record as _record
 from tests.support.quiet import be_quiet
 from tests.support.server import Server
 
@@ -128,7 +128,7 @@ def _counts(thread: threading.Thread) -> bool:
 
 def _engine() -> Any:
     """The engine, where it was imported."""
-    return getattr(sys.modules.get("crew_nb._engine"), "engine", None)
+    return getattr(sys.modules.get("crew_nb._engine.engine"), "engine", None)
 
 
 def _engine_tasks() -> set[asyncio.Task[object]]:

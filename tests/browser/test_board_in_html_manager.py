@@ -16,7 +16,7 @@ import pytest
 from ipywidgets import Button
 from ipywidgets.embed import dependency_state, embed_data
 
-from crew_nb._board import Board
+from crew_nb._board.widget import Board
 from tests.support.lab import serious
 from tests.support.script import Script
 

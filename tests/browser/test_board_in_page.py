@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from crew_nb import _board
-from crew_nb import _events as ev
-from crew_nb._state import BatchState, RunState, advance, new_run
+from crew_nb._board import widget as _board
+from crew_nb._state import events as ev
+from crew_nb._state.state import BatchState, RunState, advance, new_run
 from tests.support.batches import TASKS, ZERO, failed_run, finished_run
 from tests.support.page import board_page
 from tests.support.safety import ATTRIBUTES, TAGS, VECTORS

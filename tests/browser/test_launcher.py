@@ -21,7 +21,7 @@ SETUP = """
 from typing import Literal
 from crewai import LLM
 import crew_nb as cnb
-from crew_nb import _launcher
+from crew_nb._cells import launcher as _launcher
 from tests.support import crews
 llm = LLM(model="openai/gpt-4o-mini", base_url="{url}", api_key="test-key")
 def build_small_crew(topic, tone: Literal["plain", "formal"] = "plain", words: int = 100, loud: bool = False):

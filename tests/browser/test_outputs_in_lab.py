@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SETUP = """
 import crew_nb as cnb
-from crew_nb import _display
+from crew_nb._cells import display as _display
 from tests.support.crews import one
 _display.LINGER_SECONDS = 1.0
 llm = cnb.OfflineLLM(latency=PACE, tokens_per_second=200, errors={"topic=Mars": [401]})
@@ -107,7 +107,7 @@ def test_a_page_that_was_loaded_again_has_a_static_output_too(lab: Lab, browser:
 HELD = """
 from crewai import LLM
 import crew_nb as cnb
-from crew_nb import _display
+from crew_nb._cells import display as _display
 _display.KEPT_SECONDS = 0.0
 from tests.support.crews import one
 llm = LLM(model="openai/gpt-4o-mini", base_url="{url}", api_key="test-key")

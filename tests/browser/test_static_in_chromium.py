@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crew_nb import _static
+from crew_nb._board import static as _static
 from tests.support import batches
 from tests.support.lab import serious
 from tests.support.safety import ATTRIBUTES, EVERYWHERE, TAGS, VECTORS, cards, renderings

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from crew_nb import _markdown, _static
+from crew_nb._board import markdown as _markdown
+from crew_nb._board import static as _static
 from tests.support import batches
 from tests.support.safety import VECTORS, cards, tainted
 

@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from crew_nb import _attempt, _crewai, _fast
-from crew_nb._attempt import Attempt
+from crew_nb._crewai import fast as _fast
+from crew_nb._crewai import names as _crewai
+from crew_nb._state import attempt as _attempt
+from crew_nb._state.attempt import Attempt
 from tests.support.scripted_llm import ScriptedLLM
 
 if TYPE_CHECKING:

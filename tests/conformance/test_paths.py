@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from crew_nb import _attempt, _crewai, _offload
-from crew_nb._attempt import Attempt
+from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import offload as _offload
+from crew_nb._state import attempt as _attempt
+from crew_nb._state.attempt import Attempt
 from tests.conformance import shapes
 from tests.conformance.paths import OpenGate, Path, Stage, prepare, watch
 from tests.conformance.shapes import SHAPES, Shape, agent, call, one, task

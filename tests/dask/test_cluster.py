@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crew_nb as cnb
-from crew_nb import _events as ev
+from crew_nb._state import events as ev
 from tests.dask.conftest import factory
 from tests.support import crews
 from tests.support.server import ROOT, llm
@@ -362,7 +362,7 @@ def test_what_cannot_travel_is_refused_before_launch(client: Client, server: Ser
 
 async def test_other_versions_are_named(client: Client, build: Build, monkeypatch: pytest.MonkeyPatch):
     """Where no worker has the CrewAI of this process, the runs fail, and name a worker and both versions."""
-    from crew_nb import _crewai
+    from crew_nb._crewai import names as _crewai
 
     monkeypatch.setattr(_crewai, "version", lambda: "0.1")  # this process pretends; the workers are real
     results = await cnb.kickoff_for_each(build, topics(2), on=client, show=False)
@@ -375,7 +375,7 @@ async def test_a_worker_of_another_version_is_left_out(fragile: Client, build: B
     """The runs go to the other workers, and the batch says so."""
 
     def pretend(dask_worker: Any) -> None:
-        from crew_nb import _crewai
+        from crew_nb._crewai import names as _crewai
 
         if dask_worker.name == 0:
             _crewai.version = lambda: "0.1"
@@ -433,7 +433,7 @@ async def test_a_client_that_dies_leaves_nothing_running(server: Server, monkeyp
     """Workers that no longer hear from their client stop its runs."""
     from distributed import LocalCluster
 
-    from crew_nb import _dask_worker
+    from crew_nb._cluster import worker as _dask_worker
 
     monkeypatch.setattr(_dask_worker, "LEASE_SECONDS", 3.0)
     monkeypatch.setattr(_dask_worker, "LISTEN_SECONDS", 0.2)
@@ -476,7 +476,7 @@ async def test_a_client_that_is_closed_fails_its_runs(build: Build, server: Serv
     """Runs whose cluster has gone end, and say so; workers that nobody asks any more stop them."""
     from distributed import Client, LocalCluster
 
-    from crew_nb import _dask_worker
+    from crew_nb._cluster import worker as _dask_worker
 
     monkeypatch.setattr(_dask_worker, "LEASE_SECONDS", 1.0)
     monkeypatch.setattr(_dask_worker, "LISTEN_SECONDS", 0.2)
@@ -496,7 +496,7 @@ async def test_a_client_that_is_closed_fails_its_runs(build: Build, server: Serv
 
 def test_importing_crew_nb_imports_no_dask():
     """Neither the package nor a local batch loads Dask."""
-    code = "import sys, crew_nb, crew_nb._notebook; sys.exit('distributed' in sys.modules or 'dask' in sys.modules)"
+    code = "import sys, crew_nb, crew_nb._cells.verbs; sys.exit('distributed' in sys.modules or 'dask' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
 

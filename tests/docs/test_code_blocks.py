@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crew_nb as cnb
-from crew_nb import _errors
-from crew_nb._options import Options
+from crew_nb._state import errors as _errors
+from crew_nb._state.options import Options
 from tests.support.kernel import ROOT
 
 if TYPE_CHECKING:

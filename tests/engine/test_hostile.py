@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crew_nb as cnb
-from crew_nb._engine import _line
-from crew_nb._events import Logged
+from crew_nb._engine.engine import _line
+from crew_nb._state.events import Logged
 from tests.support import crews
 from tests.support.server import Server, llm
 

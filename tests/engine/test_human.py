@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crew_nb as cnb
-from crew_nb._batch import Batch
-from crew_nb._blueprint import plans_for_each
-from crew_nb._options import options
+from crew_nb._crewai.blueprint import plans_for_each
+from crew_nb._handles.batch import Batch
+from crew_nb._state.options import options
 from tests.support import crews
 from tests.support.kernel import ROOT
 from tests.support.server import Server, llm
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from crewai import Crew
 
-    from crew_nb._state import Wait
+    from crew_nb._state.state import Wait
 
 
 def _launch(build: Callable[..., Crew], n: int = 2, **given: Any) -> Batch:
@@ -54,7 +54,7 @@ def _answer(batch: Batch, run: int, text: str = "", *, approve: bool = False) ->
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both executors ask."""
     if request.param == "stock":
-        monkeypatch.setattr("crew_nb._fast.why_not", lambda crew: "asked for by the test")
+        monkeypatch.setattr("crew_nb._crewai.fast.why_not", lambda crew: "asked for by the test")
 
 
 @pytest.mark.usefixtures("path")

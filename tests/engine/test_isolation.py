@@ -12,7 +12,7 @@ from crewai.tools import tool
 from pydantic import BaseModel
 
 import crew_nb as cnb
-from crew_nb._events import Logged
+from crew_nb._state.events import Logged
 from tests.support import crews
 from tests.support.scripted_llm import ScriptedLLM, tool_call
 from tests.support.server import Server, llm
@@ -125,7 +125,7 @@ def test_an_agents_own_tries_are_its_own() -> None:
 def test_two_calls_of_one_tool_at_once_keep_their_own_results(stock: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that began first ends last: each row of the tool has what it was asked and what it answered."""
     if stock:
-        monkeypatch.setattr("crew_nb._fast.why_not", lambda crew: "asked for by the test")
+        monkeypatch.setattr("crew_nb._crewai.fast.why_not", lambda crew: "asked for by the test")
     second = threading.Event()
 
     @tool("look_up")

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import crew_nb as cnb
-from crew_nb._engine import engine
+from crew_nb._engine.engine import engine
 from tests.support import crews
 from tests.support.server import Server, llm
 
@@ -20,7 +20,7 @@ def _inputs(n: int) -> list[dict[str, str]]:
 
 def test_auto_finds_its_way_down_and_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """`max_concurrency="auto"` begins with 20, is cut by a 429, and says why."""
-    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    monkeypatch.setattr("crew_nb._engine.limits._kernel", {})
     server.configure(latency=0.02, faults=[{"kind": 429, "times": 1, "topic": "T3", "retry_after": 0.01}])
     batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(60), max_concurrency="auto", show=False)
     reasons = set()
@@ -33,7 +33,7 @@ def test_auto_finds_its_way_down_and_up(server: Server, monkeypatch: pytest.Monk
 
 def test_the_ceiling_is_changed_while_it_runs(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """`batch.limit(n)` lets more runs begin at once."""
-    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    monkeypatch.setattr("crew_nb._engine.limits._kernel", {})
     server.configure(hold=True)
     batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(8), max_concurrency=2, show=False)
     server.wait_for(lambda stats: stats.in_flight == 2)
@@ -48,7 +48,7 @@ def test_tasks_side_by_side_keep_to_the_number_beside_a_larger_batch(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`max_concurrency=1` is one call at a time, whatever another batch may do."""
-    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    monkeypatch.setattr("crew_nb._engine.limits._kernel", {})
     server.configure(hold=True)
     other = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(2), show=False)
     small = cnb.gather((crews.fork_join(llm(server)), {"topic": "F"}), max_concurrency=1, show=False)
@@ -63,7 +63,7 @@ def test_tasks_side_by_side_keep_to_the_number_beside_a_larger_batch(
 
 def test_a_limit_after_the_end_holds_for_no_other_batch(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """`batch.limit(n)` of a batch that is over is for its next retry."""
-    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    monkeypatch.setattr("crew_nb._engine.limits._kernel", {})
     ended = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(1), show=False)
     ended.wait(60)
     server.configure(hold=True)
@@ -82,13 +82,13 @@ def test_a_limit_after_the_end_holds_for_no_other_batch(server: Server, monkeypa
 
 def test_tokens_a_minute_hold_calls_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under `max_tpm` a second call waits until the first one's tokens have left the window; its row says so."""
-    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    monkeypatch.setattr("crew_nb._engine.limits._kernel", {})
 
     class Short(cnb._limits.TokenLimit):  # type: ignore[name-defined,misc]
         def __init__(self, per_minute: int) -> None:
             super().__init__(per_minute, window=0.3, guard=0.1)
 
-    monkeypatch.setattr("crew_nb._limits.TokenLimit", Short)
+    monkeypatch.setattr("crew_nb._engine.limits.TokenLimit", Short)
     batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(3), max_tpm=1000, show=False)
     assert {r.status for r in batch.wait(60)} == {"done"}
     waits = [event.detail for event in batch.events if type(event).__name__ == "WaitStarted"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import crew_nb as cnb
-from crew_nb import _record
-from crew_nb._record import Record
-from crew_nb._secrets import SCRUBBER
+from crew_nb._record import record as _record
+from crew_nb._record.record import Record
+from crew_nb._state.secrets import SCRUBBER
 from tests.support import crews
 from tests.support.server import Server, llm
 

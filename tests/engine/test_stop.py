@@ -14,8 +14,9 @@ from crewai import BaseLLM
 from crewai.tools import tool
 
 import crew_nb as cnb
-from crew_nb import _driver, _record
-from crew_nb._engine import engine
+from crew_nb._engine import driver as _driver
+from crew_nb._engine.engine import engine
+from crew_nb._record import record as _record
 from tests.support import crews
 from tests.support.server import Server, llm
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from crewai import Crew
 
-    from crew_nb._blueprint import Plan
+    from crew_nb._crewai.blueprint import Plan
 
 
 def _inputs(n: int) -> list[dict[str, str]]:
@@ -35,9 +36,9 @@ def _inputs(n: int) -> list[dict[str, str]]:
 def test_nothing_starts_after_a_cancel(server: Server, stock: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Crews of four calls are cancelled in their first: no request comes after, every row is final."""
     if stock:
-        monkeypatch.setattr("crew_nb._fast.why_not", lambda crew: "asked for by the test")
+        monkeypatch.setattr("crew_nb._crewai.fast.why_not", lambda crew: "asked for by the test")
     else:
-        monkeypatch.setattr("crew_nb._driver.STOP_SECONDS", 60.0)  # all hear of it, and nobody is called ended
+        monkeypatch.setattr("crew_nb._engine.driver.STOP_SECONDS", 60.0)  # all hear of it, and nobody is called ended
     server.configure(hold=True)
     shared = llm(server)
     batch = cnb.kickoff_for_each(crews.chain(shared, 4), _inputs(8), show=False)
@@ -59,7 +60,7 @@ def test_nothing_starts_after_a_cancel(server: Server, stock: bool, monkeypatch:
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_cancel_right_after_the_launch(server: Server, resume: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is heard before the record is looked through, and before a run's task has begun; nobody has to be forced."""
-    monkeypatch.setattr("crew_nb._driver.STOP_SECONDS", 60.0)
+    monkeypatch.setattr("crew_nb._engine.driver.STOP_SECONDS", 60.0)
     with _busy_engine():
         batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(3), show=False, resume=resume)
         batch[1].cancel()
@@ -237,8 +238,8 @@ class Deaf(BaseLLM):
 
 def test_calls_that_cannot_be_stopped_hold_up_nobody(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that hear no stop are called ended; their places are free for a retry and for other batches."""
-    monkeypatch.setattr("crew_nb._driver.STOP_SECONDS", 0.2)
-    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    monkeypatch.setattr("crew_nb._engine.driver.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("crew_nb._engine.limits._kernel", {})
     deaf = Deaf(model="deaf", release=threading.Event())
     llms: list[BaseLLM] = [deaf, deaf]
 
@@ -297,7 +298,7 @@ def test_a_batch_that_a_tool_has_just_launched_ends_too(server: Server, monkeypa
             read.wait(60)
         return work_out(plans)
 
-    monkeypatch.setattr("crew_nb._driver._run_keys", slowly)
+    monkeypatch.setattr("crew_nb._engine.driver._run_keys", slowly)
 
     @tool("study")
     def study(question: str) -> str:
@@ -362,7 +363,7 @@ def test_a_429_is_tried_again_when_the_server_says(
 ) -> None:
     """Each 429 costs one request; the row waits as long as Retry-After, and says which try comes next."""
     if stock:
-        monkeypatch.setattr("crew_nb._fast.why_not", lambda crew: "asked for by the test")
+        monkeypatch.setattr("crew_nb._crewai.fast.why_not", lambda crew: "asked for by the test")
     server.configure(faults=[{"kind": 429, "times": 2, "retry_after": 0.05}])
     run = cnb.kickoff(crews.one(llm(server)), {"topic": "R"}, max_retries=2, show=False)
     assert "topic=R:" in run.wait(60).raw
@@ -378,9 +379,9 @@ def test_tries_are_not_multiplied(
 ) -> None:
     """A lasting error costs 1 + max_retries requests, or one where trying again is no use."""
     if stock:
-        monkeypatch.setattr("crew_nb._fast.why_not", lambda crew: "asked for by the test")
+        monkeypatch.setattr("crew_nb._crewai.fast.why_not", lambda crew: "asked for by the test")
     server.configure(faults=[{"kind": status, "retry_after": 0.01}])
-    monkeypatch.setattr("crew_nb._retry.backoff", lambda *args: 0.01)
+    monkeypatch.setattr("crew_nb._engine.retry.backoff", lambda *args: 0.01)
     run = cnb.kickoff(crews.one(llm(server)), {"topic": "R"}, max_retries=2, show=False)
     with pytest.raises(cnb.RunFailedError) as caught:
         run.wait(60)
@@ -445,7 +446,7 @@ def test_fail_fast_and_max_errors(server: Server) -> None:
 
 def test_max_rpm_is_shared_by_batches(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two batches of one limit: together they send what it allows in a minute, and what is over waits."""
-    monkeypatch.setattr("crew_nb._limits._kernel", {})
+    monkeypatch.setattr("crew_nb._engine.limits._kernel", {})
     server.configure(hold=True)
     shared = llm(server)
     batches = [

@@ -33,7 +33,7 @@ FAULTS = [
 
 def test_five_hundred_runs_in_a_storm(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """500 runs with five retries: every run ends, what was answered is right, and the rest says why."""
-    monkeypatch.setattr("crew_nb._retry.backoff", lambda tries, verdict, rng=None: verdict.retry_after or 0.05)
+    monkeypatch.setattr("crew_nb._engine.retry.backoff", lambda tries, verdict, rng=None: verdict.retry_after or 0.05)
     server.configure(seed=7, latency=(0.01, 0.1), faults=FAULTS)
     topics = [f"S{i}" for i in range(500)]
     shared = llm(server)

@@ -15,7 +15,9 @@ from tests.support.kernel import ROOT, Kernel
 if TYPE_CHECKING:
     from pathlib import Path
 
-WHERE = "from crew_nb._loop import where, environment\np = where()\n(p.kind, p.headless, p.front_end, p.loop_running)"
+WHERE = (
+    "from crew_nb._state.loop import where, environment\np = where()\n(p.kind, p.headless, p.front_end, p.loop_running)"
+)
 
 
 def test_a_live_kernel_and_its_threads():
@@ -83,7 +85,7 @@ def run_all(python: str | Path, *first: str) -> list[str]:
         return [cell.stdout.strip() for cell in cells[1 + len(first) :]]
 
 
-ALLOW = "from crew_nb._loop import allow_nested_loops; allow_nested_loops()"
+ALLOW = "from crew_nb._state.loop import allow_nested_loops; allow_nested_loops()"
 
 
 def test_run_all_with_nested_loops_loses_no_cell():
@@ -137,7 +139,7 @@ def test_nest_asyncio_itself_is_refused_where_it_loses_cells():
     loses = tuple(map(int, version("ipykernel").split(".")[:2])) >= (7, 1)
     with Kernel() as kernel:
         kernel.run("import nest_asyncio; nest_asyncio.apply()")
-        text = kernel.run("from crew_nb._loop import environment\nprint(environment())").stdout
+        text = kernel.run("from crew_nb._state.loop import environment\nprint(environment())").stdout
         assert "patched by nest_asyncio 1.6.0" in text
         assert ("loses queued cells" in text) == loses
         cell = kernel.run(ALLOW, check=False)

@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from crew_nb import _offline_answers as answers
+from crew_nb._crewai import offline_answers as answers
 
 TICK = 0.02
 """Seconds between two writes of a streamed answer; all tokens that are due go into one write."""

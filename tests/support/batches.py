@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from crew_nb import _events as ev
-from crew_nb._state import BatchState, RunState, advance, new_run
-from crew_nb._usage import Usage
+from crew_nb._state import events as ev
+from crew_nb._state.state import BatchState, RunState, advance, new_run
+from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import comm
 from comm.base_comm import BaseComm
 
-from crew_nb._board import Board
+from crew_nb._board.widget import Board
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
 
-    from crew_nb._board import Source
+    from crew_nb._board.widget import Source
 
 STATIC = Path(__file__).parents[2] / "crew_nb" / "static"
 BLANK = "http://board.example/"

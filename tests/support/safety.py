@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import html5lib
 
-from crew_nb import _events as ev
-from crew_nb import _markdown, _static
-from crew_nb._state import BatchState, advance
+from crew_nb._board import markdown as _markdown
+from crew_nb._board import static as _static
+from crew_nb._state import events as ev
+from crew_nb._state.state import BatchState, advance
 from tests.support.batches import TASKS, ZERO, failed_run, finished_run
 
 if TYPE_CHECKING:

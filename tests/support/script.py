@@ -12,10 +12,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from crew_nb import _events as ev
-from crew_nb._board import Board, Pacer
-from crew_nb._state import BatchState, advance, new_run
-from crew_nb._usage import Usage
+from crew_nb._board.widget import Board, Pacer
+from crew_nb._state import events as ev
+from crew_nb._state.state import BatchState, advance, new_run
+from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 import crew_nb as cnb
 
 if TYPE_CHECKING:
-    from crew_nb._offline import Failure
+    from crew_nb._crewai.offline import Failure
 
 TOPICS = (
     "AI agents",

@@ -14,12 +14,14 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 
 import crew_nb as cnb
-from crew_nb import _blueprint, _board, _display
-from crew_nb import _events as ev
-from crew_nb._batch import Batch
-from crew_nb._board import Board, Pacer
-from crew_nb._engine import engine
-from crew_nb._options import options
+from crew_nb._board import widget as _board
+from crew_nb._board.widget import Board, Pacer
+from crew_nb._cells import display as _display
+from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._engine.engine import engine
+from crew_nb._handles.batch import Batch
+from crew_nb._state import events as ev
+from crew_nb._state.options import options
 from tests.support import crews
 from tests.support.page import Wire
 from tests.support.script import Script
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from crewai import Crew
 
-    from crew_nb._blueprint import Plan
+    from crew_nb._crewai.blueprint import Plan
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,8 @@ from crewai.project import CrewBase, after_kickoff, before_kickoff
 from crewai.project import crew as crew_method
 
 import crew_nb as cnb
-from crew_nb import _check, _fast
+from crew_nb._crewai import check as _check
+from crew_nb._crewai import fast as _fast
 from tests.support import crews
 
 if TYPE_CHECKING:

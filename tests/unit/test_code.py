@@ -7,7 +7,7 @@ import datetime
 import enum
 from pathlib import Path
 
-from crew_nb import _code
+from crew_nb._cells import code as _code
 from tests.support import crews
 
 

@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, RootModel, model_validator
 
-from crew_nb import _codec as codec
-from crew_nb import _events as ev
-from crew_nb._state import RunState, advance, new_run
-from crew_nb._usage import Usage
+from crew_nb._record import codec as codec
+from crew_nb._state import events as ev
+from crew_nb._state.state import RunState, advance, new_run
+from crew_nb._state.usage import Usage
 
 
 class Part(BaseModel):

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from httpcore._async import http11
 
-from crew_nb import _connections
-from crew_nb._engine import engine
+from crew_nb._crewai import connections as _connections
+from crew_nb._engine.engine import engine
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator

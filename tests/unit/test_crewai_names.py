@@ -16,7 +16,9 @@ from crewai.agents.agent_executor import AgentExecutor
 from crewai.events.base_events import BaseEvent
 from crewai.llms.base_llm import BaseLLM
 
-from crew_nb import _connections, _crewai, _listen
+from crew_nb._crewai import connections as _connections
+from crew_nb._crewai import listen as _listen
+from crew_nb._crewai import names as _crewai
 from tests.support.server import ROOT
 
 if TYPE_CHECKING:

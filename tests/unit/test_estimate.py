@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from crew_nb import _estimate, _state
-from crew_nb import _events as ev
-from crew_nb._estimate import Measured
-from crew_nb._form import Shape
-from crew_nb._usage import Usage
+from crew_nb._cells import estimate as _estimate
+from crew_nb._cells.estimate import Measured
+from crew_nb._cells.form import Shape
+from crew_nb._state import events as ev
+from crew_nb._state import state as _state
+from crew_nb._state.usage import Usage
 
 SEEN = Measured(runs=2, seconds=3.2, each=3.0, calls=4.0, tokens=2_050.0, cost=0.005)
 

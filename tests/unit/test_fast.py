@@ -21,8 +21,12 @@ from crewai.utilities import file_store
 from crewai.utilities.exceptions.context_window_exceeding_exception import LLMContextLengthExceededError
 
 import crew_nb
-from crew_nb import _attempt, _crewai, _direct, _fast, _offload
-from crew_nb._attempt import Attempt
+from crew_nb._crewai import direct as _direct
+from crew_nb._crewai import fast as _fast
+from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import offload as _offload
+from crew_nb._state import attempt as _attempt
+from crew_nb._state.attempt import Attempt
 from tests.conformance.paths import OpenGate, Path, Stage, watch
 from tests.support.scripted_llm import ScriptedLLM
 

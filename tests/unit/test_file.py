@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crew_nb import _file, _record
-from crew_nb._errors import RecordError
-from crew_nb._events import Logged, RunStarted
-from crew_nb._state import BatchState
+from crew_nb._record import file as _file
+from crew_nb._record import record as _record
+from crew_nb._state.errors import RecordError
+from crew_nb._state.events import Logged, RunStarted
+from crew_nb._state.state import BatchState
 from tests.support.batches import finished_run
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from crew_nb._fingerprint import fingerprint, run_key
+from crew_nb._record.fingerprint import fingerprint, run_key
 
 FACTORY = """
 MODEL = "{model}"
@@ -63,7 +63,7 @@ def test_a_factory_has_one_fingerprint_in_every_kernel(tmp_path: Path) -> None:
     module.write_text(FACTORY.format(**PLAIN))
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import factories_of_a_test as f\n"
-        "from crew_nb._fingerprint import *\n"
+        "from crew_nb._record.fingerprint import *\n"
         f"names = {{'__name__': '__main__'}}; exec({FACTORY.format(**PLAIN)!r}, names)\n"
         "print(fingerprint(f.build), fingerprint(names['build']), fingerprint(names['Builder']().build),\n"
         "      fingerprint(lambda topic: names), run_key('b', {'s': {'a', 'b', 'c'}, 'd': {'x': 1, 'y': 2}}))"
@@ -173,7 +173,7 @@ async def test_a_crew_that_was_run_keeps_its_fingerprint() -> None:
     """CrewAI writes the inputs and its own state into the crew; the templates count."""
     from crewai import Agent, Crew, Task
 
-    from crew_nb._offline import OfflineLLM
+    from crew_nb._crewai.offline import OfflineLLM
 
     agent = Agent(role="on {topic}", goal="g {topic}", backstory="b", llm=OfflineLLM(seed=1))
     ran = Crew(agents=[agent], tasks=[Task(description="about {topic}", expected_output="e {topic}", agent=agent)])
@@ -189,7 +189,7 @@ def test_a_crew_class_keeps_its_fingerprint_when_it_is_used(tmp_path: Path) -> N
     from crewai.project import CrewBase, agent, task
     from crewai.project import crew as a_crew
 
-    from crew_nb._offline import OfflineLLM
+    from crew_nb._crewai.offline import OfflineLLM
 
     def define(goal: str) -> Any:
         @CrewBase
@@ -483,7 +483,7 @@ def test_a_guardrail_object_counts_by_what_it_asks_for() -> None:
     """CrewAI's own guardrail is no model, and its sentence is a prompt."""
     from crewai.tasks.llm_guardrail import LLMGuardrail
 
-    from crew_nb._offline import OfflineLLM
+    from crew_nb._crewai.offline import OfflineLLM
 
     kind, rude = (fingerprint(look_up_crew(kept=LLMGuardrail(f"Be {how}", OfflineLLM()))) for how in ("kind", "rude"))
     assert kind == fingerprint(look_up_crew(kept=LLMGuardrail("Be kind", OfflineLLM()))) != rude
@@ -501,7 +501,7 @@ def test_every_shape_of_crew_has_one_fingerprint_in_every_kernel() -> None:
     """Those of the conformance tests, as Crews and as factories; built twice, in two processes."""
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-        "from crew_nb._fingerprint import fingerprint\n"
+        "from crew_nb._record.fingerprint import fingerprint\n"
         "from tests.conformance.paths import Stage\n"
         "from tests.conformance.shapes import SHAPES\n"
         "for shape in SHAPES:\n"

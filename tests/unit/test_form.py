@@ -12,10 +12,10 @@ import pytest
 from crewai import Crew, Process
 from crewai.project import CrewBase, agent, crew, task
 
-from crew_nb import _form
-from crew_nb._errors import BlueprintError
-from crew_nb._form import Field
-from crew_nb._offline import OfflineLLM
+from crew_nb._cells import form as _form
+from crew_nb._cells.form import Field
+from crew_nb._crewai.offline import OfflineLLM
+from crew_nb._state.errors import BlueprintError
 from tests.support import crews
 
 LLM = OfflineLLM(latency=0, tokens_per_second=None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crew_nb import _human
+from crew_nb._engine import human as _human
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,8 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 
 import crew_nb as cnb
-from crew_nb import _launcher, _loop
+from crew_nb._cells import launcher as _launcher
+from crew_nb._state import loop as _loop
 from tests.support import crews
 from tests.support.page import Wire
 from tests.support.server import Server, llm
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from crewai import Crew
 
-    from crew_nb._launcher import Launcher
+    from crew_nb._cells.launcher import Launcher
 
 
 NOWHERE = _loop.where()

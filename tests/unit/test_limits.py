@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crew_nb import _limits
-from crew_nb._errors import OptionError
-from crew_nb._limits import AdaptiveSlots, Budget, Charge, ErrorLimit, RateLimit, Slots, TokenLimit, shared
+from crew_nb._engine import limits as _limits
+from crew_nb._engine.limits import AdaptiveSlots, Budget, Charge, ErrorLimit, RateLimit, Slots, TokenLimit, shared
+from crew_nb._state.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crew_nb import _loop
+from crew_nb._state import loop as _loop
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ async def test_another_thread_has_no_loop():
 
 def test_ipython_terminal():
     """An IPython terminal is told from a kernel; between its cells no loop runs."""
-    code = "from crew_nb._loop import where; p = where(); print(p.kind, p.front_end, p.headless, p.loop_running)"
+    code = "from crew_nb._state.loop import where; p = where(); print(p.kind, p.front_end, p.headless, p.loop_running)"
     assert "terminal terminal False False" in script(code, "-m", "IPython", "--no-banner", "--colors=nocolor", "-c")
 
 
@@ -97,7 +97,7 @@ def test_environment_reads_as_text_and_as_a_safe_table():
 
 NESTED = """
 import asyncio
-from crew_nb import _loop
+from crew_nb._state import loop as _loop
 async def word(text):
     await asyncio.sleep(0.01)
     return text

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crew_nb import _markdown
+from crew_nb._board import markdown as _markdown
+from crew_nb._state import words as _words
 from tests.support.safety import VECTORS, dangers, words
 
 
@@ -17,7 +18,7 @@ from tests.support.safety import VECTORS, dangers, words
 def test_any_string_is_taken(text: str) -> None:
     """Control characters, half characters, anything: it renders, and nothing in it is dangerous."""
     assert dangers(_markdown.render(text)) == []
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e]", _markdown.plain(text))
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e]", _words.plain(text))
 
 
 PARTS = [*"<>&\"'`[]()!*_#|-~:\\/= \n\tabj", "javascript:", "onerror=", "<script>", "](", "![", "```"]
@@ -88,13 +89,13 @@ def test_a_short_text_cannot_ask_for_a_huge_page(text: str) -> None:
 def test_colour_codes_go_and_half_characters_are_marked() -> None:
     """ANSI is removed, a lone surrogate is replaced, and the words stay."""
     assert words(_markdown.render("\x1b[1;31mred\x1b[0m \x1b]0;title\x07\ud83d end")) == "red \ufffd end"
-    assert _markdown.plain("\x1b]8;;http://x\x07a\x1b]8;;\x07\x9b2Jb\rc\x00") == "ab\nc"
+    assert _words.plain("\x1b]8;;http://x\x07a\x1b]8;;\x07\x9b2Jb\rc\x00") == "ab\nc"
 
 
 def test_each_block_has_its_own_direction() -> None:
     """A right-to-left paragraph does not turn its neighbours."""
     assert _markdown.render("שלום\n\nhello").count('<p dir="auto">') == 2
-    assert _markdown.plain("\u202eabc") == "abc"
+    assert _words.plain("\u202eabc") == "abc"
 
 
 def test_a_list_has_one_direction_and_its_items_no_other() -> None:
@@ -108,14 +109,14 @@ def test_a_list_has_one_direction_and_its_items_no_other() -> None:
 
 def test_one_line_and_tail_are_bounded() -> None:
     """One keeps the beginning, the other the end."""
-    assert _markdown.one_line("a\n b\tc", 10) == "a b c"
-    assert _markdown.one_line("abcdef" * 10_000, 6) == "abcde…"
-    assert _markdown.tail("x" * 10_000 + "end", 6) == "…xxend"
-    assert _markdown.tail("end", 6) == "end"
+    assert _words.one_line("a\n b\tc", 10) == "a b c"
+    assert _words.one_line("abcdef" * 10_000, 6) == "abcde…"
+    assert _words.tail("x" * 10_000 + "end", 6) == "…xxend"
+    assert _words.tail("end", 6) == "end"
 
 
 @pytest.mark.parametrize("vector", VECTORS)
 def test_vectors(vector: str) -> None:
     """No vector leaves an element, an attribute or a scheme outside of the allow-list."""
     assert dangers(_markdown.render(vector)) == []
-    assert "\x1b" not in _markdown.plain(vector)
+    assert "\x1b" not in _words.plain(vector)

@@ -20,9 +20,9 @@ from crewai.events.stream_context import add_stream_sink, reset_stream_sinks
 from crewai.llms.base_llm import call_stream_override
 from pydantic import BaseModel, Field
 
-from crew_nb import _offline_answers as answers
-from crew_nb._errors import OptionError
-from crew_nb._offline import OfflineLLM
+from crew_nb._crewai import offline_answers as answers
+from crew_nb._crewai.offline import OfflineLLM
+from crew_nb._state.errors import OptionError
 from tests.support import crews
 
 if TYPE_CHECKING:
@@ -344,7 +344,7 @@ def test_a_rate_limit_is_one_to_the_sdk_and_to_crewai(events: list[Any]) -> None
     """It carries `Retry-After`, and CrewAI's own retry of 429s gets over it."""
     from crewai.llms.retry import _ThrottlingErrorClassifier
 
-    from crew_nb._offline import _as_error
+    from crew_nb._crewai.offline import _as_error
 
     error = _as_error(429, 0.25)
     assert isinstance(error, openai.RateLimitError)

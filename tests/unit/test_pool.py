@@ -9,8 +9,8 @@ from concurrent.futures import wait
 
 import pytest
 
-from crew_nb import _pool
-from crew_nb._pool import DaemonPool
+from crew_nb._engine import pool as _pool
+from crew_nb._engine.pool import DaemonPool
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crew_nb import _prices
-from crew_nb._errors import OptionError
-from crew_nb._prices import price, set_price
-from crew_nb._usage import Usage
+from crew_nb._engine import prices as _prices
+from crew_nb._engine.prices import price, set_price
+from crew_nb._state.errors import OptionError
+from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

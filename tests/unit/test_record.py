@@ -20,14 +20,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crew_nb import _file
-from crew_nb import _record as record
-from crew_nb import _store as store
-from crew_nb._errors import RecordError
-from crew_nb._events import CallFailed, CallFinished, CallStarted, CrewReady, Event, RunFinished, RunStarted, TaskSpec
-from crew_nb._record import Record
-from crew_nb._state import BatchState, RunState, advance, new_run
-from crew_nb._usage import Usage
+from crew_nb._record import file as _file
+from crew_nb._record import record as record
+from crew_nb._record import store as store
+from crew_nb._record.record import Record
+from crew_nb._state.errors import RecordError
+from crew_nb._state.events import (
+    CallFailed,
+    CallFinished,
+    CallStarted,
+    CrewReady,
+    Event,
+    RunFinished,
+    RunStarted,
+    TaskSpec,
+)
+from crew_nb._state.state import BatchState, RunState, advance, new_run
+from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -262,8 +271,8 @@ def test_only_the_user_may_read_the_file(tmp_path: Path) -> None:
 
 def test_no_secret_reaches_the_disk(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In inputs, errors, tracebacks, events, outputs, names and labels; in the store, its log and a saved file."""
-    from crew_nb._events import ErrorInfo
-    from crew_nb._secrets import SCRUBBER
+    from crew_nb._state.events import ErrorInfo
+    from crew_nb._state.secrets import SCRUBBER
 
     in_env, in_llm, in_inputs = "env-value-0123", "llm-value-4567", "inputs-value-89"
     by_shape = "sk-proj-Ab12cd34EF56gh78IJ90kl12MN34op56"
@@ -306,9 +315,9 @@ WRITER = textwrap.dedent(
     """
     import sys, random
     from pathlib import Path
-    from crew_nb._record import Record
-    from crew_nb._state import new_run, advance
-    from crew_nb._events import RunFinished
+    from crew_nb._record.record import Record
+    from crew_nb._state.state import new_run, advance
+    from crew_nb._state.events import RunFinished
     path, batch, count, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     kept = Record(path)
     kept.put_batch(batch, "shared", 1.0, ["x"] * count)
@@ -829,7 +838,7 @@ def test_what_names_no_batch_is_refused(given: Any) -> None:
 
 def test_importing_and_describing_touches_no_disk_and_loads_no_crewai(tmp_path: Path) -> None:
     """The file appears with the first batch."""
-    code = "import sys, crew_nb._record as r; print(r.describe()); print('crewai' in sys.modules)"
+    code = "import sys, crew_nb._record.record as r; print(r.describe()); print('crewai' in sys.modules)"
     env = {**os.environ, "CREW_NB_HOME": str(tmp_path / "home")}
     out = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout
     assert out.splitlines()[1] == "False"

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crew_nb._errors import NobodyToAskError, RunTimeoutError
-from crew_nb._retry import LONGEST_DELAY, LONGEST_RETRY_AFTER, Verdict, backoff, classify
+from crew_nb._engine.retry import LONGEST_DELAY, LONGEST_RETRY_AFTER, Verdict, backoff, classify
+from crew_nb._state.errors import NobodyToAskError, RunTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -461,7 +461,7 @@ def test_clients_are_known_by_what_their_errors_carry(
 def test_no_client_is_imported() -> None:
     """Neither the module nor a verdict brings in a provider's package."""
     code = (
-        "import sys; from crew_nb._retry import classify; classify(RuntimeError('429'))\n"
+        "import sys; from crew_nb._engine.retry import classify; classify(RuntimeError('429'))\n"
         "assert not {'openai', 'anthropic', 'httpx', 'crewai', 'litellm'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from crew_nb._secrets import HIDDEN, SCRUBBER, Scrubber, is_secret, is_secret_name
+from crew_nb._state.secrets import HIDDEN, SCRUBBER, Scrubber, is_secret, is_secret_name
 
 KEYS = [
     "sk-proj-Ab12cd34EF56gh78IJ90kl12MN34op56",
@@ -188,7 +188,7 @@ def test_ordinary_words_of_a_crew_are_not_learnt() -> None:
 
 def test_a_failing_function_gives_away_no_key_that_it_had() -> None:
     """An LLM that nobody else has seen, a variable with a telling name, the environment: its error is hidden."""
-    from crew_nb._failure import info
+    from crew_nb._engine.failure import info
 
     class Client:
         def __init__(self) -> None:
@@ -235,7 +235,7 @@ def test_the_secrets_of_a_crew_are_learnt() -> None:
 
 def test_a_secret_in_bytes_is_hidden_before_they_are_encoded() -> None:
     """Base64 would carry it past a search of the file."""
-    from crew_nb._codec import plain
+    from crew_nb._state.plain import plain
 
     scrubber = Scrubber()
     scrubber.learn(["the-secret-99"])
@@ -245,8 +245,8 @@ def test_a_secret_in_bytes_is_hidden_before_they_are_encoded() -> None:
 
 def test_no_part_of_a_secret_is_left_where_a_text_is_cut_short() -> None:
     """Labels and prompts are cut for display; half a key would not be known again."""
-    from crew_nb._blueprint import LABEL_KEPT, label
-    from crew_nb._listen import DETAIL_KEPT, _cut
+    from crew_nb._crewai.blueprint import LABEL_KEPT, label
+    from crew_nb._crewai.listen import DETAIL_KEPT, _cut
 
     for before in range(LABEL_KEPT - 30, LABEL_KEPT):
         assert "zebra" not in label(dict, {"x": "y" * (before - 10), "api_key": "zebra-zebra-zebra-" + "z" * 90})

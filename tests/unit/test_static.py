@@ -12,12 +12,16 @@ import nh3
 import pytest
 from nbconvert import HTMLExporter
 
-from crew_nb import _diff, _html, _static, _summary, _timeline
-from crew_nb._events import ErrorInfo
-from crew_nb._kept import BatchInfo, Kept
-from crew_nb._state import BatchState
-from crew_nb._static import ResultCard
-from crew_nb._timeline import Lane, Span, Timeline
+from crew_nb._board import diff as _diff
+from crew_nb._board import static as _static
+from crew_nb._board import summary as _summary
+from crew_nb._board import timeline as _timeline
+from crew_nb._board.static import ResultCard
+from crew_nb._board.timeline import Lane, Span, Timeline
+from crew_nb._record.kept import BatchInfo, Kept
+from crew_nb._state import html as _html
+from crew_nb._state.events import ErrorInfo
+from crew_nb._state.state import BatchState
 from tests.support import batches
 from tests.support.safety import VECTORS, dangers, renderings, words
 

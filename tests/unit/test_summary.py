@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from crew_nb import _events as ev
-from crew_nb._state import advance
-from crew_nb._summary import Summary, Tally, summarize
+from crew_nb._board.summary import Summary, Tally, summarize
+from crew_nb._state import events as ev
+from crew_nb._state.state import advance
 from tests.support.script import Script
 
 

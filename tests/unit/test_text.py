@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from crew_nb import _text
+from crew_nb._board import text as _text
 from tests.support import batches
 from tests.support.safety import VECTORS, tainted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crew_nb._state import BatchState
+    from crew_nb._state.state import BatchState
 
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from crew_nb import _events as ev
-from crew_nb import _static, _view
-from crew_nb._state import BatchState, LogLine, RunState, advance, new_run
+from crew_nb._board import static as _static
+from crew_nb._board import view as _view
+from crew_nb._state import events as ev
+from crew_nb._state.state import BatchState, LogLine, RunState, advance, new_run
 from tests.support.script import Script
 
 NASTY = [

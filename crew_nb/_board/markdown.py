@@ -1,0 +1,150 @@
+"""What an LLM says, made fit to be shown: as sanitized HTML, or as plain text for a terminal.
+
+Any string is taken, none raises, and nothing that comes out runs, loads or restyles anything.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING
+from unicodedata import bidirectional
+from urllib.parse import urlsplit
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from crew_nb._state.html import Html
+from crew_nb._state.words import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markdown_it.rules_core import StateCore
+
+LIMIT = 50_000
+"""Characters of Markdown that are rendered; the rest is counted and left out."""
+
+_SCHEMES = {"http", "https", "mailto"}
+_BLOCKS = ("p", "h5", "h6", "blockquote", "td", "th")
+_LISTS = ("ul", "ol")
+_TAGS = {*_BLOCKS, *_LISTS, "li", "a", "br", "code", "del", "div", "em", "hr", "pre", "s", "strong"}
+_TAGS |= {"table", "thead", "tbody", "tr"}
+
+
+def render(text: str, *, limit: int = LIMIT) -> str:
+    """The Markdown as sanitized HTML in one `<div dir="auto">`.
+
+    HTML in it is shown as text. Only http, https and mailto links are kept, and images become links, so that
+    nothing is requested before somebody clicks. Headings start at `h5`: deeper ones than JupyterLab
+    lists in its table of contents.
+
+    Args:
+        text: What an LLM said; any string.
+        limit: Characters that are rendered.
+    """
+    clean = readable(text[:limit])
+    cut = len(text) - limit
+    try:
+        html = _parser().render(clean)
+    except (RecursionError, ValueError, IndexError):  # a parser's fault must not cost the user the words
+        html = f"<pre>{escape(clean)}</pre>"
+    if len(html) > 8 * limit:  # a few characters of Markdown can ask for thousands of table cells
+        html = f"<pre>{escape(clean)}</pre>"
+    if cut > 0:
+        html += f"<p><em>… {cut:,} more characters are not shown here</em></p>"
+    return _sanitize(f"<div>{html}</div>")
+
+
+def markdown(words: str, *, limit: int = LIMIT) -> Html:
+    """The words as sanitized Markdown."""
+    return Html(render(words, limit=limit))
+
+
+@cache
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "breaks": False, "maxNesting": 20})
+    parser.enable(["table", "strikethrough"])
+    parser.validateLink = _is_safe_link  # type: ignore[method-assign]
+    parser.core.ruler.push("crew_nb", _tame)
+    return parser
+
+
+def _is_safe_link(url: str) -> bool:
+    """Relative links are refused too: in a notebook they point into the server that holds it."""
+    try:
+        return urlsplit(url).scheme.lower() in _SCHEMES
+    except ValueError:
+        return False
+
+
+def _tame(state: StateCore) -> None:
+    """Headings below the page's own, alignment without a style, no image, lists that know their direction."""
+    for place, token in enumerate(state.tokens):
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(6, int(token.tag[1]) + 4)}"
+        elif token.type in ("td_open", "th_open"):
+            # Both: GitHub strips the style, and JupyterLab's own rule for cells outweighs the attribute.
+            style = str(token.attrs.setdefault("style", "text-align:left"))
+            token.attrs["align"] = style.removeprefix("text-align:")
+        elif token.tag in _LISTS and token.nesting == 1:
+            # Not `auto`, which does not look into items that have a direction of their own; and an item that had
+            # another one than its list would have its sign outside of it.
+            token.attrs["dir"] = "rtl" if _is_rtl(state.tokens[place : place + 50]) else "ltr"
+        elif token.type == "inline" and token.children:
+            token.children = _without_images(token.children)
+
+
+def _is_rtl(tokens: Sequence[Token]) -> bool:
+    """Whether the first letter in them that has a direction is written from right to left."""
+    for token in tokens:
+        for letter in token.content:
+            if (direction := bidirectional(letter)) in ("L", "R", "AL"):
+                return direction != "L"
+    return False
+
+
+def _without_images(tokens: Sequence[Token]) -> list[Token]:
+    kept: list[Token] = []
+    links = 0
+    for token in tokens:
+        links += (token.type == "link_open") - (token.type == "link_close")
+        if token.type != "image":
+            kept.append(token)
+            continue
+        words = Token("text", "", 0, content=f"[image: {_alt(token) or 'no description'}]")
+        if links:
+            kept.append(words)
+        else:
+            opening = Token("link_open", "a", 1, attrs={"href": token.attrs["src"]})
+            kept += [opening, words, Token("link_close", "a", -1)]
+    return kept
+
+
+def _alt(token: Token) -> str:
+    return "".join(_alt(t) if t.children else t.content for t in token.children or ())
+
+
+def _sanitize(html: str) -> str:
+    """The second lock: whatever the parser let through, only these tags and attributes come out."""
+    return nh3.clean(
+        html,
+        tags=_TAGS,
+        clean_content_tags={"script", "style"},
+        attributes={"a": {"href"}, "ol": {"start"}, "td": {"style"}, "th": {"style"}},
+        filter_style_properties={"text-align"},
+        tag_attribute_values={
+            **{tag: {"align": {"left", "right", "center"}} for tag in ("td", "th")},
+            **{tag: {"dir": {"ltr", "rtl"}} for tag in _LISTS},
+        },
+        set_tag_attribute_values={
+            "a": {"target": "_blank"},
+            **{block: {"dir": "auto"} for block in _BLOCKS},
+            # Notebooks typeset what is between dollar signs as mathematics, whose macros are one more way to do harm.
+            "div": {"dir": "auto", "class": "mathjax_ignore tex2jax_ignore"},
+        },
+        url_schemes=_SCHEMES,
+        attribute_filter=lambda _tag, name, value: value if name != "href" or _is_safe_link(value) else None,
+        link_rel="noopener noreferrer nofollow",
+    )

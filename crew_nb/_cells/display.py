@@ -1,0 +1,387 @@
+"""Where a batch is drawn: a widget that becomes static HTML, or HTML alone where nobody watches; text in a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import sys
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from crew_nb._board import static as _static
+from crew_nb._board import text as _text
+from crew_nb._engine.engine import engine
+from crew_nb._state import words as _words
+from crew_nb._state.html import el, join
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crew_nb._board.keeper import Keeper
+    from crew_nb._board.widget import Board, Paced, Pacer
+    from crew_nb._handles.batch import Batch
+    from crew_nb._state.html import Html
+    from crew_nb._state.loop import Place
+    from crew_nb._state.state import BatchState
+
+LINGER_SECONDS = 60.0
+"""How long the live board stays after the end and after the last touch. Then the output becomes static HTML, since a
+saved widget is empty where there is no kernel; `Keeper` sees to that in JupyterLab, other front ends need this."""
+
+KEPT_SECONDS = 10.0
+"""How old the words may be that a notebook's file has of a batch that is under way."""
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+TERMINAL_SECONDS = 0.25
+
+
+def show(batch: Batch, place: Place) -> None:
+    """Draw the batch where it was launched, until its end."""
+    if place.kind != "kernel":
+        TerminalView(batch, prompt=place.kind == "terminal")
+    elif place.headless:
+        SavedView(batch)
+    else:
+        KernelView(batch)
+
+
+@functools.cache
+def _pacer(loop: asyncio.AbstractEventLoop) -> Pacer:
+    from crew_nb._board.widget import Pacer
+
+    return Pacer(loop)
+
+
+def live_board(batch: Batch) -> Board:
+    """A board that is kept up to date; it is not displayed yet, and is closed once it rests and the batch has gone."""
+    from crew_nb._board.widget import Board
+
+    board = Board(batch)
+    batch.board = board
+    batch.asks_by = "form"
+    pace(board)
+    after(batch, _close_board, board)
+    return board
+
+
+def pace(widget: Paced) -> None:
+    """Let the widget take its turn among all that are live."""
+    _pacer(engine.loop).add(widget)
+
+
+def after(gone: object, function: Callable[..., object], *args: Any) -> None:
+    """Call the function on the engine's loop once the object has gone; `args` must not hold it."""
+    loop = engine.loop  # now: the object may go while this very thread holds the engine's lock
+
+    def hop() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(function, *args)
+
+    weakref.finalize(gone, hop).atexit = False
+
+
+def _close_board(board: Board) -> None:
+    if not board.looked_at:  # a view that somebody has put elsewhere keeps its last words
+        board.close()
+
+
+def _close_keepers(keepers: list[Keeper]) -> None:
+    for keeper in keepers:
+        keeper.close()
+
+
+class Output:
+    """One output of a cell: a live widget, and static HTML once all is over and nobody touches it.
+
+    Static HTML is also what a notebook's file has of it all the time, wherever the page can be reached.
+    """
+
+    def __init__(
+        self,
+        widget: Any,
+        *,
+        static: Callable[[], dict[str, str]],
+        over: Callable[[], bool],
+        touched: Callable[[], float],
+        linger: float | None = None,
+        rests: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Display it.
+
+        Args:
+            widget: What is shown while it is live.
+            static: HTML and text of the same, by MIME type.
+            over: Whether nothing more will come.
+            touched: When somebody last used it, in Unix seconds.
+            linger: Seconds that it stays live after the end and the last touch; None for `LINGER_SECONDS`.
+            rests: Called when it has become static.
+        """
+        from IPython.display import display
+
+        from crew_nb._board.keeper import Keeper
+
+        self._widget = widget
+        self._static = static
+        self._over = over
+        self._touched = touched
+        self._linger = LINGER_SECONDS if linger is None else linger
+        self._rests = rests
+        self.frozen = False
+        """Whether it is static now."""
+        self._kept_final = self._over()
+        self._kept_at = time.monotonic()
+        self._keeping: asyncio.TimerHandle | None = None
+        self._settling: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._context = contextvars.copy_context()
+        self.keeper = Keeper(self._widget_bundle()[WIDGET])
+        """What looks after what a notebook's file has of it."""
+        self._handle: Any = display(self._live(), raw=True, display_id=True, metadata=self.keeper.metadata)  # type: ignore[no-untyped-call]
+
+    def _widget_bundle(self) -> dict[str, Any]:
+        made: Any = self._widget._repr_mimebundle_() or {}
+        widget = made[0] if isinstance(made, tuple) else made
+        return {kind: data for kind, data in widget.items() if kind.startswith("application/")}
+
+    def _live(self) -> dict[str, Any]:
+        return {**self._static(), **self._widget_bundle()}
+
+    def changed(self) -> None:
+        """There is news: let the file have it in a while, and be live again if it is not over any more.
+
+        On the engine's loop. What is called for each token must not look at the runs, of which there may be thousands.
+        """
+        if self._over():
+            return
+        if self.frozen:
+            self.thaw()
+        elif self._kept_final:
+            self.keep()
+        elif self._keeping is None:
+            left = self._kept_at + KEPT_SECONDS - time.monotonic()
+            self._keeping = _later(left, self._keep_in_time)
+
+    def _keep_in_time(self) -> None:
+        self._keeping = None
+        if not self._over():
+            self.keep()
+
+    def keep(self) -> None:
+        """Let the file have it as it is now."""
+        self._kept_final = self._over()
+        self._kept_at = time.monotonic()
+        self.keeper.put(data=self._static())
+
+    def settle(self) -> None:
+        """Be static in the file at once, and in the page after a while; on the engine's loop."""
+        self._drop_timers()
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, self.keep)  # a second for ten thousand rows
+        self._settling = _later(self._linger, self._settle)
+
+    def _drop_timers(self) -> None:
+        for due in (self._keeping, self._settling):
+            if due is not None:
+                due.cancel()
+        self._keeping = self._settling = None
+
+    def _settle(self) -> None:
+        if self.frozen or not self._over():
+            return
+        loop = asyncio.get_running_loop()
+        left = self._touched() + self._linger - time.time()
+        if left > 0:
+            self._settling = _later(left, self._settle)
+        else:
+            self._settling = loop.create_task(self._become_static(), context=contextvars.Context())
+
+    async def _become_static(self) -> None:
+        bundle = await asyncio.to_thread(self._static)
+        if self._over():
+            self._freeze(bundle)
+
+    def freeze(self) -> None:
+        """Become static now."""
+        self._freeze(self._static())
+
+    def _freeze(self, bundle: dict[str, str]) -> None:
+        self.frozen = True
+        self._update(bundle)
+        # The update does not reach a page that was loaded again since.
+        self.keeper.put(data=bundle, live=False)
+        self._rests()
+
+    def close(self) -> None:
+        """Become static now, and stay so."""
+        if not self.frozen:
+            self.freeze()
+        engine.call(self._drop_timers)
+        self.keeper.close()
+
+    def thaw(self) -> None:
+        """Be live again, where it has become static."""
+        if self.frozen:
+            self.frozen = False
+            self._update(self._live())
+            self.keep()
+            self.keeper.put(live=True)
+
+    def _update(self, bundle: dict[str, Any]) -> None:
+        if self._handle is not None:
+            # A copy: the context itself may be in use in another thread.
+            self._context.copy().run(self._handle.update, bundle, raw=True, metadata=self.keeper.metadata)
+
+
+def _later(seconds: float, function: Callable[[], object]) -> asyncio.TimerHandle:
+    # An empty context: that of a run holds its whole batch, and a handle that is cancelled still holds its context.
+    return asyncio.get_running_loop().call_later(max(0.0, seconds), function, context=contextvars.Context())
+
+
+class KernelView:
+    """One batch's outputs: in the launching cell, and in every cell that shows `batch.board`."""
+
+    def __init__(self, batch: Batch, *, shown: bool = True) -> None:
+        self._batch = batch
+        self._board = live_board(batch)
+        # The batch keeps this view, and a board, which all widgets keep, must not keep the batch.
+        show = weakref.WeakMethod(self.show)
+        self._board.show = lambda: (found := show()) and found()
+        self._outputs: list[Output] = []
+        self._keepers: list[Keeper] = []
+        after(batch, _close_keepers, self._keepers)
+        if shown:
+            self.show()
+        batch.observe(self._changed, self._end)
+
+    def show(self) -> None:
+        """Display the board in the cell that runs."""
+        self._board.rouse(self._batch)
+        output = Output(
+            self._board,
+            static=self._static,
+            over=self._over,
+            touched=lambda: self._board.touched,
+            rests=self._rests,
+        )
+        self._keepers.append(output.keeper)
+        self._outputs.append(output)
+        if self._over():
+            engine.call(output.settle)
+
+    def _over(self) -> bool:
+        return self._batch.open_runs == 0
+
+    def _static(self) -> dict[str, str]:
+        state = self._batch.state()
+        text, html = drawn(state)
+        if state.final:
+            words = el("small", "Static by now: ", el("code", "batch.board"), " in a cell shows the live board again.")
+            html = join([html, el("p", words)])
+        return bundle(text, html)
+
+    def _changed(self) -> None:
+        if self._over():
+            self._batch.state()  # who does not look is not told when it is tried again
+        else:
+            self._board.rouse(self._batch)
+        for output in self._outputs:
+            output.changed()
+        self._board.wake()
+
+    def _rests(self) -> None:
+        if self._over() and all(output.frozen for output in self._outputs):
+            self._board.rest()
+
+    async def _end(self) -> None:
+        self._board.wake()
+        for output in self._outputs:
+            output.settle()
+        await asyncio.to_thread(self._board.freeze)
+
+
+class SavedView:
+    """One batch where nobody watches: static HTML, as it is when a cell shows it and, in the same outputs, at its end.
+
+    No widget: programs such as nbclient keep the state of each with the notebook.
+    """
+
+    def __init__(self, batch: Batch, *, shown: bool = True) -> None:
+        self._batch = batch
+        self._updates: list[Callable[[dict[str, str]], object]] = []
+        batch.board = self
+        if shown:
+            self._ipython_display_()
+        batch.observe(lambda: None, self._end)
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        handle: Any = display(self._static(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        if handle is not None:
+            # The engine's thread updates it, and is in no cell of its own.
+            update = functools.partial(handle.update, raw=True)
+            self._updates.append(functools.partial(contextvars.copy_context().run, update))
+
+    def _static(self) -> dict[str, str]:
+        return bundle(*drawn(self._batch.state()))
+
+    async def _end(self) -> None:
+        final = await asyncio.to_thread(self._static)  # a second for ten thousand rows
+        for update in self._updates:
+            update(final)
+
+
+def drawn(state: BatchState) -> tuple[str, Html]:
+    """A board as text, and as HTML without script; one that is not final in a line, as a file has it meanwhile."""
+    if state.final:
+        return _text.summary(state), _static.board(state)
+    name = _words.one_line(state.name, 160) or "batch"
+    words = "; under way when this was saved."
+    return f"{name}: {_static.so_far(state)}{words}", _static.under_way(state, words)
+
+
+def bundle(text: str, html: Html) -> dict[str, str]:
+    """Text and HTML by MIME type."""
+    return {"text/plain": text, "text/html": html}
+
+
+class TerminalView:
+    """One batch in a terminal or a log; at an IPython prompt only while it is joined: drawing would fight with it."""
+
+    def __init__(self, batch: Batch, *, prompt: bool) -> None:
+        self._batch = batch
+        self._prompt = prompt
+        self._text = _text.LiveText(batch.state)
+        self._due: asyncio.TimerHandle | None = None
+        if sys.stdin is not None and sys.stdin.isatty():
+            batch.asks_by = "input"
+        batch.observe(self._changed, self._end)
+        if self._drawn:
+            self._text.flush()
+        else:
+            batch.state()  # who does not look is not told
+
+    @property
+    def _drawn(self) -> bool:
+        return self._batch.joined > 0 or not self._prompt
+
+    def _changed(self) -> None:
+        if self._due is None:
+            loop = asyncio.get_running_loop()
+            self._due = loop.call_later(TERMINAL_SECONDS, self._draw)
+
+    def _draw(self) -> None:
+        self._due = None
+        if self._drawn:
+            asyncio.get_running_loop().run_in_executor(None, self._text.flush)
+        else:
+            self._batch.state()  # who does not look is not told again
+
+    async def _end(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if self._drawn:
+            await asyncio.to_thread(self._text.finish)

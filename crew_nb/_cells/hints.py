@@ -1,0 +1,143 @@
+"""`%load_ext crew_nb`: under the errors that newcomers meet, what happened and the line to write instead.
+
+The error itself stays as it is, where it is: a hint is an output of its own, shown after the traceback.
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+from typing import TYPE_CHECKING, Any
+
+from crew_nb._crewai.check import finding, inspect_crew
+from crew_nb._state.errors import RunFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
+
+    from crew_nb._crewai.check import Finding
+
+_OUTPUT = "raw|pydantic|json|json_dict|tasks_output|token_usage|to_dict"
+"""What is read off a crew's output."""
+
+# A pattern in the error's text, and the pitfall behind it; the first that fits is shown.
+_ERRORS = (
+    (r"asyncio\.run\(\) cannot be called from a running event loop", "asyncio-run"),
+    (r"This event loop is already running|Cannot run the event loop while another loop is running", "asyncio-run"),
+    (r"invoked synchronously from within a running event loop", "sync-kickoff"),
+    (r"Executor is already running", "shared-agent"),
+    (r"CrewKickoffStartedEvent[\s\S]*<coroutine object", "async-callback"),
+    (r"'coroutine' object (has no attribute|is not (iterable|subscriptable))", "not-awaited"),
+    (rf"'(_GatheringFuture|_asyncio\.Task)' object (has no attribute '({_OUTPUT})'|is not sub)", "gather-not-awaited"),
+    (r"execution timed out after \d+ seconds\. Consider increasing max_execution_time", "max-execution-time"),
+)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Show hints from now on; `%load_ext crew_nb` calls it."""
+    if _show not in shell.events.callbacks["post_run_cell"]:
+        shell.events.register("post_run_cell", _show)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Show no hints any more; `%unload_ext crew_nb` calls it."""
+    if _show in shell.events.callbacks["post_run_cell"]:
+        shell.events.unregister("post_run_cell", _show)
+
+
+def hint(error: BaseException) -> Finding | None:
+    """What is behind the error and what to write instead, or None where it is not one of those that we know."""
+    for link in _chain(error):
+        if isinstance(link, AttributeError) and (code := _not_joined(link)):
+            return finding(code, _place(error), name=link.name)
+        text = f"{type(link).__name__}: {link}"
+        for pattern, code in _ERRORS:
+            if re.search(pattern, text):
+                return finding(_precise(code, error, link), _place(error))
+    return None
+
+
+def _show(result: ExecutionResult) -> None:
+    error = result.error_in_exec
+    found = hint(error) if error is not None else None
+    if found is None:
+        return
+    from IPython.display import display
+
+    from crew_nb._state.html import el
+
+    html = el("div", found.html("Hint"), class_="crew-nb")
+    display({"text/plain": found.text("Hint"), "text/html": html}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, those it was raised from, and those it groups."""
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        link = waiting.pop(0)
+        if link is None or any(link is s for s in seen):
+            continue
+        seen.append(link)
+        yield link
+        waiting += [link.__cause__, link.__context__]
+        waiting += link.exceptions if isinstance(link, BaseExceptionGroup) else ()
+
+
+def _precise(code: str, error: BaseException, link: BaseException) -> str:
+    """The pitfall by what was called on the way to the error."""
+    frames = [frame for frame, _ in _frames(link)]
+    if code == "asyncio-run" and any(_module(frame).partition(".")[0] == "uvicorn" for frame in frames):
+        return "uvicorn-run"
+    if code == "sync-kickoff" and any(f.f_code.co_qualname == "Crew.kickoff_for_each" for f in frames):
+        return "sync-kickoff-for-each"
+    if code == "shared-agent":
+        # A run of ours has agents of its own, so that only its own tasks can share one.
+        ours = any(isinstance(e, RunFailedError) for e in _chain(error))
+        owners = [f.f_locals.get("self") for f in frames if f.f_code.co_qualname.startswith("Crew._")]
+        crews: list[Any] = [owner for owner in owners if hasattr(owner, "tasks")]
+        if ours or any(f.code == "agent-on-two-async-tasks" for crew in crews for f in inspect_crew(crew)):
+            return "agent-on-two-async-tasks"
+    return code
+
+
+def _not_joined(error: AttributeError) -> str:
+    """The pitfall, where an output or results were asked of a handle of ours; empty for any other error."""
+    if not str(type(error.obj).__module__).startswith("crew_nb."):
+        return ""  # nothing of ours is imported for it
+    from crew_nb._handles.batch import Batch
+    from crew_nb._handles.results import Results
+    from crew_nb._handles.run import Run
+
+    if isinstance(error.obj, Run) and error.name in _OUTPUT.split("|"):
+        return "run-not-joined"
+    return "batch-not-joined" if isinstance(error.obj, Batch) and error.name in dir(Results) else ""
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def _place(error: BaseException) -> str:
+    """The line of the cell that led to the error."""
+    user = getattr(_shell(), "user_ns", None)
+    for frame, line in _frames(error):
+        if frame.f_globals is user:
+            return f"line {line}: {linecache.getline(frame.f_code.co_filename, line).strip()}"
+    return "this cell"
+
+
+def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
+    step = error.__traceback__
+    while step is not None:
+        yield step.tb_frame, step.tb_lineno
+        step = step.tb_next
+
+
+def _shell() -> Any:
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython()

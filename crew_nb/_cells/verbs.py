@@ -1,0 +1,133 @@
+"""The verbs that a cell calls: they join a blueprint, a batch, a board and the display, and return at once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
+
+from crew_nb._cluster import runner_for
+from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._handles.batch import Batch
+from crew_nb._state import loop as _loop
+from crew_nb._state.options import Options, RunOptions, options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from crew_nb._crewai.blueprint import CrewLike, Plan
+    from crew_nb._handles.run import Run
+    from crew_nb._state.loop import Place
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BatchOptions(RunOptions, total=False):
+    """The keyword options of the three verbs; `Options` says what they mean."""
+
+    show: bool
+    keep_replay: bool
+
+
+def _spelled_out(verb: Callable[P, T]) -> Callable[P, T]:
+    """Show the options by name where a notebook shows a signature, and their meaning in the docstring."""
+    signature = inspect.signature(verb)
+    plain = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    named = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+        for f in fields(Options)
+    ]
+    verb.__signature__ = signature.replace(parameters=[*plain, *named])  # type: ignore[attr-defined]
+    verb.__doc__ = f"{(verb.__doc__ or '').rstrip()}\n\n{_OPTIONS}"
+    return verb
+
+
+_OPTIONS = """    Options, the same for `kickoff`, `gather` and `kickoff_for_each`:
+        max_concurrency: Runs and LLM calls at once; None is 32, "auto" adapts to the provider's 429s.
+        timeout: Seconds a run may take in all. idle_timeout: Seconds without any event.
+        max_retries: How often an LLM call is tried again after a 429, a 5xx, a time-out or a lost connection.
+        max_rpm, max_tpm: LLM requests and tokens a minute, shared by all batches in the kernel that set one.
+        fail_fast: Stop everything at the first failed run. max_errors: Begin no new run after so many failed
+            ones: a count, or a fraction of the runs.
+        max_total_tokens, max_cost: Begin no new LLM call once so many tokens or US dollars are spent.
+        stream: Stream tokens; None streams whenever a board is shown.
+        show: Show the board under the cell. name: What the board and the record call the batch.
+        resume: Take what is finished from the record (True, or the name of the batches to look in); run the rest.
+        on: A `dask.distributed.Client` to run on; this machine otherwise.
+        keep_replay: Write CrewAI's own store of task outputs too, for `crewai replay`.
+
+    Raises:
+        BlueprintError: When a crew or its inputs cannot be run; nothing was started.
+        OptionError: When an option has a value that cannot be meant; nothing was started.
+    """
+
+
+@_spelled_out
+def kickoff(crew: CrewLike, inputs: Mapping[str, Any] | None = None, **given: Unpack[BatchOptions]) -> Run:
+    """Start one crew and return its `Run` at once; `await run` gives CrewAI's `CrewOutput`.
+
+    Args:
+        crew: A `Crew`, which is copied and never run itself, or a function that returns one.
+        inputs: Names and values for the crew's placeholders and the function's parameters.
+    """
+    return _launch(_blueprint.plans_for([(crew, inputs)]), options(**given)).runs[0]
+
+
+@_spelled_out
+def gather(*crews: CrewLike | tuple[CrewLike, Mapping[str, Any] | None], **given: Unpack[BatchOptions]) -> Batch:
+    """Start different crews together and return their `Batch` at once; `await batch` gives `Results` in this order.
+
+    Args:
+        *crews: A `Crew`, a function that returns one, or a pair (crew, inputs), each.
+    """
+    return _launch(_blueprint.plans_for(crews), options(**given))
+
+
+@_spelled_out
+def kickoff_for_each(crew: CrewLike, inputs: Iterable[Mapping[str, Any]], **given: Unpack[BatchOptions]) -> Batch:
+    """Start one crew over many inputs and return the `Batch` at once; `await batch` gives `Results` in input order.
+
+    Args:
+        crew: A `Crew`, which is copied for each run, or a function that returns one.
+        inputs: One dict per run: a list, a DataFrame, or any iterable.
+    """
+    return _launch(_blueprint.plans_for_each(crew, inputs), options(**given))
+
+
+def _launch(plans: list[Plan], chosen: Options) -> Batch:
+    place = _loop.where()
+
+    def show(batch: Batch) -> None:
+        from crew_nb._cells import display as _display
+
+        _display.show(batch, place)
+
+    # Another thread (a server's, say) is no cell, and may have a loop of its own that must not be held up.
+    in_cell = threading.current_thread() is threading.main_thread()
+    batch = launch(plans, chosen, show, wait=place.headless and in_cell)
+    if not chosen.show:
+        batch.make_board = functools.partial(_make_board, place)
+    return batch
+
+
+def _make_board(place: Place, batch: Batch) -> None:
+    """The board of a batch that was to have none, now that somebody asks for it."""
+    if place.kind == "kernel":
+        from crew_nb._cells import display as _display
+
+        view = _display.SavedView if place.headless else _display.KernelView
+        view(batch, shown=False)
+
+
+def launch(plans: list[Plan], chosen: Options, show: Callable[[Batch], object], *, wait: bool = False) -> Batch:
+    """Start what was planned; what all verbs and the launcher do in the end."""
+    batch = Batch(plans, chosen, runner=runner_for(plans, chosen))
+    if chosen.show:
+        show(batch)
+    batch.start()
+    if wait:
+        batch.wait()  # output that comes after the cell would be dropped, and the saved notebook be half
+    return batch

@@ -1,0 +1,603 @@
+"""What runs inside a Dask worker: many crews at once on its own engine, heard and steered by one client.
+
+The client asks (`listen`, `tell`), and the worker never calls out: all traffic goes where Dask's own does. A worker
+that its client no longer asks, or that closes, stops the client's runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import itertools
+import pickle
+import platform
+import random
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle  # type: ignore[import-untyped]
+from distributed import WorkerPlugin, get_worker, secede
+
+from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import outputs as _outputs
+from crew_nb._crewai.blueprint import Plan
+from crew_nb._engine import driver as _driver
+from crew_nb._engine import engine as _engine
+from crew_nb._engine import failure as _failure
+from crew_nb._engine import prices as _prices
+from crew_nb._engine.calls import Gate
+from crew_nb._engine.engine import engine
+from crew_nb._engine.limits import Budget
+from crew_nb._state import attempt as _attempt
+from crew_nb._state import events as ev
+from crew_nb._state.attempt import Attempt
+from crew_nb._state.errors import BudgetExceededError, NobodyToAskError
+from crew_nb._state.secrets import SCRUBBER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from crew_nb._crewai.names import CrewOutput
+    from crew_nb._engine.retry import Verdict
+    from crew_nb._state.attempt import CallRecord
+
+LISTEN_SECONDS = 5.0
+"""How long a question of the client is held open while there is nothing to tell."""
+GATHER_SECONDS = 0.05
+"""How long events wait for others, so that one answer carries many; what somebody waits for does not."""
+LEASE_SECONDS = 20.0
+"""After so long without a question the client is taken for gone, and its runs are stopped."""
+
+
+# --- what is said -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a worker tells of itself."""
+
+    name: str
+    versions: dict[str, str]
+    clock: float
+    """Its Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A factory, sent once to each worker."""
+
+    key: int
+    pickled: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run one plan."""
+
+    number: int
+    """Names the run between client and worker."""
+    blueprint: int
+    index: int
+    label: str
+    inputs: bytes
+    stream: bool
+    keep_replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop a run."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An LLM call may start; or it may not, for the reason given."""
+
+    number: int
+    ticket: int
+    refused: str = ""
+    over_budget: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """End the Dask task of that number that stands for runs."""
+
+    number: int
+
+
+Command = Blueprint | Start | Cancel | Grant | LetGo
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event of a run."""
+
+    number: int
+    event: ev.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """An LLM call wants to start."""
+
+    number: int
+    ticket: int
+    task: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An LLM call is over, or nobody wants it any more."""
+
+    number: int
+    ticket: int
+    tokens: int = 0
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A provider's complaint, for a limit that adapts."""
+
+    number: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run is over: with an output, an error, or neither where it was cancelled."""
+
+    number: int
+    output: bytes = b""
+    error: bytes = b""
+    info: ev.ErrorInfo | None = None
+    dropped_calls: int = 0
+
+
+Message = Happened | Ask | Release | Judged | Ended
+
+
+def pickled(value: object) -> bytes:
+    """Anything of the user's; functions and classes of a notebook go by value."""
+    return bytes(cloudpickle.dumps(value))
+
+
+def pickled_messages(messages: Sequence[Command | Message]) -> bytes:
+    """Our own plain data."""
+    return pickle.dumps(messages, protocol=5)
+
+
+def unpickled(data: bytes) -> Any:
+    """The value again. Dask's client and workers run each other's code by design; this trusts no more than they do."""
+    return pickle.loads(data)  # noqa: S301
+
+
+# --- what Dask calls ----------------------------------------------------------------------------------------------
+
+_hosts: dict[tuple[str, str], Host] = {}
+
+
+def versions() -> dict[str, str]:
+    """What must be the same everywhere."""
+    found = {"python": ".".join(platform.python_version_tuple()[:2]), "crewai": _crewai.version()}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        found["crew_nb"] = metadata.version("crew-nb")
+    return found
+
+
+async def hello(dask_worker: Any) -> Hello:
+    """Who this worker is."""
+    return Hello(str(dask_worker.name), versions(), time.time())
+
+
+async def open_host(session: str, max_retries: int, prices: dict[str, Any], dask_worker: Any) -> None:
+    """Make ready for one client's batch; returns when CrewAI is loaded."""
+    _prices._own.update(prices)  # those that the user set in the notebook
+    await asyncio.wrap_future(engine.submit(engine.prepare()))
+    key = (dask_worker.address, session)
+    if _CloseHosts.name not in dask_worker.plugins:
+        await dask_worker.plugin_add(_CloseHosts(), _CloseHosts.name)
+    if key not in _hosts:
+        _hosts[key] = Host(key, str(dask_worker.name), max_retries)
+
+
+class _CloseHosts(WorkerPlugin):
+    """A worker that closes stops its runs: they begin again elsewhere, and nothing is to be paid for twice."""
+
+    name = "crew_nb"
+
+    def teardown(self, worker: Any) -> None:
+        """The worker closes."""
+        for (address, _), host in list(_hosts.items()):
+            if address == worker.address:
+                host.close("the Dask worker closes")
+
+
+async def listen(session: str, heard: int, dask_worker: Any) -> tuple[int, bytes] | None:
+    """What happened since the message numbered `heard`; None where the batch is not (or no longer) known here."""
+    host = _hosts.get((dask_worker.address, session))
+    return None if host is None else await host.listen(heard)
+
+
+async def tell(session: str, first: int, commands: bytes, dask_worker: Any) -> None:
+    """Take commands; those that were taken before are left out."""
+    host = _hosts.get((dask_worker.address, session))
+    if host is not None:
+        host.take(first, commands)
+
+
+async def close_host(session: str, dask_worker: Any) -> None:
+    """The batch is over."""
+    host = _hosts.get((dask_worker.address, session))
+    if host is not None:
+        host.close("the batch is over")
+
+
+def stand_for_runs(session: str, number: int) -> None:
+    """A Dask task that lasts while the worker has runs: a seceded one takes no place, and its worker is not closed."""
+    host = _hosts.get((get_worker().address, session))
+    if host is not None:
+        secede()  # type: ignore[no-untyped-call]
+        host.let_go(number).wait()
+
+
+def never(key: str) -> None:
+    """A Dask task that only waits to be run."""
+
+
+class Host:
+    """One client's batch on this worker. Its outbox is filled by any thread and emptied on Dask's loop."""
+
+    def __init__(self, key: tuple[str, str], name: str, max_retries: int) -> None:
+        self.name = name
+        self.max_retries = max_retries
+        self.looked_through: set[int] = set()
+        """Factories of which a crew has been looked through, by id; `_factories` keeps them."""
+        self._key = key
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._woken = False
+        self._outbox: deque[Message] = deque()
+        self._unheard: list[Message] = []
+        self._said = 0
+        self._taken = 0
+        self._closed = False
+        self._asked = time.monotonic()
+        self._lease = self._loop.call_later(LEASE_SECONDS, self._look)
+        self._runs: dict[int, _HostedRun] = {}
+        self._factories: dict[int, Any] = {}
+        self._blueprints: dict[int, bytes] = {}
+        self._let_go: dict[int, threading.Event] = {}
+        engine.call(engine.begin)
+
+    # on Dask's loop
+
+    async def listen(self, heard: int) -> tuple[int, bytes] | None:
+        """The number of the first message, and the messages, pickled."""
+        self._asked = time.monotonic()
+        del self._unheard[: len(self._unheard) - (self._said - heard)]
+        if not self._unheard and not self._closed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), LISTEN_SECONDS)
+                await asyncio.wait_for(self._urgent.wait(), GATHER_SECONDS)
+        if self._closed:
+            return None
+        self._asked = time.monotonic()
+        self._news.clear()
+        self._urgent.clear()
+        self._woken = False
+        fresh = _joined(self._drain())
+        self._unheard += fresh
+        self._said += len(fresh)
+        return self._said - len(self._unheard), pickled_messages(self._unheard)
+
+    def _drain(self) -> Iterable[Message]:
+        while self._outbox:
+            yield self._outbox.popleft()
+
+    def take(self, first: int, pickled: bytes) -> None:
+        """Hand commands to the engine, each once."""
+        self._asked = time.monotonic()
+        commands: list[Command] = unpickled(pickled)
+        for command in commands[max(0, self._taken - first) :]:
+            engine.call(self._do, command)
+        self._taken = max(self._taken, first + len(commands))
+
+    def close(self, reason: str) -> None:
+        """Forget the batch; what still runs of it is stopped."""
+        if not self._closed:
+            self._closed = True
+            self._lease.cancel()
+            _hosts.pop(self._key, None)
+            self._news.set()
+            self._urgent.set()
+            for event in list(self._let_go.values()):  # a task of Dask's may come just now
+                event.set()
+            engine.call(self._stop_all, reason)
+
+    def _look(self) -> None:
+        left = self._asked + LEASE_SECONDS - time.monotonic()
+        if left > 0:
+            self._lease = self._loop.call_later(left, self._look)
+        else:
+            self.close("the client is gone")
+
+    # from any thread
+
+    def let_go(self, number: int) -> threading.Event:
+        """Set when the Dask task of that number is to end."""
+        event = self._let_go.setdefault(number, threading.Event())
+        if self._closed:
+            event.set()
+        return event
+
+    def post(self, message: Message) -> None:
+        """Tell the client, in the order in which it happened."""
+        self._outbox.append(message)
+        urgent = not isinstance(message, Happened | Judged)
+        if urgent or not self._woken:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # the worker is shutting down, its loop is closed
+                self._loop.call_soon_threadsafe(self._wake, urgent)
+
+    def _wake(self, urgent: bool) -> None:
+        self._news.set()
+        if urgent:
+            self._urgent.set()
+
+    # on the engine's loop
+
+    def _do(self, command: Command) -> None:
+        if isinstance(command, Blueprint):
+            self._blueprints[command.key] = command.pickled
+        elif isinstance(command, Start):
+            self._runs[command.number] = _HostedRun(self, command)
+        elif isinstance(command, LetGo):
+            self.let_go(command.number).set()
+        elif command.number in self._runs:
+            if isinstance(command, Cancel):
+                self._runs[command.number].stop(command.reason)
+            else:
+                self._runs[command.number].gate.granted(command)
+
+    def _stop_all(self, reason: str) -> None:
+        for run in list(self._runs.values()):
+            run.stop(reason)
+
+    def forget(self, number: int) -> None:
+        """The run is over."""
+        self._runs.pop(number, None)
+
+    def factory(self, key: int) -> Any:
+        """The factory of that blueprint; unpickled when first needed, in a worker thread."""
+        if key not in self._factories:
+            try:
+                self._factories[key] = unpickled(self._blueprints[key])
+            except ModuleNotFoundError as error:
+                raise ModuleNotFoundError(
+                    f"the factory needs the module {error.name!r}, which the Dask worker {self.name} does not have. "
+                    f'Install it there, send it with client.upload_file("{error.name}.py"), '
+                    "or define the factory in the notebook.",
+                    name=error.name,
+                ) from None
+        return self._factories[key]
+
+
+class _HostedRun:
+    """One run on this worker; lives on the engine's loop."""
+
+    def __init__(self, host: Host, start: Start) -> None:
+        self._host = host
+        self._start = start
+        self.gate = RemoteGate(host, start.number)
+        self.attempt = Attempt(start.index, self._post, self.gate)
+        self.attempt.looked_through = host.looked_through
+        self._ended = False
+        loop = asyncio.get_running_loop()
+        context = contextvars.Context()
+        context.run(_attempt.current.set, self.attempt)
+        self.attempt.main = loop.create_task(self._drive(), context=context)
+
+    def _post(self, event: ev.Event) -> None:
+        if isinstance(event, ev.CrewReady):
+            event = replace(event, worker=self._host.name)
+        elif isinstance(event, ev.CallFailed | ev.TaskFailed):  # the client knows no keys that only this worker has
+            event = replace(event, message=SCRUBBER.scrub(event.message))
+        self._host.post(Happened(self._start.number, event))
+
+    async def _drive(self) -> None:
+        start = self._start
+        number = start.number
+        try:
+            source = await asyncio.to_thread(self._host.factory, start.blueprint)
+            plan = Plan(index=start.index, source=source, inputs=unpickled(start.inputs), label=start.label)
+            output = await _engine.kick_off(plan, self.attempt, stream=start.stream, keep_replay=start.keep_replay)
+            self._end(Ended(number, output=_packed_output(output)))
+        except asyncio.CancelledError:
+            self._end(Ended(number, dropped_calls=len(self.attempt.threads)))
+        except BaseException as error:
+            if self.attempt.stop_reason:
+                self._end(Ended(number, dropped_calls=len(self.attempt.threads)))
+                return
+            self.attempt.stop_reason = "the run has failed"
+            self._cancel_tasks()
+            cause = _failure.cause(error)
+            if isinstance(cause, NobodyToAskError):
+                cause = NobodyToAskError(
+                    "a task has human_input=True, but nobody can answer on a Dask worker. "
+                    "Run it in the notebook, without on=, or build the crew with human_input=False."
+                )
+            self._end(Ended(number, error=packed_error(cause), info=_scrubbed(_failure.info(cause))))
+
+    def stop(self, reason: str) -> None:
+        """No call starts from now on, and those in flight are ended where they can be."""
+        self.attempt.stop_reason = self.attempt.stop_reason or reason
+        self._cancel_tasks()
+        asyncio.get_running_loop().call_later(_driver.STOP_SECONDS, self._force)
+
+    def _cancel_tasks(self) -> None:
+        for task in list(self.attempt.tasks):
+            if not task.done() and task is not asyncio.current_task():
+                task.cancel()
+
+    def _force(self) -> None:
+        self._end(Ended(self._start.number, dropped_calls=len(self.attempt.threads)))
+
+    def _end(self, ended: Ended) -> None:
+        if not self._ended:
+            self._ended = self.attempt.closed = True
+            self._host.forget(self._start.number)
+            self._host.post(ended)
+
+
+class RemoteGate(Gate):
+    """The gate of one run on a worker: its calls ask the client's gate, so that limits hold over the whole cluster."""
+
+    def __init__(self, host: Host, number: int) -> None:
+        self._host = host
+        self._number = number
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._keys = (  # type: ignore[assignment]
+            f"{host.name}-{number}-{n}" for n in itertools.count()
+        )  # unlike those of the client's gate
+        self._random = random.Random()  # noqa: S311 - jitter
+        self._adaptive = None
+        self._tickets = itertools.count()
+        self._asked: dict[int, asyncio.Future[None]] = {}
+        self.max_retries = host.max_retries
+        self.budget = Budget()
+        self.in_flight = 0
+
+    def granted(self, grant: Grant) -> None:
+        """The client's answer to a call that wants to start."""
+        asked = self._asked.pop(grant.ticket, None)
+        if asked is None or asked.done():
+            return
+        if not grant.refused:
+            asked.set_result(None)
+            return
+        refusal = _crewai.abort(grant.refused)
+        if grant.over_budget:
+            refusal.__cause__ = BudgetExceededError(grant.refused)
+        asked.set_exception(refusal)
+
+    async def _admit(self, attempt: Attempt, record: CallRecord) -> None:
+        self._check(attempt)
+        ticket = next(self._tickets)
+        asked = self._asked[ticket] = self._loop.create_future()
+        place = attempt.places.get(str(_crewai.current_task_id()))
+        self._host.post(Ask(self._number, ticket, place))
+        try:
+            await asked
+            self._check(attempt)
+        except BaseException:
+            self._asked.pop(ticket, None)
+            self._host.post(Release(self._number, ticket))
+            raise
+        self.in_flight += 1
+        record.charges.append(ticket)
+        attempt.calls.add(record)
+
+    def _released(self, record: CallRecord) -> None:
+        self.in_flight -= 1
+        tokens = record.usage.total_tokens
+        self._host.post(Release(self._number, record.charges[0], tokens, answered=tokens > 0))
+
+    def _note(self, verdict: Verdict) -> None:
+        self._host.post(Judged(self._number, verdict))
+
+
+def _joined(messages: Iterable[Message]) -> list[Message]:
+    """The messages, with pieces of one answer that follow each other made one."""
+    joined: list[Message] = []
+    for message in messages:
+        last = joined[-1] if joined else None
+        if (
+            isinstance(message, Happened)
+            and isinstance(message.event, ev.CallChunk)
+            and isinstance(last, Happened)
+            and isinstance(last.event, ev.CallChunk)
+            and last.number == message.number
+            and last.event.call == message.event.call
+        ):
+            joined[-1] = Happened(last.number, replace(message.event, text=last.event.text + message.event.text))
+        else:
+            joined.append(message)
+    return joined
+
+
+# --- outputs and errors on their way --------------------------------------------------------------------------------
+
+
+@dataclass
+class RemoteTraceback(Exception):  # noqa: N818 - shown above an error, as multiprocessing does
+    """Where on the worker it happened."""
+
+    text: str = field(default="")
+
+    def __str__(self) -> str:
+        return f"\n{self.text}"
+
+
+def _packed_output(output: CrewOutput) -> bytes:
+    try:
+        packed = pickled(output)
+        unpickled(packed)
+    except Exception:  # a value of the user's that cannot travel: the record's form can
+        packed = pickled(functools.partial(_outputs.decode, _outputs.encode(output), importing=True))
+    return packed
+
+
+def unpacked_output(packed: bytes) -> CrewOutput:
+    """What `_packed_output` was given, or the nearest thing to it."""
+    output: Any = unpickled(packed)
+    return output() if isinstance(output, functools.partial) else output  # type: ignore[no-any-return]
+
+
+def packed_error(error: BaseException) -> bytes:
+    """The error, of its own class where that can travel, without what cannot."""
+    kept = {name: value for name, value in vars(error).items() if _travels(value)}
+    args = tuple(arg if _travels(arg) else str(arg) for arg in error.args)
+    packed = pickled((type(error).__name__, _failure.said(error), None, args, kept))
+    with contextlib.suppress(Exception):
+        whole = pickled((type(error).__name__, _failure.said(error), type(error), args, kept))
+        if str(unpacked_error(whole, "")) == _failure.said(error):
+            packed = whole
+    return packed
+
+
+def unpacked_error(packed: bytes, traceback: str) -> BaseException:
+    """The error again; a stand-in of the same name where its class could not travel."""
+    name, text, kind, args, kept = unpickled(packed)
+    if kind is None:
+        kind, args = type(name, (Exception,), {}), (text,)
+    error: BaseException = kind.__new__(kind, *args)
+    error.args = args
+    for key, value in kept.items():
+        setattr(error, key, value)
+    error.__cause__ = RemoteTraceback(traceback)
+    return error
+
+
+def _scrubbed(info: ev.ErrorInfo) -> ev.ErrorInfo:
+    return replace(info, message=SCRUBBER.scrub(info.message), traceback=SCRUBBER.scrub(info.traceback))
+
+
+def _travels(value: object) -> bool:
+    try:
+        unpickled(pickled(value))
+    except Exception:
+        return False
+    return True

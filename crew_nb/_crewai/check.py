@@ -1,0 +1,415 @@
+"""The pitfalls that would serialize, break or mix up crews, as findings with the line to write instead.
+
+Only looks at crews: nothing is kicked off, and no crew is changed.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import offload as _offload
+from crew_nb._crewai.blueprint import built
+from crew_nb._crewai.names import agents_of
+from crew_nb._state.errors import UnfaithfulCopyError
+
+if TYPE_CHECKING:
+    from types import FunctionType
+
+    from crewai import Crew
+
+    from crew_nb._crewai.blueprint import CrewLike
+    from crew_nb._state.html import Html
+
+Severity = Literal["error", "warning", "note"]
+"""`error` fails here too, `warning` is slower or surprising here too, `note` is bare CrewAI's and is seen to here."""
+
+_AGENT_TEXTS, _TASK_TEXTS = ("role", "goal", "backstory"), ("description", "expected_output", "output_file")
+
+_SIGNS = {"error": "✗", "warning": "!", "note": "·"}
+
+# What happens, with what was measured on CrewAI 1.15.30, and what to write instead.
+PITFALLS: dict[str, tuple[Severity, str, str]] = {
+    "sync-kickoff": (
+        "error",
+        "A loop runs in every cell, and CrewAI refuses to run agents synchronously inside one; nest_asyncio does not "
+        "change that.",
+        "run = cnb.kickoff(crew, inputs={...})\nawait run  # in a plain function: run.wait()",
+    ),
+    "sync-kickoff-for-each": (
+        "error",
+        "A loop runs in every cell, and CrewAI refuses to run agents synchronously inside one; nest_asyncio does not "
+        "change that.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[{...}, ...])\nresults = await batch",
+    ),
+    "asyncio-run": (
+        "error",
+        "The notebook's own loop runs already, and asyncio starts no second one inside it. A cell may await.",
+        "await main()\n# or once, for old cells that have to stay as they are: cnb.allow_nested_loops()",
+    ),
+    "uvicorn-run": (
+        "error",
+        "The notebook's own loop runs already, and uvicorn starts no second one inside it. `crew_nb.serve.start(app)` "
+        "serves from a loop of its own and gives the cell back.",
+        "from crew_nb import serve\nserver = serve.start(app)  # its address: server.url; its end: server.stop()",
+    ),
+    "not-awaited": (
+        "error",
+        "It is a coroutine: the call was prepared and nobody awaited it, so nothing has run yet. (An async function in "
+        "after_kickoff_callbacks leaves one in place of the output, too.)",
+        "output = await crew.akickoff(inputs={...})\n# or: output = await cnb.kickoff(crew, inputs={...})",
+    ),
+    "gather-not-awaited": (
+        "error",
+        "It stands for outputs that are still to come: the crews were started, and nobody has awaited them.",
+        "results = await asyncio.gather(crew_a.akickoff(), crew_b.akickoff())\n"
+        "# or: results = await cnb.gather(crew_a, crew_b); and for an asyncio task: output = await task",
+    ),
+    "run-not-joined": (
+        "error",
+        "A run is the handle of a crew that may still be at work; await it for CrewAI's output.",
+        "output = await run\noutput.{name}\n# or, once it is done: run.output.{name}",
+    ),
+    "batch-not-joined": (
+        "error",
+        "A batch is the handle of crews that may still be at work; await it for their results.",
+        "results = await batch\nresults.{name}\n# or, of those that are done so far: batch.results.{name}",
+    ),
+    "shared-agent": (
+        "note",
+        "An agent has one executor. Under asyncio.gather such crews fail with `Executor is already running`; started "
+        "a moment apart, one answered with the other's role, goal and task. crew_nb gives each run agents of its own.",
+        "results = await cnb.gather(crew_a, crew_b)",
+    ),
+    "shared-llm": (
+        "note",
+        "CrewAI counts tokens on the LLM object: four crews that shared one reported 60 tokens each, where 15 were "
+        "true. crew_nb counts each run's own calls.",
+        "run.usage  # in place of crew.usage_metrics",
+    ),
+    "agent-on-two-async-tasks": (
+        "note",
+        "Tasks with async_execution that follow each other run at the same time, and an agent can run one at a time: "
+        "bare CrewAI fails with `Executor is already running`. crew_nb gives each of them an agent of its own.",
+        "run = cnb.kickoff(crew)  # or one agent for each of these tasks",
+    ),
+    "equal-roles": (
+        "note",
+        "Crew.copy(), and so CrewAI's kickoff_for_each, finds agents by role: the tasks of all these go to the first "
+        "of them. crew_nb copies by place.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[...])  # or give the agents roles of their own",
+    ),
+    "equal-tasks": (
+        "note",
+        "Crew.copy(), and so CrewAI's kickoff_for_each, finds tasks by their text: a context that names one of these "
+        "gets the last. crew_nb copies by place.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[...])  # or give the tasks texts of their own",
+    ),
+    "max-rpm": (
+        "warning",
+        "Every copy has a limiter of its own: 8 inputs with max_rpm=2 did not wait at all. On a second "
+        "kickoff it sleeps for 60 s, whatever the time that has passed.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[...], max_rpm={limit})  # shared by all; none on the crew",
+    ),
+    "shared-memory": (
+        "warning",
+        "Memory is kept by the crew's name, so runs at the same time read and write the same one: one user's run saw "
+        "another's secret.",
+        'Crew(..., name=f"research {topic}")  # in a factory: a memory for each run; or memory=False',
+    ),
+    "async-callback": (
+        "error",
+        "CrewAI does not await it: before the kickoff, the inputs become a coroutine and the crew fails; after it, "
+        "the output becomes one and is lost.",
+        "def callback(value): ...  # without async",
+    ),
+    "max-execution-time": (
+        "note",
+        "CrewAI waits for the thread to end anyway: with a limit of 1 s, kickoff_async gave up after 4.1 s; akickoff "
+        "gave up in time and left the thread and its request behind. It limits a task; crew_nb can limit the run.",
+        "run = cnb.kickoff(crew, timeout=60)",
+    ),
+    "human-input": (
+        "note",
+        "In a notebook, akickoff shows its panel, reads from a keyboard that is not there and takes the silence for "
+        "approval. crew_nb asks in the run's row, and approves nothing by itself.",
+        "run = cnb.kickoff(crew)",
+    ),
+    "kicked-off-before": (
+        "note",
+        "A kickoff writes its inputs over the placeholders. Crew.copy(), and so CrewAI's kickoff_for_each, takes the "
+        "text as it is then: every copy works on those first inputs. crew_nb copies the text as it was.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[...])  # or build the crew anew",
+    ),
+    "independent-tasks": (
+        "warning",
+        "They do not take each other's output as context, yet run one after the other.",
+        "Task(..., async_execution=True)  # on each of them, with an agent of its own",
+    ),
+    "one-chain": (
+        "note",
+        "Each task waits for the one before, so that a single run takes as long as all of them together, whatever "
+        "max_concurrency is. Runs with other inputs do overlap.",
+        "batch = cnb.kickoff_for_each(crew, inputs=[{...}, ...])",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One pitfall: what would happen, where, and the line to write instead."""
+
+    code: str
+    severity: Severity
+    what: str
+    where: str
+    instead: str
+
+    def __str__(self) -> str:
+        return self.text(self.title)
+
+    def text(self, title: str) -> str:
+        """In plain text, under a title that goes before the place."""
+        instead = "".join(f"\n      {line}" for line in self.instead.splitlines())
+        return f"{title}: {self.where}\n  {self.what}\n  write{instead}"
+
+    def html(self, title: str) -> Html:
+        """The same as HTML."""
+        from crew_nb._state.html import el, join, prose
+
+        head = el("strong", f"{title}: {self.where}")
+        return join((el("p", head, el("br"), prose(self.what), " Write:"), el("pre", self.instead)))
+
+    def _repr_html_(self) -> str:
+        from crew_nb._state.html import el
+
+        return el("div", self.html(self.title), class_="crew-nb")
+
+    @property
+    def title(self) -> str:
+        """The severity, as a sign and a word."""
+        return f"{_SIGNS[self.severity]} {self.severity}"
+
+
+def finding(code: str, where: str, **words: object) -> Finding:
+    """The pitfall of that name, found there; `words` fill the line to write."""
+    severity, what, instead = PITFALLS[code]
+    for name, value in words.items():
+        instead = instead.replace(f"{{{name}}}", str(value))
+    return Finding(code=code, severity=severity, what=what, where=where, instead=instead)
+
+
+class Findings(Sequence[Finding]):
+    """Findings, the gravest first; a list in a cell, text elsewhere, and false where there are none."""
+
+    def __init__(self, found: Iterable[Finding] = ()) -> None:
+        order = list(_SIGNS)
+        self._found = tuple(sorted(dict.fromkeys(found), key=lambda f: order.index(f.severity)))
+
+    @overload
+    def __getitem__(self, place: int) -> Finding: ...
+    @overload
+    def __getitem__(self, place: slice) -> Findings: ...
+    def __getitem__(self, place: int | slice) -> Finding | Findings:
+        return Findings(self._found[place]) if isinstance(place, slice) else self._found[place]
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self._found)) or "No pitfalls found."
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from crew_nb._state.html import el
+
+        return el("div", [f.html(f.title) for f in self._found] or str(self), class_="crew-nb")
+
+
+def check(*crews: CrewLike | tuple[CrewLike, dict[str, Any]]) -> Findings:
+    """What would serialize, break or mix up these crews, run together or over many inputs, each with its cure.
+
+    Args:
+        *crews: A `Crew`, a function that returns one, or a pair (crew, inputs) each, as `gather` takes them. A function
+            is called twice, to see what its crews share.
+
+    Raises:
+        BlueprintError: When one of them is neither, or its function needs inputs that were not given.
+    """
+    found: list[Finding] = []
+    every: list[tuple[str, Crew]] = []
+    for index, given in enumerate(crews):
+        source, inputs = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+        name = f"crew {index}" if len(crews) > 1 else "the crew"
+        _blueprint.check_source(source)
+        if callable(source):
+            first, second = built(source, inputs), built(source, inputs)
+            every += [(name, first), (f"{name}, built again", second)]
+            found += inspect_crew(first, name)
+        else:
+            if not any(source is crew for _, crew in every):
+                found += [*inspect_crew(source, name), *_copied(source, name)]
+            every.append((name, source))
+    return Findings([*found, *_shared(every)])
+
+
+def inspect_crew(crew: Crew, name: str = "the crew") -> Iterator[Finding]:
+    """The pitfalls within one crew; quick enough for every launch."""
+    yield from _tasks_at_once(crew, name)
+    yield from _waiting(crew, name)
+    agents = agents_of(crew)
+    limits = [(f"max_rpm={crew.max_rpm} of {name}", crew.max_rpm)]
+    limits += [(f"max_rpm={a.max_rpm} of agent {_role(a)} in {name}", a.max_rpm) for a in agents]
+    yield from (finding("max-rpm", where, limit=limit) for where, limit in limits if limit)
+    if crew.memory:
+        yield finding("shared-memory", f"memory of {name}, whose name is {crew.name!r}")
+    for hook in ("before_kickoff_callbacks", "after_kickoff_callbacks"):
+        for callback in getattr(crew, hook):
+            if coroutine := _coroutine(callback):
+                yield finding("async-callback", f"{coroutine}() in {hook} of {name}")
+    for agent in agents:
+        if limit := getattr(agent, "max_execution_time", None):
+            yield finding("max-execution-time", f"max_execution_time={limit} of agent {_role(agent)} in {name}")
+    for task in crew.tasks:
+        if task.human_input:
+            yield finding("human-input", f"human_input=True of task {_task(task)} in {name}")
+
+
+def _tasks_at_once(crew: Crew, name: str) -> Iterator[Finding]:
+    """Neighbours with `async_execution` run together; a task without it waits for them first."""
+    for together, tasks in groupby(crew.tasks, key=lambda t: bool(t.async_execution)):
+        given = [t for t in tasks if together and t.agent is not None]
+        for same in _alike(given, key=lambda t: id(t.agent)):
+            where = f"agent {_role(same[0].agent)} on the tasks {_and(map(_task, same))} of {name}"
+            yield finding("agent-on-two-async-tasks", where)
+
+
+def _waiting(crew: Crew, name: str) -> Iterator[Finding]:
+    if len(crew.tasks) < 2 or any(t.async_execution for t in crew.tasks) or crew.process.value != "sequential":
+        return
+    # The last task cannot be one of them: CrewAI wants a task without async_execution after two with it.
+    free = [
+        (before, task)
+        for before, task in pairwise(crew.tasks[:-1])
+        if isinstance(task.context, list) and not any(t is before for t in task.context)
+    ]
+    for before, task in free:
+        yield finding("independent-tasks", f"tasks {_task(before)} and {_task(task)} of {name}")
+    if not free:
+        yield finding("one-chain", f"the {len(crew.tasks)} tasks of {name}")
+
+
+def _copied(crew: Crew, name: str) -> Iterator[Finding]:
+    """What a copy of the crew would get wrong; a factory's crews are not copied."""
+    try:
+        _blueprint.isolated_copy(crew)
+    except UnfaithfulCopyError as error:
+        lost = str(error).partition(". Give a factory")[0]
+        instead = "def build_crew():\n    ...\n    return Crew(agents=[...], tasks=[...])\n\ncnb.kickoff(build_crew)"
+        yield Finding(code="unfaithful-copy", severity="error", what=f"{lost}.", where=name, instead=instead)
+    managed = [agent for agent in agents_of(crew) if agent is not crew.manager_agent]
+    for same in _alike(managed, key=lambda a: a.role):
+        yield finding("equal-roles", f"{len(same)} agents with the role {_role(same[0])} in {name}")
+    joined = {id(t) for task in crew.tasks if isinstance(task.context, list) for t in task.context}
+    for same in _alike(crew.tasks, key=lambda t: (t.description, t.expected_output)):
+        if any(id(t) in joined for t in same):
+            yield finding("equal-tasks", f"{len(same)} tasks with the text of {_task(same[0])} in {name}")
+    written = [f"agent {_role(agent)}" for agent in agents_of(crew) if _is_written(agent, _AGENT_TEXTS)]
+    written += [f"task {_task(task)}" for task in crew.tasks if _is_written(task, _TASK_TEXTS)]
+    if written:
+        yield finding("kicked-off-before", f"{_and(written)} of {name}, with the inputs of a kickoff")
+
+
+def _shared(crews: list[tuple[str, Crew]]) -> Iterator[Finding]:
+    """Agents and LLM objects that several runs would use at once."""
+    agents = [(agent, name) for name, crew in crews for agent in agents_of(crew)]
+    for uses in _alike(agents, key=lambda use: id(use[0])):
+        yield finding("shared-agent", f"agent {_role(uses[0][0])} in {_and(name for _, name in uses)}")
+    llms = [(agent.llm, f"agent {_role(agent)} in {name}") for agent, name in agents if agent.llm is not None]
+    # CrewAI makes the manager at the kickoff; an LLM that is given by its name is made then, too.
+    makers = [(crew, name) for name, crew in crews if crew.manager_agent is None]
+    llms += [(c.manager_llm, f"manager_llm of {n}") for c, n in makers if not isinstance(c.manager_llm, str | None)]
+    for uses in _alike(llms, key=lambda use: id(use[0])):
+        yield finding("shared-llm", f"one {type(uses[0][0]).__name__} for {_and(where for _, where in uses)}")
+
+
+def _is_written(part: Any, texts: Iterable[str]) -> bool:
+    """Whether a kickoff has put inputs into one of its texts."""
+    before = ((text, getattr(part, f"_original_{text}", None)) for text in texts)
+    return any(given is not None and given != getattr(part, text) for text, given in before)
+
+
+def _coroutine(callback: Any, depth: int = 4) -> str:
+    """The async function that calling it would end in, by name; empty where none can be seen without calling it.
+
+    A plain function is looked through where it does nothing but return another's call: many a lambda, and what CrewAI
+    makes of `@before_kickoff` and `@after_kickoff`.
+    """
+    while isinstance(callback, functools.partial) or _is_moved(callback):
+        callback = callback.func if isinstance(callback, functools.partial) else callback.__wrapped__
+    function, owner = getattr(callback, "__func__", callback), getattr(callback, "__self__", None)
+    name = getattr(function, "__name__", "")
+    if not inspect.isfunction(function):  # an object that can be called
+        function, owner, name = type(callback).__call__, callback, f"{type(callback).__name__}.__call__"
+    if inspect.iscoroutinefunction(function):
+        return name
+    return _coroutine(_called(function, owner), depth - 1) if depth and inspect.isfunction(function) else ""
+
+
+def _is_moved(callback: Any) -> bool:
+    """Whether it is our wrapper of a callback of an isolated crew, which calls it in a thread."""
+    return getattr(callback, "__globals__", None) is vars(_offload) and hasattr(callback, "__wrapped__")
+
+
+def _called(function: FunctionType, owner: object) -> Any:
+    """What a function calls, where all that it does is to return this one call; None otherwise."""
+    steps = list(dis.get_instructions(function))
+    calls = [n for n, step in enumerate(steps) if step.opname in ("CALL", "CALL_KW", "CALL_FUNCTION_EX")]
+    first = next((n for n, step in enumerate(steps) if step.opname.startswith("LOAD_")), 0)  # what is called
+    if (
+        len(calls) != 1
+        or steps[calls[0] + 1].opname != "RETURN_VALUE"
+        or any("JUMP" in step.opname for step in steps)
+        or not steps[first].opname.startswith(("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST"))
+    ):
+        return None
+    try:
+        names = inspect.getclosurevars(function)
+    except ValueError:  # a name that has no value yet
+        return None
+    own = dict.fromkeys(function.__code__.co_varnames[:1], owner)
+    found = {**names.globals, **names.nonlocals, **own}.get(steps[first].argval)
+    for step in steps[first + 1 :]:
+        if step.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+            break
+        found = inspect.getattr_static(found, step.argval, None)  # no property of the user's is run
+    return found
+
+
+def _alike(things: Iterable[Any], key: Callable[[Any], Any]) -> list[list[Any]]:
+    """Groups of those that have their key in common."""
+    groups: dict[Any, list[Any]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _role(agent: Any) -> str:
+    return repr(str(agent.role).strip())
+
+
+def _task(task: Any) -> str:
+    text = " ".join((task.name or task.description).split())
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")
+
+
+def _and(words: Iterable[str]) -> str:
+    *first, last = dict.fromkeys(words)
+    return f"{', '.join(first)} and {last}" if first else last

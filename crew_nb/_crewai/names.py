@@ -1,0 +1,648 @@
+"""Every private or undocumented CrewAI name that crew_nb touches, each with a feature check.
+
+What reaches into CrewAI's modules stands here. Where a name has moved, the function says so and does without. These
+modules touch private parts of objects that are theirs to change, and `NAMES` lists these too: `_direct` (a subclass of
+CrewAI's executor, used only where `executor_moved` finds nothing), `_offline` (a subclass of its LLM), and `_fast`,
+`_offload`, `_blueprint` and `_human` (isolated crews). `_check` and `_fingerprint` read the texts that an earlier
+kickoff filled in. A test fails for a name that is used and not listed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import inspect
+import os
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Literal
+
+from crew_nb._state.usage import Usage
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from crewai import Crew as Crew
+    from crewai import CrewOutput as CrewOutput
+    from crewai.types.usage_metrics import UsageMetrics as UsageMetrics
+
+CHECKED = ("1.15.29", "1.15.30")
+"""The versions that the whole suite ran against."""
+
+NAMES = {
+    "crewai.context:": "_current_task_id",
+    "crewai.execution:": "_current_execution_uuid",
+    "crewai.llms.retry:": "_active_llm_rate_limit_retry",
+    "crewai.llms.base_llm:": (
+        "_call_stream_override_var llm_call_context run_with_rate_limit_retry arun_with_rate_limit_retry"
+    ),
+    "crewai.llms.base_llm:BaseLLM": (
+        "_apply_stop_words _effective_stream _emit_call_completed_event _emit_call_denied_event "
+        "_emit_call_failed_event _emit_call_started_event _emit_stream_chunk_event _format_messages "
+        "_handle_tool_execution _invoke_after_llm_call_hooks _invoke_before_llm_call_hooks "
+        "_track_token_usage_internal _validate_structured_output"
+    ),
+    "crewai.events.stream_context:": "_stream_sinks",
+    "crewai.events.event_context:": "_event_id_stack _default_config",
+    "crewai.events.event_bus:crewai_event_bus": (
+        "_prepare_event _record_event _sync_handlers _async_handlers _handler_dependencies"
+    ),
+    "crewai.events.event_listener:EventListener": "_telemetry",
+    "crewai.events.listeners.tracing.utils:": "_load_user_data set_suppress_tracing_messages",
+    "crewai.hooks.dispatch:": "_scoped_hooks_var HookAborted InterceptionPoint get_scoped_hooks",
+    "crewai.telemetry.telemetry:": "version",
+    "crewai.telemetry.telemetry:Telemetry": "_is_telemetry_disabled",
+    "crewai.llms.providers.openai.completion:OpenAICompletion": (
+        "_on_compatible_server _ahandle_streaming_completion _ahandle_completion"
+    ),
+    "crewai.utilities.internal_instructor:InternalInstructor": "to_pydantic",
+    "crewai.utilities.file_store:": "_run_sync",
+    "crewai.memory.storage.kickoff_task_outputs_storage:KickoffTaskOutputsSQLiteStorage": "_initialize_db",
+    "crewai_core.printer:": "set_suppress_console_output",
+    "crewai_core.user_data:": "_load_user_data",
+    "crewai.core.providers.human_input:": "set_provider reset_provider",
+    "crewai.types.usage_metrics:UsageMetrics": "from_provider_dict",
+    "crewai.crew:Crew": (
+        "_create_manager_agent _drain_memory_writes _handle_crew_planning _memory _task_output_handler _train"
+    ),
+    "crewai.task:Task": (
+        "_guardrail _guardrails _save_file _original_description _original_expected_output _original_output_file"
+    ),
+    "crewai.tasks.llm_guardrail:LLMGuardrail": "_validate_output",
+    "crewai.agents.agent_builder.base_agent:BaseAgent": "_original_role _original_goal _original_backstory",
+    "crewai.agent.core:Agent": "_retrieve_memory_context",
+    "crewai.agents.agent_executor:AgentExecutor": (
+        "_ainvoke_loop _append_message_to_state _copy_and_serialize_state _definition _downgrade_to_text_tool_calling "
+        "_flow_post_init _format_feedback_message _invoke_loop _invoke_step_callback _is_executing _is_tool_call_list "
+        "_last_context_error _last_parser_error _methods _openai_tools _save_to_memory _state"
+    ),
+    "crewai.utilities.agent_utils:": (
+        "_proactively_summarize_context _setup_before_llm_call_hooks _validate_and_finalize_llm_response"
+    ),
+}
+"""The private names, and the public ones of modules that no documentation names, by module and class."""
+
+
+def missing() -> list[str]:
+    """Those of `NAMES` that this CrewAI does not have; loads it."""
+    gone = []
+    for place, names in NAMES.items():
+        module, _, inside = place.partition(":")
+        try:
+            owner = importlib.import_module(module)
+            owner = getattr(owner, inside) if inside else owner
+        except (ImportError, AttributeError):
+            gone.append(f"{module}.{inside}" if inside else module)
+            continue
+        gone += [f"{module}.{inside}{'.' * bool(inside)}{name}" for name in names.split() if not _has(owner, name)]
+    return gone
+
+
+def _has(owner: Any, name: str) -> bool:
+    """Whether a module, class or object has it, or methods of a class know it of their instances."""
+    if hasattr(owner, name) or not inspect.isclass(owner):
+        return hasattr(owner, name)
+    fields = (getattr(base, "__private_attributes__", {}) for base in owner.__mro__)
+    methods = (f for f in vars(owner).values() if inspect.isfunction(f))
+    return any(name in f for f in fields) or any(name in f.__code__.co_names for f in methods)
+
+
+def loaded() -> bool:
+    """Whether CrewAI is imported (it takes seconds)."""
+    return "crewai.crew" in sys.modules
+
+
+@functools.cache
+def version() -> str:
+    """CrewAI's version, without importing it; empty where it is not installed."""
+    try:
+        return metadata.version("crewai")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+_load = threading.Lock()  # CrewAI's import is not safe to enter from two threads: it starts threads of its own
+
+
+def load() -> ModuleType:
+    """CrewAI, imported on first use; seconds the first time."""
+    with _load:
+        import crewai
+
+        return crewai
+
+
+# --- the run's own context ---------------------------------------------------------------------------------------
+
+
+def silence() -> None:
+    """Keep CrewAI's panels and prompts out of this context's output."""
+    with contextlib.suppress(ImportError):
+        from crewai_core.printer import set_suppress_console_output
+
+        set_suppress_console_output(True)
+    with contextlib.suppress(ImportError):
+        from crewai.events.listeners.tracing.utils import set_suppress_tracing_messages
+
+        set_suppress_tracing_messages(True)
+
+
+def mute_scope_warnings() -> None:
+    """Let CrewAI not print that an event of its own came in no scope.
+
+    For the whole process: its memory emits such events from threads that know of no run.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.events import event_context as scopes
+
+        scopes._default_config.mismatch_behavior = scopes.MismatchBehavior.SILENT
+        scopes._default_config.empty_pop_behavior = scopes.MismatchBehavior.SILENT
+
+
+def hear_prints(hear: Callable[[str], None]) -> None:
+    """Tell `hear` what CrewAI does not print where it is silenced: some of its errors are said nowhere else."""
+    try:
+        from crewai_core.printer import Printer, should_suppress_console_output
+
+        stock = Printer.print
+    except (ImportError, AttributeError):
+        return
+    if getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def say(content: Any, *args: Any, **more: Any) -> None:
+        if should_suppress_console_output():
+            parts = [content] if isinstance(content, str) else [str(getattr(part, "text", part)) for part in content]
+            hear("".join(parts).strip())
+        stock(content, *args, **more)
+
+    say._crew_nb = True  # type: ignore[attr-defined]
+    Printer.print = staticmethod(say)  # type: ignore[method-assign]
+
+
+def listen(sink: Callable[[Any, Any], None]) -> None:
+    """Send every event that CrewAI emits in this context to `sink`, in order, from whichever thread emits it.
+
+    Sinks of an enclosing run of ours are dropped: its board shows its own events only.
+    """
+    try:
+        from crewai.events.stream_context import _stream_sinks
+    except ImportError:
+        return  # the runs go on unseen; the batch says that the name is missing
+    _stream_sinks.set((*(s for s in _stream_sinks.get() if type(s) is not type(sink)), sink))
+
+
+def forget_enclosing_run() -> None:
+    """Start this context as CrewAI would a fresh kickoff, also where a tool of a running crew launches it."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai import execution
+
+        execution._current_execution_uuid.set(None)
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.llms import retry
+
+        retry._active_llm_rate_limit_retry.set(False)
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai import context
+
+        context._current_task_id.set(None)
+
+
+def current_task_id() -> str | None:
+    """Id of the crew's task that this code runs for."""
+    context = sys.modules.get("crewai.context")
+    read = getattr(context, "get_current_task_id", None)
+    if read is not None:
+        return read()  # type: ignore[no-any-return]
+    variable = getattr(context, "_current_task_id", None)
+    return variable.get() if variable is not None else None
+
+
+def agents_of(crew: Crew) -> list[Any]:
+    """Every agent that the crew may run, once each."""
+    found = (*crew.agents, *(t.agent for t in crew.tasks), crew.manager_agent)
+    return list({id(a): a for a in found if a is not None}.values())
+
+
+def llms(crew: Crew) -> list[Any]:
+    """Every LLM object of the crew, once each."""
+    from crewai.llms.base_llm import BaseLLM
+
+    found = [getattr(a, name, None) for a in agents_of(crew) for name in ("llm", "function_calling_llm")]
+    found += [crew.manager_llm, crew.planning_llm, crew.function_calling_llm]
+    return list({id(llm): llm for llm in found if isinstance(llm, BaseLLM)}.values())
+
+
+def stream(llms: Iterable[Any]) -> None:
+    """Stream the tokens of these LLMs in this context; the objects stay as they are."""
+    try:
+        from crewai.llms.base_llm import _call_stream_override_var
+    except ImportError:
+        return
+    overrides = dict(_call_stream_override_var.get() or {})
+    overrides.update({id(llm): True for llm in llms})
+    _call_stream_override_var.set(overrides)
+
+
+def forbid_tools_when(stopped: Callable[[], str]) -> None:
+    """Refuse every tool call of this context once `stopped()` gives a reason; keeps the hooks already in scope."""
+    try:
+        from crewai.hooks.dispatch import InterceptionPoint, _scoped_hooks_var
+    except ImportError:
+        return
+
+    def refuse(context: Any) -> None:
+        if reason := stopped():
+            raise abort(reason)
+
+    scope = {point: list(hooks) for point, hooks in (_scoped_hooks_var.get() or {}).items()}
+    scope.setdefault(InterceptionPoint.PRE_TOOL_CALL, []).append(refuse)
+    _scoped_hooks_var.set(scope)
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _abort_class() -> type[Exception]:
+    from crewai.hooks.dispatch import HookAborted
+
+    class RunStopped(HookAborted):
+        """CrewAI lets this through everywhere: it is neither retried nor fed back to the LLM."""
+
+    return RunStopped
+
+
+def abort(reason: str) -> Exception:
+    """An exception that ends a crew at once; its `__cause__` is the error to report, where there is one."""
+    return _abort_class()(reason, "crew_nb")
+
+
+def is_abort(error: BaseException) -> bool:
+    """Whether the exception is one of `abort`."""
+    return loaded() and isinstance(error, _abort_class())
+
+
+def is_hook_abort(error: BaseException) -> bool:
+    """Whether a hook, of the user's or ours, stopped the call on purpose."""
+    from crewai.hooks.dispatch import HookAborted
+
+    return isinstance(error, HookAborted)
+
+
+def recovers_from(error: Exception) -> bool:
+    """Whether CrewAI itself has a way on after this error of an LLM call (a shorter context, tools as text)."""
+    from crewai.utilities import agent_utils
+
+    for name in ("is_context_length_exceeded", "is_native_tool_calling_unsupported_error"):
+        check = getattr(agent_utils, name, None)
+        with contextlib.suppress(Exception):
+            if check is not None and check(error):
+                return True
+    return False
+
+
+# --- the gate every LLM call passes ------------------------------------------------------------------------------
+
+SyncGate = Callable[[Callable[[], Any]], Any]
+AsyncGate = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+def install_gate(applies: Callable[[], bool], sync_gate: SyncGate, async_gate: AsyncGate) -> str:
+    """Send LLM calls for which `applies()` through our gates; all others go where they went.
+
+    CrewAI wraps `call` and `acall` of every LLM class with its rate-limit retry, looked up in `llms.base_llm` at each
+    call: the one place that sees them all. Returns the empty string, or what has moved.
+    """
+    from crewai.llms import base_llm
+
+    stock_sync = getattr(base_llm, "run_with_rate_limit_retry", None)
+    stock_async = getattr(base_llm, "arun_with_rate_limit_retry", None)
+    if stock_sync is None or stock_async is None:
+        return "llms.base_llm has no rate-limit retry to stand in for: limits and retries are CrewAI's own"
+    if getattr(stock_sync, "_crew_nb", False):
+        return ""
+
+    @functools.wraps(stock_sync)
+    def gated(operation: Callable[[], Any], **more: Any) -> Any:
+        return sync_gate(operation) if applies() else stock_sync(operation, **more)
+
+    @functools.wraps(stock_async)
+    async def agated(operation: Callable[[], Awaitable[Any]], **more: Any) -> Any:
+        return await (async_gate(operation) if applies() else stock_async(operation, **more))
+
+    gated._crew_nb = agated._crew_nb = True  # type: ignore[attr-defined]
+    base_llm.run_with_rate_limit_retry = gated  # type: ignore[attr-defined]
+    base_llm.arun_with_rate_limit_retry = agated  # type: ignore[attr-defined]
+    return ""
+
+
+def install_sdk_retry_switch(applies: Callable[[], bool]) -> None:
+    """Let our retries be the only ones: the OpenAI and Anthropic SDKs retry none of the calls for which `applies()`.
+
+    Their clients may be shared with the user's own code, so nothing on them is changed.
+    """
+    for sdk in ("openai", "anthropic"):
+        models = sys.modules.get(f"{sdk}._models")
+        request = getattr(models, "FinalRequestOptions", None)
+        stock = getattr(request, "get_max_retries", None)
+        if request is None or stock is None or getattr(stock, "_crew_nb", False):
+            continue
+
+        @functools.wraps(stock)
+        def get_max_retries(self: Any, max_retries: int, _stock: Callable[..., int] = stock) -> int:
+            return 0 if applies() else _stock(self, max_retries)
+
+        get_max_retries._crew_nb = True  # type: ignore[attr-defined]
+        request.get_max_retries = get_max_retries
+
+
+# --- what CrewAI knows -------------------------------------------------------------------------------------------
+
+
+def usage(counts: dict[str, Any] | None) -> Usage:
+    """A provider's token counts, whichever names it gives them."""
+    from crewai.types.usage_metrics import UsageMetrics
+
+    metrics = UsageMetrics.from_provider_dict(counts) if counts else None
+    return Usage(successful_requests=1) if metrics is None else Usage.from_dict(metrics.model_dump())
+
+
+def usage_metrics(counts: Usage) -> Any:
+    """Our counts as CrewAI's `UsageMetrics`."""
+    from crewai.types.usage_metrics import UsageMetrics
+
+    return UsageMetrics(**counts.to_dict())
+
+
+@contextlib.contextmanager
+def human_provider(provider: Any) -> Iterator[None]:
+    """Ask people through `provider` in this context."""
+    from crewai.core.providers.human_input import reset_provider, set_provider
+
+    token = set_provider(provider)
+    try:
+        yield
+    finally:
+        reset_provider(token)
+
+
+# --- the executor that the direct path stands in for --------------------------------------------------------------
+
+SAYS_NOTHING = ("Failed to parse LLM response", "[Finalize] todos_count=")
+"""How lines begin that CrewAI logs of every agent: a plain answer is no step in its form, and no failure either."""
+
+_STEPS_CHECKED = frozenset({"77bf14eedd13a14b"})
+"""Digests of the source of what `_direct` stands in for.
+
+For a new CrewAI: add the version to `CHECKED` and what `executor_moved` names here, run `tests/conformance`, and keep
+both if it passes.
+"""
+
+_STEPS = {
+    "crewai.agents.agent_executor:AgentExecutor": (
+        "_setup_executor _setup_messages _handle_human_feedback _ahandle_human_feedback _complete_feedback "
+        "_prepare_feedback_iteration _ainvoke_loop initialize_reasoning check_max_iterations call_llm_and_parse "
+        "call_llm_native_tools route_by_answer_type execute_tool_action execute_native_tool check_todo_completion "
+        "check_native_todo_completion increment_and_continue ensure_force_final_answer recover_from_parser_error "
+        "recover_from_context_length finalize invoke invoke_async"
+    ),
+    "crewai.agents.agent_builder.base_agent_executor:BaseAgentExecutor": "_save_to_memory",
+    "crewai.flow.runtime:Flow": "kickoff kickoff_async _flow_post_init _open_flow_scope _emit_flow_failed",
+    "crewai.utilities.agent_utils:": (
+        "_prepare_llm_call _validate_and_finalize_llm_response _proactively_summarize_context get_llm_response "
+        "_setup_before_llm_call_hooks _setup_after_llm_call_hooks handle_max_iterations_exceeded "
+        "handle_context_length process_llm_response"
+    ),
+    "crewai.agent.core:Agent": "create_agent_executor _update_executor_parameters _execute_without_timeout "
+    "_aexecute_without_timeout",
+    "crewai.crew:Crew": "akickoff _create_manager_agent _store_execution_log",
+}
+
+
+def executor_moved() -> str:
+    """What keeps CrewAI's executor from being the one that was checked; empty where it is."""
+    found = hashlib.sha256()
+    for place, names in _STEPS.items():
+        module, _, cls = place.partition(":")
+        try:
+            owner = importlib.import_module(module)
+            owner = getattr(owner, cls) if cls else owner
+            for name in names.split():
+                step = vars(owner)[name]
+                found.update(inspect.getsource(getattr(step, "unwrap", lambda step=step: step)()).encode())
+        except (ImportError, AttributeError, KeyError, OSError, TypeError) as error:
+            return f"{place} has changed: {error!r}"
+    return "" if found.hexdigest()[:16] in _STEPS_CHECKED else f"its source has changed ({found.hexdigest()[:16]})"
+
+
+def counts_by_arithmetic(llm: Any) -> bool:
+    """Whether this LLM counts the tokens of a prompt by itself, and asks no server."""
+    count = type(llm).get_input_tokens_count
+    if count.__module__ in ("crewai.llms.base_llm", "crew_nb._crewai.offline"):
+        return True
+    elsewhere = getattr(llm, "_on_compatible_server", None)
+    return count.__module__ == "crewai.llms.providers.openai.completion" and elsewhere is not None and elsewhere()
+
+
+# --- what a run of ours need not do again ------------------------------------------------------------------------
+# Each of these stands in for a function of CrewAI's, in runs of ours only; all else falls through to the original.
+
+
+def skip_idle_listeners(applies: Callable[[], bool]) -> None:
+    """Hand an event to no thread where only CrewAI's own listeners would hear it and have nothing to do.
+
+    Its trace listener is idle during a kickoff, and its console listener where output is silenced, save for telemetry,
+    which is left as the user has it. Sinks hear every event, and so do the user's handlers.
+    """
+    try:
+        from crewai.events.event_bus import crewai_event_bus as bus
+        from crewai.execution import get_execution_uuid
+        from crewai.telemetry.telemetry import Telemetry
+
+        stock, prepare = bus.emit, bus._prepare_event
+        telemetry_is_off = Telemetry._is_telemetry_disabled
+        known: dict[type, tuple[Any, Any, _Hears]] = {}
+        bus._sync_handlers, bus._async_handlers, bus._handler_dependencies  # noqa: B018
+    except (ImportError, AttributeError):
+        return
+    if getattr(stock, "_crew_nb", False):
+        return
+
+    def hears(kind: type) -> _Hears:
+        sync, later = bus._sync_handlers.get(kind), bus._async_handlers.get(kind)
+        found = known.get(kind)
+        if found is None or found[0] is not sync or found[1] is not later:  # the bus never changes a set, it makes anew
+            found = known[kind] = (sync, later, _who_hears((*(sync or ()), *(later or ()))))
+        return found[2]
+
+    @functools.wraps(stock)
+    def emit(source: Any, event: Any) -> Any:
+        if applies() and get_execution_uuid() is not None:
+            who = hears(type(event))
+            if who == "nobody" or (who == "telemetry" and telemetry_is_off()):
+                prepare(source, event)
+                return None
+        return stock(source, event)
+
+    emit._crew_nb = True  # type: ignore[attr-defined]
+    bus.emit = emit  # type: ignore[method-assign]
+
+
+_Hears = Literal["nobody", "telemetry", "user"]
+
+
+def _who_hears(handlers: Iterable[Callable[..., Any]]) -> _Hears:
+    who: _Hears = "nobody"
+    for handler in handlers:
+        heard = _hears(handler)
+        if heard == "user":
+            return heard
+        who = heard if heard == "telemetry" else who
+    return who
+
+
+def _hears(handler: Callable[..., Any]) -> _Hears:
+    module = getattr(handler, "__module__", "")
+    if module == "crewai.events.listeners.tracing.trace_listener":
+        return "nobody"
+    if module != "crewai.events.event_listener":
+        return "user"
+    cells = [cell.cell_contents for cell in getattr(handler, "__closure__", None) or ()]
+    codes = [getattr(f, "__code__", None) for f in (handler, *cells)]
+    return "telemetry" if any(code is not None and "_telemetry" in code.co_names for code in codes) else "nobody"
+
+
+def keep_no_chunks(applies: Callable[[], bool]) -> None:
+    """Drop streamed pieces once they are heard: CrewAI keeps each, 2.8 kB, until the crew has ended."""
+    try:
+        from crewai.events.event_bus import crewai_event_bus as bus
+
+        record = bus._record_event
+    except (ImportError, AttributeError):
+        return
+    if getattr(record, "_crew_nb", False):
+        return
+
+    @functools.wraps(record)
+    def record_event(event: Any) -> None:
+        if not (event.type in _CHUNKS and applies()):
+            record(event)
+
+    record_event._crew_nb = True  # type: ignore[attr-defined]
+    bus._record_event = record_event  # type: ignore[method-assign]
+
+
+_CHUNKS = frozenset({"llm_stream_chunk", "llm_thinking_chunk"})
+
+
+def ask_for_models(applies: Callable[[], bool]) -> None:
+    """Let calls that are to fill a pydantic model ask for it, and pass the gate, in runs of ours.
+
+    An async call of `OpenAICompletion` that streams does not tell the model's schema (CrewAI 1.15.30; its other three
+    ways do), and gets prose: it is asked whole. And what `output_json` falls back on is a client of its own, whose
+    requests nobody counts or stops: the crew's LLM is asked in its place.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.llms.providers.openai.completion import OpenAICompletion
+
+        stream: Any = OpenAICompletion._ahandle_streaming_completion
+
+        @functools.wraps(stream)
+        async def ask(self: OpenAICompletion, params: dict[str, Any], *args: Any, **more: Any) -> Any:
+            if more.get("response_model") is None or args or not applies():
+                return await stream(self, params, *args, **more)
+            whole = {name: value for name, value in params.items() if name not in ("stream", "stream_options")}
+            return await self._ahandle_completion(whole, **more)
+
+        if not getattr(stream, "_crew_nb", False):
+            ask._crew_nb = True  # type: ignore[attr-defined]
+            OpenAICompletion._ahandle_streaming_completion = ask  # type: ignore[method-assign]
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.llms.base_llm import BaseLLM
+        from crewai.utilities.internal_instructor import InternalInstructor
+
+        convert: Any = InternalInstructor.to_pydantic
+
+        @functools.wraps(convert)
+        def to_pydantic(self: Any) -> Any:
+            if not isinstance(self.llm, BaseLLM) or not applies():
+                return convert(self)
+            answer = self.llm.call([{"role": "user", "content": self.content}], response_model=self.model)
+            return answer if isinstance(answer, self.model) else self.model.model_validate_json(answer)
+
+        if not getattr(convert, "_crew_nb", False):
+            to_pydantic._crew_nb = True  # type: ignore[attr-defined]
+            InternalInstructor.to_pydantic = to_pydantic  # type: ignore[method-assign]
+
+
+def wait_for_files(wait: Callable[[Coroutine[Any, Any, Any]], Any], can_wait: Callable[[], bool]) -> None:
+    """Look for a crew's input files on the running loop, not on a new loop in a new thread each time (4 a crew)."""
+    try:
+        from crewai.utilities import file_store
+    except ImportError:
+        return
+    stock = getattr(file_store, "_run_sync", None)
+    if stock is None or getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def run_sync(operation: Coroutine[Any, Any, Any]) -> Any:
+        return wait(operation) if can_wait() else stock(operation)
+
+    run_sync._crew_nb = True  # type: ignore[attr-defined]
+    file_store._run_sync = run_sync  # type: ignore[assignment]
+
+
+def remember_set_up(applies: Callable[[], bool]) -> None:
+    """Make CrewAI's table of task outputs once, not for each crew, and read the consent to traces once a second.
+
+    And look CrewAI's version up once: its telemetry reads the package's metadata from the disk for every span, half a
+    millisecond each, which made 256 crews take 5 to 9 s, and 2.7 s without.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        telemetry: Any = importlib.import_module("crewai.telemetry.telemetry")
+        if not hasattr(telemetry.version, "cache_info"):
+            telemetry.version = functools.cache(telemetry.version)
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.memory.storage.kickoff_task_outputs_storage import KickoffTaskOutputsSQLiteStorage as Storage
+
+        make = Storage._initialize_db
+        made: set[str] = set()
+
+        @functools.wraps(make)
+        def initialize_db(self: Storage) -> None:
+            if not (applies() and self.db_path in made and os.path.exists(self.db_path)):  # noqa: PTH110 - on a hot path
+                make(self)
+                made.add(self.db_path)
+
+        if not getattr(make, "_crew_nb", False):
+            initialize_db._crew_nb = True  # type: ignore[attr-defined]
+            Storage._initialize_db = initialize_db  # type: ignore[method-assign]
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.events.listeners.tracing import utils
+        from crewai_core import user_data
+
+        read = user_data._load_user_data
+        last: tuple[float, dict[str, Any]] = (-1.0, {})
+
+        @functools.wraps(read)
+        def load_user_data() -> dict[str, Any]:
+            nonlocal last
+            if not applies():
+                return read()
+            if time.monotonic() - last[0] > 1.0:
+                last = (time.monotonic(), read())
+            return dict(last[1])
+
+        if not getattr(read, "_crew_nb", False):
+            load_user_data._crew_nb = True  # type: ignore[attr-defined]
+            user_data._load_user_data = load_user_data
+            if getattr(utils, "_load_user_data", None) is read:
+                utils._load_user_data = load_user_data

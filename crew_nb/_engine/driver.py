@@ -1,0 +1,687 @@
+"""What takes a batch's runs from the queue to their end, on the engine's loop: the one writer of their state.
+
+Other threads read what it holds (records are frozen, lists only grow or swap an item), post events, and hop onto the
+loop for everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import contextvars
+import threading
+import time
+import uuid
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import outputs as _outputs
+from crew_nb._engine import engine as _engine
+from crew_nb._engine import failure as _failure
+from crew_nb._engine.calls import Gate
+from crew_nb._engine.engine import engine
+from crew_nb._engine.limits import ErrorLimit, Slots
+from crew_nb._record import fingerprint as _fingerprint
+from crew_nb._record import record as _record
+from crew_nb._state import attempt as _attempt
+from crew_nb._state import events as ev
+from crew_nb._state import state as _state
+from crew_nb._state.attempt import Attempt
+from crew_nb._state.errors import BudgetExceededError, RunCancelledError, RunTimeoutError
+from crew_nb._state.secrets import HIDDEN, SCRUBBER
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+
+    from crew_nb._crewai.blueprint import Plan
+    from crew_nb._crewai.names import CrewOutput
+    from crew_nb._record.loaded import StoredRun
+    from crew_nb._state.options import Options
+    from crew_nb._state.state import RunState
+
+Future = concurrent.futures.Future
+
+UNWIND_SECONDS = 0.1
+"""How long the threads of a run that has ended may take to come back before they are called unstoppable."""
+
+STOP_SECONDS = 1.5
+"""After a stop, how long a run may take to end by itself before it is called cancelled."""
+
+END_SECONDS = 1.0
+"""How long the last message of a view, or the last line of the record, may take."""
+
+RECORD_SECONDS = 0.3
+"""How long a run without a result waits to be on disk before its row is final; one that is done waits as it must."""
+
+HIDE_SHARE = 0.05
+"""How much of the loop's time may go into hiding what was shown before it was known to be secret."""
+
+LOADING = "loading CrewAI…"
+
+
+class Driver:
+    """One batch's runs on their way."""
+
+    def __init__(
+        self, key: str, plans: Sequence[Plan], options: Options, slots: Slots | None, runner: _engine.Runner
+    ) -> None:
+        SCRUBBER.learn_environment()
+        self.key = key
+        self.options = options
+        self.created = time.time()
+        self.finished: float | None = None
+        self.states: list[RunState] = [_state.new_run(plan.index, plan.label, self.created) for plan in plans]
+        self.outputs: list[CrewOutput | None] = [None] * len(plans)
+        self.errors: list[BaseException | None] = [None] * len(plans)
+        self.events: list[ev.Event] = []
+        """What happened so far, streamed pieces of text apart."""
+        self.notes: list[str] = []
+        self.order: list[int] = []
+        """The runs as they ended."""
+        self.left = len(plans)
+        """Runs that have not ended."""
+        self.finals: list[Future[None]] = [_promise() for _ in plans]
+        self.all_final = _promise()
+        self.next_final = _promise()
+        self.paused = False
+        self.stop_all = ""
+        """Why no run at all may go on; set from any thread."""
+        self.attempts: dict[int, Attempt] = {}
+        self.gate: Gate | None = None
+        self.streams_by_default = False
+        self.asks_by: Literal["", "form", "input"] = ""
+        self.taps: list[Callable[[ev.Event], object]] = []
+        self.observers: list[Callable[[], object]] = []
+        self.at_end: list[Callable[[], Awaitable[object]]] = []
+        self.seen = False
+        """Whether somebody has looked since the last change."""
+        self._plans = plans
+        self._slots = slots
+        self._context = contextvars.copy_context()
+        self._finality = threading.RLock()  # a retry must not slip between an end and its announcement
+        self._unwanted: set[int] = set()
+        """Runs that were cancelled before they had an attempt."""
+        self._retries_due: set[int] = set()
+        """Runs that are to be run again: at once, or when they have ended."""
+        self._inbox: deque[ev.Event] = deque()
+        self._drain_due = False
+        self._forces: dict[int, asyncio.TimerHandle] = {}
+        self._events_of: list[list[ev.Event]] = [[] for _ in plans]
+        self._no_new_work = ""
+        self._error_limit = ErrorLimit(options.max_errors, len(plans))
+        self._runner = runner
+        self._store = _record.get()
+        self._run_keys: list[str] = [""] * len(plans)
+        self._keyed: asyncio.Future[None] | None = None
+        self._work: set[asyncio.Future[None]] = set()
+        """What goes on beside the runs and is to come to its end."""
+        self._looked_through: set[int] = set()
+        self._hidden_inputs: dict[int, Mapping[str, object] | None] = {}
+        """Inputs of runs that the record had, as it has them: without secrets."""
+        self._name = ""
+        self._unmet = {id(plan.source) for plan in plans if callable(plan.source)}
+        """Factories that have built no crew yet: which keys their LLMs have is not known."""
+        self._learnt = SCRUBBER.learnt
+        self._hide_after = 0.0
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every run has ended and none is to be run again."""
+        return self.left == 0 and not self._retries_due
+
+    # --- from the queue to the end -------------------------------------------------------------------------------
+
+    def begin(self, name: str) -> None:
+        """Start every run, or first look in the record for what is done."""
+        self.gate = Gate(self.options)
+        if self._slots is None:  # a server's batches share theirs
+            self._slots = Slots(self.options.concurrency)
+        self._name = name
+        self._put_batch()
+        self._keyed = self._beside(self._key())
+        if self.options.resume:
+            self._beside(self._resume())
+        else:
+            for index in range(len(self._plans)):
+                self._launch(index)
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start what belongs to no run: in an empty context, since a run that launches a batch may be stopped."""
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
+    async def _key(self) -> None:
+        """What each run is known by: the content of its blueprint and inputs, and how often it stands in the batch."""
+        try:
+            self._run_keys = await _engine.work_out(_run_keys, self._plans)
+        except Exception as error:  # the user's objects are walked; the runs must end all the same
+            self.note(f"resume=True will not know these runs: their content cannot be read ({_failure.said(error)})")
+            self._run_keys = [uuid.uuid4().hex for _ in self._plans]
+
+    async def _resume(self) -> None:
+        """Take from the record what is there, and run the rest."""
+        assert self._keyed is not None
+        await self._keyed
+        name = self.options.resume if isinstance(self.options.resume, str) else None
+        found = await asyncio.to_thread(self._store.find_done, self._run_keys, name)
+        kept = await asyncio.to_thread(_readable, found)
+        for index, key in enumerate(self._run_keys):
+            self._launch(index, kept.get(key))
+
+    def _launch(self, index: int, kept: tuple[StoredRun, CrewOutput] | None = None) -> None:
+        attempt = Attempt(index, self.post, self._gate_now(), self.note)
+        attempt.asks_by = self.asks_by
+        attempt.looked_through = self._looked_through
+        with self._finality:
+            attempt.stop_reason = self.stop_all or ("stopped" if index in self._unwanted else "")
+            self._unwanted.discard(index)
+            self.attempts[index] = attempt
+        loop = asyncio.get_running_loop()
+        context = self._context.copy()
+        context.run(_attempt.current.set, attempt)
+        attempt.main = loop.create_task(self._drive(attempt, kept), context=context)
+
+    def _gate_now(self) -> Gate:
+        assert self.gate is not None, "a batch begins with its gate"
+        return self.gate
+
+    async def _drive(self, attempt: Attempt, kept: tuple[StoredRun, CrewOutput] | None) -> None:
+        """One attempt from the queue to its end."""
+        assert self._slots is not None
+        attempt.begun = True
+        if kept is not None:
+            self.states[attempt.index] = _state.recalled(self.states[attempt.index], kept[0].state)
+            # Its crew is not built, which would tell what to hide.
+            if HIDDEN in kept[0].state.label:
+                self.states[attempt.index] = replace(self.states[attempt.index], label=kept[0].state.label)
+            if HIDDEN in kept[0].inputs_json:
+                self._hidden_inputs[attempt.index] = kept[0].inputs
+            await self._end(attempt, None, kept[1], kept[0].state)
+            return
+        try:
+            if attempt.stop_reason:
+                raise BudgetExceededError(attempt.stop_reason)
+            await self._get_ready()
+            await self._slots.acquire()
+            attempt.slots = self._slots
+            while self.paused:
+                await self._gate_now().resumed.wait()
+            if reason := self._no_new_work or self._gate_now().budget.check():
+                self._stop_new_work(reason)
+                raise BudgetExceededError(reason)
+            output = await self._kick_off(attempt)
+        except asyncio.CancelledError as error:
+            if not attempt.stop_reason:
+                trouble = RuntimeError("the crew's own code was cancelled, though nobody stopped the run")
+                trouble.__cause__ = error
+            await self._end(attempt, self._stopped(attempt) if attempt.stop_reason else trouble)
+        except BaseException as error:
+            await self._end(attempt, self._stopped(attempt) if attempt.stop_reason else _failure.cause(error))
+        else:
+            if attempt.stop_reason:
+                await self._end(attempt, self._stopped(attempt))
+            else:
+                await self._end(attempt, None, output)
+        finally:
+            attempt.leave()
+
+    async def _get_ready(self) -> None:
+        words = self._runner.waits_for if _crewai.loaded() else LOADING
+        if words:
+            self.note(words)
+        try:
+            if moved := await engine.prepare():
+                self.note(moved)
+            engine.begin()
+            await self._runner.prepare(self.states)
+        finally:
+            self._unnote(words)
+
+    async def _kick_off(self, attempt: Attempt) -> CrewOutput:
+        self.post(ev.RunStarted(run=attempt.index, at=time.time()))
+        timers = _Timers(self, attempt)
+        try:
+            timers.begin()
+            stream = self.options.stream if self.options.stream is not None else self.streams_by_default
+            plan = self._plans[attempt.index]
+            _crewai.forget_enclosing_run()
+            return await self._runner.kick_off(plan, attempt, stream=stream, keep_replay=self.options.keep_replay)
+        finally:
+            timers.end()
+
+    def _stopped(self, attempt: Attempt) -> BaseException:
+        label = self.states[attempt.index].label
+        if attempt.timed_out:
+            return RunTimeoutError(attempt.index, label, attempt.stop_reason)
+        return RunCancelledError(attempt.index, label, attempt.stop_reason or "cancelled")
+
+    async def _end(
+        self,
+        attempt: Attempt,
+        error: BaseException | None,
+        output: CrewOutput | None = None,
+        kept: RunState | None = None,
+    ) -> None:
+        """The outcome of an attempt: recorded, then shown, then told to those who wait."""
+        if attempt.closed or attempt.ending:
+            return
+        attempt.ending = True
+        me = asyncio.current_task()
+        if error is not None:
+            attempt.stop_reason = attempt.stop_reason or "the run has failed"
+            for task in list(attempt.tasks):
+                if task is not me and task is not attempt.main:
+                    task.cancel()
+                    # Siblings of the task that failed: CrewAI awaits only the first, and asyncio would print theirs.
+                    task.add_done_callback(lambda sibling: sibling.cancelled() or sibling.exception())
+            until = time.monotonic() + UNWIND_SECONDS
+            while attempt.threads and time.monotonic() < until:  # noqa: ASYNC110 - threads come back without a word
+                await asyncio.sleep(UNWIND_SECONDS / 10)
+        self._drain()
+        index = attempt.index
+        SCRUBBER.learn_environment()  # the run may have set some
+        try:
+            event = self._outcome(attempt, error, output, kept)
+        except Exception as trouble:  # an error or an output whose own methods raise: the run ends all the same
+            error, output = trouble, None
+            event = self._outcome(attempt, error, None, None)
+        event = SCRUBBER.scrub_fields(event)
+        self._meet(index)
+        self._hide_learnt()
+        if output is not None and kept is None:
+            output.token_usage = _crewai.usage_metrics(self.states[index].usage)
+        attempt.closed = True
+        attempt.gate.abandon(attempt)
+        timer = self._forces.pop(index, None)
+        if timer is not None:
+            timer.cancel()
+        never_began = event.status == "cancelled" and self.states[index].started is None
+        recorded = self._beside(self._record(index, event, output, wait=not never_began))
+        if event.status == "done":  # paid for
+            await asyncio.shield(recorded)
+        elif not never_began:  # ten thousand rows of those wait for no disk
+            await asyncio.wait([recorded], timeout=RECORD_SECONDS)
+        with self._finality:
+            self.attempts.pop(index, None)
+            self.outputs[index], self.errors[index] = output, error
+            self._apply(event)
+            self.left -= 1
+            again = index in self._retries_due and event.status != "done"
+            self._retries_due.discard(index)
+            if not again:
+                self.order.append(index)
+                self.finals[index].set_result(None)
+        self._after(event)
+        if again:
+            self._again([index])
+        if self.left == 0:
+            self._close()
+        coming, self.next_final = self.next_final, _promise()
+        coming.set_result(None)
+
+    def _outcome(
+        self, attempt: Attempt, error: BaseException | None, output: CrewOutput | None, kept: RunState | None
+    ) -> ev.RunFinished:
+        now = time.time()
+        if error is None:
+            text = str(output.raw) if output is not None else ""
+            if kept is None:
+                return ev.RunFinished(run=attempt.index, at=now, status="done", output=text)
+            return ev.RunFinished(
+                run=attempt.index,
+                at=now,
+                status="done",
+                output=text,
+                from_record=True,
+                usage=kept.usage,
+                cost=kept.cost,
+            )
+        cancelled = isinstance(error, RunCancelledError | BudgetExceededError)
+        return ev.RunFinished(
+            run=attempt.index,
+            at=now,
+            status="cancelled" if cancelled else "failed",
+            error=_failure.info(error),
+            dropped_calls=len(attempt.threads),
+        )
+
+    async def _record(self, index: int, event: ev.RunFinished, output: CrewOutput | None, *, wait: bool) -> None:
+        """Put the run's outcome into the record; returns when it is on disk, if that is to be waited for."""
+
+        def tell(written: Future[str | None]) -> None:
+            if trouble := written.result():
+                engine.call(self.note, f"kept in memory only: {trouble}")
+
+        if self._keyed is not None:
+            await asyncio.wait([self._keyed])
+        state, events = _state.advance(self.states[index], event), [*self._events_of[index], event]
+        written = self._put_run(index, state, output, events)
+        written.add_done_callback(tell)
+        if wait:
+            await asyncio.wrap_future(written)
+            while self._store.notes:  # of a file that was damaged, or can be written again
+                self.note(self._store.notes.pop(0))
+
+    def _put_run(
+        self, index: int, state: RunState, output: CrewOutput | None, events: Sequence[ev.Event]
+    ) -> Future[str | None]:
+        inputs, key = self._hidden_inputs.get(index, self._plans[index].inputs), self._run_keys[index]
+        return self._store.put_run(
+            self.key, index, key, state, output=output, encode=_outputs.encode, inputs=inputs, events=events
+        )
+
+    def _put_batch(self) -> None:
+        """The batch on disk; of inputs whose factory may yet bring a key that stands in them, the names only."""
+        labels = [
+            ", ".join(f"{name}=…" for name in plan.inputs or {}) if id(plan.source) in self._unmet else run.label
+            for plan, run in zip(self._plans, self.states, strict=True)
+        ]
+        self._store.put_batch(self.key, self._name, self.created, labels, {"options": self.options.shown()})
+
+    def _meet(self, index: int) -> None:
+        """A factory's first crew is there, or failed: what it tells is known, and what was held back is stored."""
+        source = id(self._plans[index].source)
+        if source in self._unmet:
+            self._unmet.discard(source)
+            self._hide_learnt(at_once=True)
+            # Where each run has a factory of its own, not after each of them.
+            if not self._unmet or len(self._unmet).bit_count() == 1:
+                self._put_batch()
+
+    def _hide_learnt(self, *, at_once: bool = False) -> None:
+        """Take what has become known as a secret out of what was shown and kept before."""
+        begun = time.monotonic()
+        if SCRUBBER.learnt == self._learnt or (begun < self._hide_after and not at_once):
+            return
+        self._learnt = SCRUBBER.learnt
+        found = False
+        for index, (plan, state) in enumerate(zip(self._plans, self.states, strict=True)):
+            clean = state if state.started is None and state.error is None else SCRUBBER.scrub_fields(state)
+            label = plan.relabel(state.label)
+            if clean is state and label == state.label:
+                continue
+            found = True
+            self.states[index] = clean = replace(clean, label=label)
+            if state.final:
+                self._put_run(index, clean, self.outputs[index], self._events_of[index])
+        if found:
+            self._put_batch()
+            self.changed()
+        now = time.monotonic()
+        self._hide_after = now + (now - begun) / HIDE_SHARE
+
+    def _after(self, event: ev.RunFinished) -> None:
+        """What one run's end means for the others."""
+        if event.status != "failed":
+            return
+        if self.options.fail_fast:
+            self._stop_new_work(f"fail_fast: run {event.run} failed")
+            self.cancel(range(len(self.states)))
+        elif self._error_limit.note_failure():
+            self._stop_new_work(self._error_limit.check())
+            self.cancel([s.index for s in self.states if s.status == "queued"])
+
+    def _stop_new_work(self, reason: str) -> None:
+        if not self._no_new_work:
+            self._no_new_work = reason
+            self.note(f"stopped: {reason}")
+
+    def _close(self) -> None:
+        """Every run is final."""
+        self._hide_learnt(at_once=True)
+        self.finished = time.time()
+        self.paused = False
+        self._unnote(LOADING)
+        self._gate_now().close()
+        self._runner.close()
+        self.changed()
+        self._beside(self._tell_end())
+
+    async def _tell_end(self) -> None:
+        """The last message of every view goes out before those who join go on, and the record has what it can take."""
+        if left := self._work - {asyncio.current_task()}:
+            await asyncio.wait(left, timeout=END_SECONDS)
+        if self.at_end:
+            views = [asyncio.ensure_future(at_end()) for at_end in self.at_end]
+            await asyncio.wait(views, timeout=END_SECONDS)
+        with self._finality:
+            if self.all_ended and not self.all_final.done():
+                self.all_final.set_result(None)
+
+    # --- steering ------------------------------------------------------------------------------------------------
+
+    def forbid(self, places: Sequence[int], everything: bool) -> None:
+        """From any thread and at once: no call of these runs starts from now on; `cancel` does the rest on the loop."""
+        if everything:
+            self.stop_all = "stopped"
+        with self._finality:
+            for place in places:
+                attempt = self.attempts.get(place)
+                if attempt is not None:
+                    attempt.stop_reason = attempt.stop_reason or "stopped"
+                    self._retries_due.discard(place)
+                elif not self.finals[place].done():  # the record is looked through first
+                    self._unwanted.add(place)
+
+    def cancel(self, places: Sequence[int]) -> None:
+        """End these runs."""
+        for place in places:
+            attempt = self.attempts.get(place)
+            if attempt is None or attempt.ending or self.states[place].status == "cancelling":
+                continue
+            self._stop(attempt, attempt.stop_reason or self._no_new_work or "stopped")
+
+    def _stop(self, attempt: Attempt, reason: str) -> None:
+        attempt.stop_reason = reason
+        if self.states[attempt.index].status != "queued":
+            self.post(ev.RunCancelling(run=attempt.index, at=time.time()))
+        for task in list(attempt.tasks):
+            # One that has not begun sees by itself that it need not; cancelled now, it would never come to its end.
+            if not task.done() and (attempt.begun or task is not attempt.main):
+                task.cancel()
+        for batch in attempt.inner:
+            batch.cancel()
+        self._forces[attempt.index] = asyncio.get_running_loop().call_later(STOP_SECONDS, self._force, attempt)
+
+    def _force(self, attempt: Attempt) -> None:
+        """A run that does not end by itself is called ended; what still comes of it is dropped."""
+        if not attempt.closed:
+            self._beside(self._end_by_force(attempt))
+
+    async def _end_by_force(self, attempt: Attempt) -> None:
+        await self._end(attempt, self._stopped(attempt))
+        attempt.leave()
+
+    def time_out(self, attempt: Attempt, words: str) -> None:
+        """End an attempt whose time is over."""
+        if not attempt.ending and not attempt.stop_reason:
+            attempt.timed_out = True
+            self._stop(attempt, words)
+
+    def pause(self, paused: bool) -> None:
+        """Hold queued runs, and running ones at their next LLM call; or let them go on."""
+        self.paused = paused
+        gate = self._gate_now()
+        if paused:
+            gate.resumed.clear()
+        else:
+            gate.resumed.set()
+        self.changed()
+
+    def limit(self, options: Options) -> None:
+        """Keep to the `max_concurrency` of these options from now on."""
+        self.options = options
+        if self._slots is not None:
+            self._slots.limit = options.concurrency
+        self._gate_now().retune(options.concurrency)
+        self.changed()
+
+    def retry(self, places: Sequence[int]) -> None:
+        """From any thread: run those of these again that have no output; who joins now waits for them.
+
+        Those that are being stopped are run again when they have ended.
+        """
+        with self._finality:
+            ended = [
+                place
+                for place in places
+                if self.states[place].status in ("failed", "cancelled") and self.finals[place].done()
+            ]
+            self._retries_due.update(ended, (p for p in places if self._is_stopping(p)))
+            for place in ended:
+                self.finals[place] = _promise()
+            if ended and self.all_final.done():
+                self.all_final = _promise()
+        if ended:
+            engine.call_and_wait(self._again, ended)  # so that the statuses read next are the new ones
+
+    def _is_stopping(self, place: int) -> bool:
+        attempt = self.attempts.get(place)
+        return attempt is not None and bool(attempt.stop_reason) and not self.finals[place].done()
+
+    def _again(self, places: Sequence[int]) -> None:
+        self._retries_due.difference_update(places)
+        if self.finished is not None:
+            budget = self._gate_now().budget
+            self.gate = Gate(self.options)
+            self.gate.budget = budget
+            self.finished = None
+            self.pause(self.paused)
+        self._no_new_work = self.stop_all = ""
+        self.notes = [note for note in self.notes if not note.startswith("stopped: ")]
+        self._error_limit = ErrorLimit(self.options.max_errors, len(self.states))
+        for place in places:
+            self.left += 1
+            self.outputs[place] = self.errors[place] = None
+            self._apply(ev.RunQueued(run=place, at=time.time(), attempt=self.states[place].attempt + 1))
+            self._launch(place)
+
+    def answer(self, run: int, key: str, text: str, approve: bool) -> None:
+        """What a person said to a question of a run."""
+        attempt = self.attempts.get(run)
+        if attempt is not None:
+            attempt.answer(key, text, approve)
+
+    # --- events --------------------------------------------------------------------------------------------------
+
+    def post(self, event: ev.Event) -> None:
+        """Take an event from any thread; they are folded in the order in which they came."""
+        self._inbox.append(event)
+        if not self._drain_due:
+            self._drain_due = True
+            engine.call(self._drain)
+
+    def _drain(self) -> None:
+        self._drain_due = False
+        while self._inbox:
+            event = self._inbox.popleft()
+            # What is shown, kept and saved is made from events: here is where a secret ends.
+            self._apply(event if isinstance(event, ev.CallChunk) else SCRUBBER.scrub_fields(event))
+            if isinstance(event, ev.CrewReady):
+                self._meet(event.run)
+        self._hide_learnt()
+
+    def _apply(self, event: ev.Event) -> None:
+        self.states[event.run] = _state.advance(self.states[event.run], event)
+        if not isinstance(event, ev.CallChunk):
+            self.events.append(event)
+            self._events_of[event.run].append(event)
+        for tap in self.taps:
+            tap(event)
+        if isinstance(event, ev.CallFinished) and event.kind == "llm" and self.gate is not None:
+            budget = self.gate.budget
+            budget.spend(event.usage.total_tokens, event.cost)
+            if reason := budget.check():
+                self._stop_new_work(reason)
+            elif budget.max_cost is not None and event.cost is None:
+                self.note("max_cost cannot be kept: the price of an LLM is unknown; cnb.set_price(...) tells it")
+        self.changed()
+
+    def note(self, text: str) -> None:
+        """A line for people in the head of the board."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.changed()
+
+    def _unnote(self, text: str) -> None:
+        if text in self.notes:
+            self.notes.remove(text)
+            self.changed()
+
+    def changed(self) -> None:
+        """Tell the views; not again before one of them has looked."""
+        if self.seen:
+            self.seen = False
+            for changed in list(self.observers):
+                try:
+                    changed()
+                except Exception as error:  # a view that cannot draw must not keep a run from its end
+                    self.observers.remove(changed)
+                    self.notes.append(f"the board stands still: {type(error).__name__}: {_failure.said(error)}")
+
+
+class _Timers:
+    """`timeout` and `idle_timeout` of one attempt, which CrewAI's own `max_execution_time` does not keep."""
+
+    def __init__(self, driver: Driver, attempt: Attempt) -> None:
+        self._driver = driver
+        self._attempt = attempt
+        self._handles: dict[str, asyncio.TimerHandle] = {}
+
+    def begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        options = self._driver.options
+        if options.timeout is not None:
+            words = f"timed out after {options.timeout:g} s"
+            self._handles["whole"] = loop.call_later(options.timeout, self._driver.time_out, self._attempt, words)
+        if options.idle_timeout is not None:
+            self._handles["idle"] = loop.call_later(options.idle_timeout, self._look, options.idle_timeout)
+
+    def _look(self, limit: float) -> None:
+        state = self._driver.states[self._attempt.index]
+        # A wait for a limit, a retry or a person is no idleness of the run's.
+        left = limit if state.waits else state.last_event + limit - time.time()
+        if left <= 0:
+            self._driver.time_out(self._attempt, f"timed out: nothing happened for {limit:g} s")
+        else:
+            self._handles["idle"] = asyncio.get_running_loop().call_later(left, self._look, limit)
+
+    def end(self) -> None:
+        for handle in self._handles.values():
+            handle.cancel()
+
+
+def _promise() -> Future[None]:
+    """A future that nobody who waits for it can cancel: the others wait for it too."""
+    promise: Future[None] = Future()
+    promise.set_running_or_notify_cancel()
+    return promise
+
+
+def _readable(found: Mapping[str, StoredRun]) -> dict[str, tuple[StoredRun, CrewOutput]]:
+    """What was found, with its outputs; a run whose output cannot be read any more is left out, and run again."""
+    kept = {}
+    for key, stored in found.items():
+        with contextlib.suppress(Exception):  # its classes are the user's, and may have changed
+            if stored.tree is not None:
+                kept[key] = stored, _outputs.decode(stored.tree, stored.trusted)
+    return kept
+
+
+def _run_keys(plans: Sequence[Plan]) -> list[str]:
+    blueprints: dict[int, str] = {}
+    repeats: dict[str, int] = {}
+    keys = []
+    for plan in plans:
+        if id(plan.source) not in blueprints:
+            blueprints[id(plan.source)] = _fingerprint.fingerprint(plan.source)
+        blueprint = blueprints[id(plan.source)]
+        first = _fingerprint.run_key(blueprint, plan.inputs)
+        repeat = repeats[first] = repeats.get(first, -1) + 1
+        keys.append(_fingerprint.run_key(blueprint, plan.inputs, repeat) if repeat else first)
+    return keys

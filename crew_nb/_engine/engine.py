@@ -1,0 +1,361 @@
+"""The one loop and thread that run crews; everything else hops onto it.
+
+The kernel's loop stays free, crews are in flight as many as were asked for, and state has one writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import gc
+import logging
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+
+from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import check as _check
+from crew_nb._crewai import connections as _connections
+from crew_nb._crewai import fast as _fast
+from crew_nb._crewai import listen as _listen
+from crew_nb._crewai import names as _crewai
+from crew_nb._engine import calls as _calls
+from crew_nb._engine import human as _human
+from crew_nb._engine import limits as _limits
+from crew_nb._engine import prices as _prices
+from crew_nb._engine.limits import Slots
+from crew_nb._engine.pool import DaemonPool
+from crew_nb._record import record as _record
+from crew_nb._state import attempt as _attempt
+from crew_nb._state import events as ev
+from crew_nb._state.secrets import SCRUBBER
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from crew_nb._crewai.blueprint import Plan
+    from crew_nb._crewai.names import Crew, CrewOutput
+    from crew_nb._state.attempt import Attempt
+    from crew_nb._state.state import RunState
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREAD_NAME = "crew_nb"
+BUILDS = 4
+"""Crews that are built, or read, at once: more threads that all want the processor only slow the other loops down."""
+BUILD_SECONDS = 0.1
+"""What takes longer waits for something else, most likely, and keeps nobody from beginning."""
+EXIT_SECONDS = 1.0
+"""How long a kernel that shuts down waits for calls in flight to be closed."""
+
+
+class Engine:
+    """The loop's thread, started when first needed; one per process."""
+
+    def __init__(self) -> None:
+        self._start = threading.Lock()  # two cells or threads may launch the first batch at once
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._prepared: asyncio.Future[str] | None = None
+        self._froze = False
+        self.stoppers: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Batches that are to be cancelled when the process exits."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop of the engine."""
+        with self._start:
+            if self._loop is None or self._thread is None or not self._thread.is_alive():
+                started = threading.Event()
+                self._loop = asyncio.new_event_loop()
+                self._loop.set_task_factory(_task_of_attempt)  # type: ignore[arg-type]
+                self._loop.set_default_executor(DaemonPool(f"{THREAD_NAME}-work"))
+                self._prepared = None
+                # An empty context: what the launching cell set must not follow runs of later cells.
+                run = contextvars.Context().run
+                self._thread = threading.Thread(
+                    target=run, args=(self._serve, self._loop, started), name=THREAD_NAME, daemon=True
+                )
+                self._thread.start()
+                started.wait()
+            return self._loop
+
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop, started: threading.Event) -> None:
+        asyncio.set_event_loop(loop)
+        loop.call_soon(started.set)
+        while True:
+            try:
+                return loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                # A task of one crew raised it (CrewAI does for a context that is too long, tools may call sys.exit).
+                # The task has it as its outcome; asyncio stops the loop as well, for all the others.
+                continue
+
+    def begin(self) -> None:
+        """A batch has something to run; on the loop.
+
+        What lives when the first one has is kept out of garbage collection from then on: CrewAI's modules alone are
+        some 300,000 objects, and going through them stalls every loop (256 crews: stalls of 0.25 s, and 0.04 s
+        without). Once only: dead crews that the next batch froze would wait for a collection that takes a second.
+        """
+        if not self._froze and gc.get_freeze_count() == 0:  # else somebody has chosen for the whole process
+            gc.freeze()
+        self._froze = True
+
+    def here(self) -> bool:
+        """Whether this code runs in the engine's thread."""
+        return self._thread is not None and threading.get_ident() == self._thread.ident
+
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """Run `function` on the loop soon; from any thread."""
+        self.loop.call_soon_threadsafe(function, *args)
+
+    def call_and_wait(self, function: Callable[..., object], *args: Any) -> None:
+        """The same, but from another thread return once it has run, or after a second if the loop is that busy."""
+        done = threading.Event()
+        self.call(function, *args)
+        self.call(done.set)
+        if not self.here():
+            done.wait(1.0)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run a coroutine on the loop; from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    async def prepare(self) -> str:
+        """Import CrewAI and put the gate in place, once; returns what is not as it was checked, in words."""
+        if self._prepared is None or (self._prepared.done() and self._prepared.exception() is not None):
+            loop = asyncio.get_running_loop()
+            # An empty context: the run that comes first may be cancelled, and all others need this too.
+            self._prepared = loop.create_task(asyncio.to_thread(_prepare), context=contextvars.Context())
+        return await asyncio.shield(self._prepared)
+
+    def close(self) -> None:
+        """Stop every batch, wait a moment for it, and end the loop; called when the process exits."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None or not thread.is_alive():
+            return
+        batches = list(self.stoppers)
+        for batch in batches:
+            batch.cancel()
+        end = time.monotonic() + EXIT_SECONDS
+        for batch in batches:
+            batch.wait_quietly(max(0.0, end - time.monotonic()))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(EXIT_SECONDS)
+
+
+def _prepare() -> str:
+    _crewai.load()
+    moved = [_calls.install()]
+    if unfamiliar := _fast.unfamiliar():
+        moved += [f"crews take CrewAI's own executor: {unfamiliar}"]
+        if missing := _crewai.missing():
+            moved += [f"this CrewAI does not have {', '.join(missing)}"]
+    _fast.install()
+    _connections.install(engine.here)
+    _take_crewai_logging()
+    _prices.load()
+    return "; ".join(filter(None, moved))
+
+
+def _task_of_attempt(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any) -> asyncio.Task[T]:
+    """Every asyncio task that is started in a run's context is known to it, so that stop reaches siblings too."""
+    task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **options)
+    context = options.get("context")
+    attempt = _attempt.current.get() if context is None else context.get(_attempt.current)
+    if attempt is not None:
+        attempt.tasks.add(task)
+    return task
+
+
+async def work_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The outcome of a function that needs the processor, and so gains nothing from running beside many others."""
+    await _builds.acquire()
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        await asyncio.wait([work], timeout=BUILD_SECONDS)
+    except asyncio.CancelledError:
+        work.cancel()
+        raise
+    finally:
+        _builds.release()
+    return await work
+
+
+async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> CrewOutput:
+    """Build one crew and run it, in the context of its attempt; called on the engine's loop."""
+    _crewai.silence()
+    crew: Crew = await work_out(_attempt.marked(plan.build))
+    why = _fast.why_not(crew)
+    if not why:
+        _fast.accelerate(crew, keep_replay=keep_replay)
+    _fast.offload(crew)
+    attempt.places = {str(task.id): place for place, task in enumerate(crew.tasks)}
+    llms = _crewai.llms(crew)
+    ready = ev.CrewReady(
+        run=attempt.index,
+        at=time.time(),
+        tasks=_specs(crew),
+        path="stock" if why else "direct",
+        why=why,
+        offline=bool(llms) and all(getattr(llm, "is_offline", False) for llm in llms),
+    )
+    attempt.post(ready)
+    for finding in _check.inspect_crew(crew, f"the crew of run {plan.index}"):
+        if finding.severity != "note":  # notes are about bare CrewAI only
+            attempt.note(f"{finding.what} Write: {finding.instead}")
+    if id(plan.source) not in attempt.looked_through:
+        attempt.looked_through.add(id(plan.source))
+        if words := _blueprint.idle_inputs(plan, crew):
+            attempt.note(words)
+        SCRUBBER.learn_from(crew)  # embedders, memories and whatever else may hide a key
+    SCRUBBER.learn_environment()  # a factory may set some
+    SCRUBBER.learn_once(llms + [tool for agent in crew.agents for tool in agent.tools or []])
+    _crewai.listen(_listen.Listener(attempt, _prices.price))
+    _crewai.forbid_tools_when(lambda: attempt.stop_reason)
+    if stream:
+        _crewai.stream(llms)
+    with _human.asking(attempt, crew):
+        output: Any = await crew.akickoff(inputs=plan.kickoff_inputs)
+    if not isinstance(output, _crewai.load().CrewOutput):
+        raise TypeError(
+            f"the crew gave back {type(output).__name__} instead of its CrewOutput. "
+            "An after_kickoff callback must be a plain function and return the result that it is given."
+        )
+    return output  # type: ignore[no-any-return]
+
+
+class Runner(Protocol):
+    """Where the runs of a batch are carried out: in this process, or on a cluster. Used on the engine's loop."""
+
+    @property
+    def waits_for(self) -> str:
+        """What runs wait for before they can begin, in words; empty where it is ready."""
+
+    async def prepare(self, states: Sequence[RunState]) -> None:
+        """Returns when runs can begin; `states` are those of the batch's runs, at any moment."""
+
+    async def kick_off(self, plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> CrewOutput:
+        """Build one crew and run it; cancelling this stops the run."""
+
+    def close(self) -> None:
+        """Every run is final; `prepare` comes first if some are run again."""
+
+
+class _Here:
+    """The runner that is this process."""
+
+    waits_for = ""
+    kick_off = staticmethod(kick_off)
+
+    async def prepare(self, states: Sequence[RunState]) -> None:
+        """Nothing is needed."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+HERE: Runner = _Here()
+
+
+def _specs(crew: Crew) -> tuple[ev.TaskSpec, ...]:
+    places = {id(task): place for place, task in enumerate(crew.tasks)}
+    specs = []
+    pending: list[int] = []
+    for place, task in enumerate(crew.tasks):
+        if isinstance(task.context, list):
+            joins = tuple(places[id(t)] for t in task.context if id(t) in places)
+        elif task.async_execution or place == 0:
+            joins = tuple(p for p in range(place - 1, -1, -1) if p not in pending)[:1]
+        else:  # it takes all outputs before it; those that came since the last join are what it waits for
+            joins = tuple(pending) or (place - 1,)
+        if task.async_execution:
+            pending.append(place)
+        else:
+            pending.clear()
+        specs.append(
+            ev.TaskSpec(
+                name=" ".join((task.name or task.description or "task").split())[:80],
+                agent=str(getattr(task.agent, "role", "") or "").strip(),
+                joins=joins,
+                is_async=bool(task.async_execution),
+                asks_human=bool(task.human_input),
+            )
+        )
+    return tuple(specs)
+
+
+def _print_to_row(text: str) -> None:
+    attempt = _attempt.current.get()
+    if attempt is not None and text and not text.startswith(_crewai.SAYS_NOTHING):
+        attempt.log(text)
+
+
+class _RowLog(logging.Handler):
+    """CrewAI's log lines of a run go to its row; those of anybody else go where they went."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        attempt = _attempt.current.get()
+        if attempt is not None:
+            attempt.log(_line(record))
+        elif logging.root.handlers:
+            logging.root.callHandlers(record)
+        elif logging.lastResort is not None and record.levelno >= logging.lastResort.level:
+            logging.lastResort.handle(record)
+
+
+def _line(record: logging.LogRecord) -> str:
+    try:
+        words = record.getMessage()
+    except Exception:  # the arguments do not fit: no handler's error may reach the code that logs
+        words = f"{record.msg!r} with {record.args!r}"
+    return f"{record.levelname.lower()}: {words}"
+
+
+def _to_row(record: logging.LogRecord) -> bool:
+    """A filter for the root logger, which CrewAI also writes to."""
+    attempt = _attempt.current.get()
+    if attempt is not None:
+        attempt.log(_line(record))
+    return attempt is None
+
+
+def _of_no_run(record: logging.LogRecord) -> bool:
+    """A filter for a logger whose lines say nothing to those who run crews."""
+    return _attempt.current.get() is None
+
+
+def _take_crewai_logging() -> None:
+    _crewai.hear_prints(_print_to_row)
+    _crewai.mute_scope_warnings()
+    logger = logging.getLogger("crewai")
+    if not any(isinstance(handler, _RowLog) for handler in logger.handlers):
+        logger.addHandler(_RowLog())
+        logger.propagate = False
+        logging.root.addFilter(_to_row)
+        # The queue of CrewAI's telemetry is soon full where many crews end at once, and says so for every span.
+        logging.getLogger("opentelemetry.sdk._shared_internal").addFilter(_of_no_run)
+
+
+engine = Engine()
+_builds = Slots(BUILDS)
+atexit.register(engine.close)
+
+
+def _begin_anew() -> None:
+    """A forked child has none of the threads, and waits for none of the calls, of its parent."""
+    engine.__init__()  # type: ignore[misc]
+    _builds.__init__(BUILDS)  # type: ignore[misc]
+    _limits.forget_all()
+    _record.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_begin_anew)

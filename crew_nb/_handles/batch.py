@@ -1,0 +1,377 @@
+"""`Batch`: the handle on runs started together and joined together; its runs are driven on the engine's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from crew_nb._board import static as _static
+from crew_nb._engine.driver import Driver
+from crew_nb._engine.engine import HERE, engine
+from crew_nb._engine.human import CellPrompt
+from crew_nb._handles.results import Result, Results
+from crew_nb._handles.run import Run
+from crew_nb._state import attempt as _attempt
+from crew_nb._state import loop as _loop
+from crew_nb._state.errors import CrewNbError
+from crew_nb._state.secrets import SCRUBBER
+from crew_nb._state.state import BatchState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+
+    from crew_nb._crewai.blueprint import Plan
+    from crew_nb._engine.engine import Runner
+    from crew_nb._engine.limits import Slots
+    from crew_nb._state import events as ev
+    from crew_nb._state.options import Options
+    from crew_nb._state.state import Status
+
+HEARTBEAT = 0.1
+"""Seconds between two looks of a joining cell: an idle kernel loop notices Interrupt only when it wakes."""
+
+SETTLE_SECONDS = 0.5
+"""How long an interrupted cell waits for its rows to become final, so that what is left behind is whole."""
+
+
+class Batch:
+    """A handle on runs that have already begun: watch them, join them, stop them.
+
+    `await batch` joins from any loop and gives `Results` in input order; `batch.wait()` does in plain code.
+    Stopping the wait (the kernel's Interrupt, a cancelled task) stops the batch; what was finished stays in `results`.
+    """
+
+    def __init__(
+        self, plans: Sequence[Plan], options: Options, slots: Slots | None = None, runner: Runner = HERE
+    ) -> None:
+        self.key = uuid.uuid4().hex[:12]
+        """Its name in the record."""
+        self.name = SCRUBBER.scrub(options.title)
+        self._driver = Driver(self.key, plans, options, slots, runner)
+        self.runs: tuple[Run, ...] = tuple(Run(self, plan.index, plan.inputs) for plan in plans)
+        """The handles of its runs, in input order."""
+        self._snapshot: BatchState | None = None
+        self._board: Any = None
+        self.make_board: Callable[[Batch], object] | None = None
+        """Makes the board when it is first asked for, where none was to be shown."""
+        self.joined = 0
+        """How many wait for it now."""
+
+    # --- what a user reads ---------------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> Options:
+        """The options that it was launched with, and what `limit()` has changed since."""
+        return self._driver.options
+
+    @property
+    def created(self) -> float:
+        """When it was launched, in Unix seconds."""
+        return self._driver.created
+
+    @property
+    def board(self) -> Any:
+        """What a cell shows, also after a launch with `show=False`; None outside of a kernel.
+
+        A live widget, or its static HTML where nobody watches (nbclient, papermill).
+        """
+        make, self.make_board = self.make_board, None
+        if make is not None:
+            make(self)
+        return self._board
+
+    @board.setter
+    def board(self, board: Any) -> None:
+        self._board = board
+        self._driver.streams_by_default = board is not None
+
+    @property
+    def results(self) -> Results:
+        """What is finished, at any moment, in input order."""
+        state = self.state()
+        errors, outputs = self._driver.errors, self._driver.outputs
+        ended = ((run, run.index if run.final else None) for run in state.runs)
+        items = (
+            Result(
+                run,
+                self.runs[run.index].inputs,
+                None if end is None else errors[end],
+                None if end is None else outputs[end],
+            )
+            for run, end in ended
+        )
+        return Results(state, items, self.events)
+
+    @property
+    def events(self) -> tuple[ev.Event, ...]:
+        """Everything that happened so far, in order (streamed pieces of text apart)."""
+        return tuple(self._driver.events)
+
+    @property
+    def status(self) -> Status:
+        """One status word for all runs: the most urgent of theirs."""
+        found = {state.status for state in self._driver.states}
+        order: tuple[Status, ...] = ("cancelling", "running", "waiting", "queued", "failed", "cancelled")
+        return next((status for status in order if status in found), "done")
+
+    @property
+    def open_runs(self) -> int:
+        """Runs that have not ended."""
+        return self._driver.left
+
+    def state(self) -> BatchState:
+        """A snapshot of everything; never changes once read."""
+        driver = self._driver
+        if self._snapshot is None or not driver.seen:
+            driver.seen = True  # first: what changes meanwhile is told again
+            gate = driver.gate
+            self._snapshot = BatchState(
+                key=self.key,
+                name=SCRUBBER.scrub(self.name),
+                runs=tuple(driver.states),
+                created=driver.created,
+                finished=driver.finished,
+                paused=driver.paused,
+                notes=tuple(driver.notes),
+                max_concurrency=gate.limit if gate is not None else driver.options.concurrency,
+                in_flight=gate.in_flight if gate is not None else 0,
+                limit_reason=gate.limit_reason if gate is not None else "",
+            )
+        return self._snapshot
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    def __getitem__(self, index: int) -> Run:
+        return self.runs[index]
+
+    def __repr__(self) -> str:
+        counts: dict[str, int] = {}
+        for state in self._driver.states:
+            counts[state.status] = counts.get(state.status, 0) + 1
+        words = ", ".join(f"{n} {status}" for status, n in counts.items())
+        return f"<Batch {SCRUBBER.scrub(self.name) or self.key} of {len(self)}: {words}>"
+
+    def _repr_html_(self) -> str:
+        # One line: the launching cell, whose last line this may be, has its board already.
+        state = self.state()
+        words = (
+            "`batch.board` in a cell shows its board"
+            if state.final
+            else "`batch.board` is live, and `await batch` joins"
+        )
+        return _static.under_way(state, f" when this cell ran. {words}.")
+
+    # --- joining -------------------------------------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, None, Results]:
+        yield from self._join().__await__()
+        return self.results
+
+    def wait(self, timeout: float | None = None) -> Results:
+        """The same join for plain code: blocks this thread until every run has ended. It never patches a loop.
+
+        Args:
+            timeout: Seconds to wait; the batch goes on if they pass.
+
+        Raises:
+            TimeoutError: When `timeout` passed first.
+            KeyboardInterrupt: On the kernel's Interrupt, after the batch was stopped.
+        """
+        self._block(timeout)
+        return self.results
+
+    async def ended(self) -> None:
+        """Returns when every run has ended; unlike `await batch`, giving up this wait stops nothing."""
+        await _wait_for(self._driver.all_final)
+
+    async def as_completed(self) -> AsyncIterator[Run]:
+        """The runs in the order in which they end, each as soon as it has."""
+        driver = self._driver
+        seen = 0
+        told: dict[int, int] = {}  # a run that is retried meanwhile ends once more
+        while True:
+            coming, done = driver.next_final, driver.all_ended
+            while seen < len(driver.order):
+                place = driver.order[seen]
+                seen += 1
+                state = driver.states[place]
+                if state.final and told.get(place) != state.attempt:
+                    told[place] = state.attempt
+                    yield self.runs[place]
+            if done and seen == len(driver.order) and driver.all_ended:
+                return
+            await self._await(coming)
+
+    async def _join(self, index: int | None = None) -> None:
+        await self._await(self._final(index), index)
+
+    def _final(self, index: int | None) -> concurrent.futures.Future[None]:
+        return self._driver.all_final if index is None else self._driver.finals[index]
+
+    async def _await(self, final: concurrent.futures.Future[None], index: int | None = None) -> None:
+        if final.done():
+            return
+        waiter = _wait_for(final)
+        prompt = self._prompt(awaits=True)
+        self.joined += 1
+        try:
+            while not waiter.done():
+                await asyncio.wait([waiter], timeout=HEARTBEAT)
+                if prompt is not None:
+                    prompt.ask(self._driver.states)
+        except (asyncio.CancelledError, KeyboardInterrupt) as error:
+            self.cancel(index)
+            settled = _wait_for(self._final(index))
+            await asyncio.wait([settled], timeout=SETTLE_SECONDS)
+            settled.cancel()
+            self._say_stopped(index)
+            if isinstance(error, KeyboardInterrupt):  # at the prompt; as it is, it would end the kernel's loop
+                raise asyncio.CancelledError from error
+            raise
+        finally:
+            self.joined -= 1
+            waiter.cancel()
+
+    def _block(self, timeout: float | None, index: int | None = None) -> None:
+        if engine.here():
+            raise CrewNbError("wait() was called from crew_nb's own loop, which would wait for itself. Write `await`.")
+        final = self._final(index)
+        end = None if timeout is None else time.monotonic() + timeout
+        prompt = self._prompt(awaits=False)
+        self.joined += 1
+        try:
+            while not final.done():
+                left = HEARTBEAT if end is None else min(HEARTBEAT, end - time.monotonic())
+                if left <= 0:
+                    raise TimeoutError(f"{self!r} did not end within {timeout} s; it goes on.")
+                concurrent.futures.wait([final], timeout=left)
+                if prompt is not None:
+                    prompt.ask(self._driver.states)
+        except KeyboardInterrupt:
+            self.cancel(index)
+            concurrent.futures.wait([self._final(index)], timeout=SETTLE_SECONDS)
+            self._say_stopped(index)
+            raise
+        finally:
+            self.joined -= 1
+
+    def _prompt(self, *, awaits: bool) -> CellPrompt | None:
+        """How this join asks for people, where the board's form is not heard while it lasts."""
+        if self.asks_by != "form" or _loop.hears(_loop.where(), awaits=awaits):
+            return None
+        return CellPrompt(lambda run, key, text: self.command("answer", run=run, key=key, text=text, approve=not text))
+
+    def wait_quietly(self, seconds: float) -> None:
+        """Wait until every run has ended, or the seconds have passed."""
+        concurrent.futures.wait([self._driver.all_final], timeout=seconds)
+
+    def _say_stopped(self, index: int | None) -> None:
+        """The one line that an interrupted cell owes its user; code that gives up a wait is owed none."""
+        if _loop.where().kind == "script" or threading.current_thread() is not threading.main_thread():
+            return
+        if index is not None:
+            print("Stopped. run.retry() runs it again, in the same row.")
+            return
+        done = sum(state.status == "done" for state in self._driver.states)
+        print(
+            f"Stopped. {done} of {len(self)} runs are done and kept in batch.results; "
+            "batch.retry() runs the others, in the same rows."
+        )
+
+    # --- steering, from any thread -------------------------------------------------------------------------------
+
+    def cancel(self, run: int | None = None) -> None:
+        """Stop every run, or one: no LLM or tool call starts from now on, those in flight are ended where they can be.
+
+        Returns at once; every row is final within 2 seconds. What was finished stays in `results`.
+        """
+        places = range(len(self.runs)) if run is None else (run,)
+        self._driver.forbid(places, everything=run is None)
+        engine.call(self._driver.cancel, places)
+
+    def pause(self) -> None:
+        """Hold queued runs, and running ones at their next LLM call."""
+        engine.call(self._driver.pause, True)
+
+    def resume(self) -> None:
+        """Let a paused batch go on."""
+        engine.call(self._driver.pause, False)
+
+    def retry(self) -> Batch:
+        """Run the failed and cancelled runs again, in their rows; `await` the batch for the new results."""
+        self._driver.retry(range(len(self.runs)))
+        return self
+
+    def limit(self, max_concurrency: int) -> None:
+        """Change how many runs and LLM calls may be in flight, while they are.
+
+        Raises:
+            OptionError: When it is not a whole number from 1.
+        """
+        engine.call(self._driver.limit, replace(self._driver.options, max_concurrency=max_concurrency))
+
+    def command(self, name: str, **args: Any) -> None:
+        """What the board's buttons do.
+
+        Args:
+            name: `cancel` [run], `pause`, `resume`, `retry` [run], or `answer` (run, key, text, approve).
+            **args: The arguments of the command.
+        """
+        known: dict[str, Callable[..., object]] = {
+            "cancel": self.cancel,
+            "pause": self.pause,
+            "resume": self.resume,
+            "retry": lambda run=None: self.retry() if run is None else self.runs[run].retry(),
+            "answer": lambda run, key, text="", approve=False: engine.call(
+                self._driver.answer, run, key, text, approve
+            ),
+        }
+        known[name](**args)
+
+    # --- for those who show it -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin; called once, by whoever made it."""
+        engine.stoppers.add(self)
+        engine.call(self._driver.begin, self.name)
+        outer = _attempt.current.get()
+        if outer is not None:  # a tool of a running crew launches it
+            outer.inner.append(self)
+            if outer.stop_reason:
+                self.cancel()
+
+    def observe(self, changed: Callable[[], object], at_end: Callable[[], Awaitable[object]]) -> None:
+        """Add a view: `changed` is called on the engine's loop when something has changed since `state()` was read.
+
+        `at_end` is awaited there when every run has ended, before those who join are told.
+        """
+        self._driver.observers.append(changed)
+        self._driver.at_end.append(at_end)
+
+    @property
+    def asks_by(self) -> Literal["", "form", "input"]:
+        """How a person is asked for `human_input=True`: in the board's form, at the terminal, or not at all."""
+        return self._driver.asks_by
+
+    @asks_by.setter
+    def asks_by(self, way: Literal["", "form", "input"]) -> None:
+        self._driver.asks_by = way
+
+    @property
+    def taps(self) -> list[Callable[[ev.Event], object]]:
+        """Called on the engine's loop with every event once it is folded, streamed pieces of text too."""
+        return self._driver.taps
+
+
+def _wait_for(final: concurrent.futures.Future[None]) -> asyncio.Future[None]:
+    """Awaitable on this loop; giving it up cancels nothing, where `wrap_future` alone would for everybody who waits."""
+    return asyncio.shield(asyncio.wrap_future(final))

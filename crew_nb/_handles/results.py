@@ -1,0 +1,429 @@
+"""`Results`: the joined outcomes, a sequence in input order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from crew_nb._board import static as _static
+from crew_nb._board import text as _text
+from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import outputs as _outputs
+from crew_nb._engine import failure as _failure
+from crew_nb._record import file as _file
+from crew_nb._state import errors as _errors
+from crew_nb._state.errors import CrewNbError, NotFinishedError, RunCancelledError, RunFailedError
+from crew_nb._state.secrets import SCRUBBER
+from crew_nb._state.usage import Usage
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import pandas as pd
+
+    from crew_nb._crewai.names import CrewOutput, UsageMetrics
+    from crew_nb._record.loaded import LoadedBatch
+    from crew_nb._state.events import Event
+    from crew_nb._state.state import BatchState, RunState, Status
+
+Level = Literal["runs", "tasks", "calls", "events"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Result:
+    """One run's outcome. It reads like CrewAI's `CrewOutput`; reading the output of a failed run raises its error."""
+
+    state: RunState
+    """The whole record of the run."""
+    inputs: Mapping[str, Any] | None
+    error: BaseException | None
+    """The crew's own error, or why it was stopped; None where it is done or goes on."""
+    _output: CrewOutput | None
+    _unreadable: str = ""
+    """Why the output that was kept cannot be read, where it cannot."""
+
+    @property
+    def index(self) -> int:
+        """Its place in the batch, also where it stands in a part of the results."""
+        return self.state.index
+
+    @property
+    def status(self) -> Status:
+        """The run's status word."""
+        return self.state.status
+
+    @property
+    def output(self) -> CrewOutput:
+        """CrewAI's own output.
+
+        Raises:
+            RunFailedError: When the run failed or was cancelled; the crew's error is its cause.
+            NotFinishedError: When it has not ended yet.
+        """
+        state = self.state
+        check_done(state, self.error, join="batch")
+        if self._output is None:
+            why = f"cannot be read ({self._unreadable})" if self._unreadable else "was not kept"
+            raise CrewNbError(
+                f"the output of run {state.index} ({state.label}) {why}; its text is in `result.state.output`."
+            )
+        return self._output
+
+    @property
+    def raw(self) -> str:
+        """The crew's text."""
+        return self.output.raw
+
+    @property
+    def pydantic(self) -> Any:
+        """The structured output of the last task, or None."""
+        return self.output.pydantic
+
+    @property
+    def json_dict(self) -> dict[str, Any] | None:
+        """The structured output of the last task as a dict, or None."""
+        return self.output.json_dict
+
+    @property
+    def tasks_output(self) -> list[Any]:
+        """CrewAI's output of each task, in the crew's order."""
+        return self.output.tasks_output
+
+    @property
+    def token_usage(self) -> UsageMetrics:
+        """Tokens and requests of this run alone; known for failed runs too."""
+        return _crewai.usage_metrics(self.state.usage)  # type: ignore[no-any-return]
+
+    usage = token_usage
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars; None where no call had a known price."""
+        return self.state.cost
+
+    @property
+    def seconds(self) -> float | None:
+        """From leaving the queue to the end."""
+        state = self.state
+        return None if state.started is None or state.finished is None else state.finished - state.started
+
+    def to_dict(self) -> dict[str, Any]:
+        """The structured output as a dict, as `CrewOutput.to_dict` gives it."""
+        return self.output.to_dict()
+
+    def __getitem__(self, key: str) -> Any:
+        return self.output[key]
+
+    def __str__(self) -> str:
+        return str(self.output)
+
+    def __repr__(self) -> str:
+        state = self.state
+        words = state.error.message if state.error is not None else state.output
+        return f"<Result {state.index} ({state.label}): {state.status}{', ' + _short(words) if words else ''}>"
+
+    def _repr_html_(self) -> str:
+        return _static.results([self._card()])
+
+    def _card(self) -> _static.ResultCard:
+        state, output = self.state, self._output
+        structured = None
+        if output is not None:
+            structured = output.pydantic.model_dump() if output.pydantic is not None else output.json_dict
+            structured = SCRUBBER.scrub_values(structured)
+        return _static.ResultCard(
+            index=state.index,
+            label=state.label,
+            status=state.status,
+            raw=state.output,
+            structured=structured,
+            error=state.error,
+            usage=state.usage,
+            cost=state.cost,
+            seconds=self.seconds,
+            offline=state.offline,
+        )
+
+
+def check_done(state: RunState, error: BaseException | None, join: str) -> None:
+    """Raise what reading the output of a run that is not done raises; `join` is what to await first."""
+    if not state.final:
+        raise NotFinishedError(f"run {state.index} ({state.label}) is {state.status}. Write `await {join}` first.")
+    if state.status != "done":
+        raise failure(state, error)
+
+
+def failure(state: RunState, error: BaseException | None) -> RunFailedError:
+    """The error that reading the output of such a run raises, with the crew's error, if that is known, as its cause."""
+    if isinstance(error, RunFailedError) and _is_of(error, state):
+        # New each time: a traceback grows wherever its error is raised.
+        found = type(error)(state.index, state.label, SCRUBBER.scrub(error.reason))
+        found.__cause__ = error.__cause__ if error.__traceback__ is None else error
+        return found
+    told, what = state.error, "for a reason that was not kept"
+    if error is not None:
+        what = f"{type(error).__name__}: {_failure.said(error)}"
+    elif told is not None:
+        what = f"{told.type}: {told.message}"
+    hint = f" ({told.hint})" if told is not None and told.hint else ""
+    kind = RunCancelledError if state.status == "cancelled" else RunFailedError
+    found = kind(state.index, state.label, SCRUBBER.scrub(f"{state.status}: {what}{hint}"))
+    found.__cause__ = error
+    return found
+
+
+def _is_of(error: RunFailedError, state: RunState) -> bool:
+    """Whether the error tells of this very run; one of a batch that was started inside it names another."""
+    # What has become known as a secret meanwhile is gone from the state only.
+    return error.index == state.index and state.label in (error.label, SCRUBBER.scrub(error.label))
+
+
+def _as_it_was(state: RunState) -> BaseException | None:
+    """The error of a run that was read back: one of ours as it was, of any other what was kept of its words."""
+    if state.status not in ("failed", "cancelled"):
+        return None
+    told = state.error
+    kind = getattr(_errors, told.type, None) if told is not None else None
+    if told is None or not (isinstance(kind, type) and issubclass(kind, CrewNbError)):
+        return failure(state, None)
+    if not issubclass(kind, RunFailedError):
+        return kind(told.message)
+    reason = told.message.removeprefix(f"run {state.index} ({state.label}) ")
+    # One that names another run came from a batch that was started inside this one.
+    return failure(state, None) if reason == told.message else kind(state.index, state.label, reason)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two outputs, word by word; draws itself in a cell."""
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+
+class Results(Sequence[Result]):
+    """The outcomes of a batch, in input order.
+
+    `results[i].raw` is the text of run i. A run that failed keeps its place; reading its output raises its error.
+    """
+
+    def __init__(self, state: BatchState, items: Iterable[Result], events: Sequence[Event] = ()) -> None:
+        self.state = state
+        """The snapshot that they were taken from."""
+        self._items = tuple(items)
+        self._events = events
+
+    @classmethod
+    def loaded(cls, batch: LoadedBatch) -> Results:
+        """A batch that was read back from the record or a file."""
+        items = []
+        for state, stored in zip(batch.state.runs, batch.runs, strict=True):
+            output, unreadable = None, ""
+            try:
+                if stored is not None and stored.tree is not None:
+                    output = _outputs.decode(stored.tree, stored.trusted)
+            except Exception as error:  # one that is damaged, or of another version, must not cost the others
+                unreadable = f"{type(error).__name__}: {_failure.said(error)}"
+            inputs = stored.inputs if stored is not None else None
+            items.append(Result(state, inputs, _as_it_was(state), output, unreadable))
+        return cls(batch.state, items, tuple(batch.events))
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """Everything that happened in these runs, in order."""
+        runs = {item.index for item in self._items}
+        return tuple(event for event in self._events if event.run in runs)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, place: int) -> Result: ...
+    @overload
+    def __getitem__(self, place: slice) -> Results: ...
+    def __getitem__(self, place: int | slice) -> Result | Results:
+        if isinstance(place, slice):
+            items = self._items[place]
+            state = dataclasses.replace(self.state, runs=tuple(item.state for item in items))
+            return Results(state, items, self._events)
+        return self._items[place]
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._items)
+
+    @property
+    def outputs(self) -> list[CrewOutput]:
+        """CrewAI's outputs of the runs that are done, in input order."""
+        return [item.output for item in self._items if item.status == "done"]
+
+    @property
+    def errors(self) -> list[RunFailedError]:
+        """The errors of the runs that failed or were cancelled; each has its `index`, and the crew's error as cause."""
+        return [failure(item.state, item.error) for item in self._items if item.status in ("failed", "cancelled")]
+
+    @property
+    def usage(self) -> UsageMetrics:
+        """Tokens and requests of all runs together, failed ones too."""
+        total = sum((item.state.usage for item in self._items), Usage())
+        return _crewai.usage_metrics(total)  # type: ignore[no-any-return]
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars of all runs together; None where no call had a known price."""
+        costs = [item.cost for item in self._items if item.cost is not None]
+        return sum(costs) if costs else None
+
+    def raise_for_errors(self) -> Results:
+        """These results, if every run is done.
+
+        Raises:
+            ExceptionGroup: Of the errors of the runs that failed or were cancelled.
+        """
+        errors = self.errors
+        if errors:
+            raise ExceptionGroup(f"{len(errors)} of {len(self)} runs have no output", errors)
+        return self
+
+    def to_frame(self, level: Level = "runs") -> pd.DataFrame:
+        """A pandas DataFrame: a row per run, task, call or event; inputs become columns `inputs.<name>`.
+
+        Args:
+            level: What a row is. Times are Unix seconds, durations seconds, costs US dollars.
+
+        Raises:
+            CrewNbError: When pandas is not installed, or the level is none of these.
+        """
+        rows: list[dict[str, Any]]
+        if level == "runs":
+            rows = [self._run_row(item) for item in self._items]
+        elif level == "tasks":
+            rows = [row for item in self._items for row in _task_rows(item.state)]
+        elif level == "calls":
+            rows = [row for item in self._items for row in _call_rows(item.state)]
+        elif level == "events":
+            rows = [{"event": type(e).__name__, **dataclasses.asdict(e)} for e in self.events]
+        else:
+            raise CrewNbError(f'level is {level!r}. Write "runs", "tasks", "calls" or "events".')
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise CrewNbError("to_frame() needs pandas. Write: pip install 'crew-nb[frames]'") from error
+        return pd.DataFrame(rows)
+
+    def _run_row(self, item: Result) -> dict[str, Any]:
+        state = item.state
+        inputs = {f"inputs.{key}": value for key, value in SCRUBBER.scrub_inputs(item.inputs or {}).items()}
+        return {
+            "run": state.index,
+            **inputs,
+            "status": state.status,
+            "raw": state.output if state.status == "done" else None,
+            "error": f"{state.error.type}: {state.error.message}" if state.error is not None else None,
+            "seconds": item.seconds,
+            "attempt": state.attempt,
+            **state.usage.to_dict(),
+            "cost": state.cost,
+            "started": state.started,
+            "finished": state.finished,
+        }
+
+    def compare(self, i: int, j: int) -> Comparison:
+        """Outputs `i` and `j` word by word, side by side in a cell.
+
+        Raises:
+            RunFailedError: When one of the runs has no output.
+        """
+        a, b = self[i], self[j]
+        shown = a.state.label, SCRUBBER.scrub(a.raw), b.state.label, SCRUBBER.scrub(b.raw)
+        return Comparison(_static.compare(*shown), _text.compare(*shown))
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """One HTML file with the board and every output, whole; without script, and with nothing to load.
+
+        Args:
+            path: Where to write it, if anywhere.
+        """
+        cards = [item._card() for item in self._items]
+        title = self.state.name or "crew_nb results"
+        text = _static.page(title, _static.board(self.state, whole=True), _static.results(cards, whole=True))
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Everything in one file, for `cnb.load(path)`; secrets are left out.
+
+        Raises:
+            RecordError: When the file cannot be written.
+        """
+        return _file.write(
+            path,
+            self.state,
+            [item._output for item in self._items],
+            inputs=[item.inputs for item in self._items],
+            events=self.events,
+        )
+
+    def __repr__(self) -> str:
+        return _text.summary(self.state)
+
+    def _repr_html_(self) -> str:
+        return _static.results([item._card() for item in self._items])
+
+
+def _task_rows(state: RunState) -> Iterator[dict[str, Any]]:
+    for place, task in enumerate(state.tasks):
+        used = sum((c.usage for c in task.calls), Usage())
+        yield {
+            "run": state.index,
+            "task": place,
+            "name": task.spec.name,
+            "agent": task.agent,
+            "status": task.status,
+            "output": task.output or None,
+            "error": task.error or None,
+            "seconds": None if task.started is None or task.finished is None else task.finished - task.started,
+            "llm_calls": sum(c.kind == "llm" for c in task.calls),
+            "tool_calls": sum(c.kind == "tool" for c in task.calls),
+            **used.to_dict(),
+            "started": task.started,
+            "finished": task.finished,
+        }
+
+
+def _call_rows(state: RunState) -> Iterator[dict[str, Any]]:
+    tasks = {call.key: place for place, task in enumerate(state.tasks) for call in task.calls}
+    for call in state.all_calls:
+        yield {
+            "run": state.index,
+            "task": tasks.get(call.key),
+            "kind": call.kind,
+            "name": call.name,
+            "agent": call.agent,
+            "status": call.status,
+            "attempt": call.attempt,
+            "detail": call.detail,
+            "output": call.output,
+            "seconds": None if call.finished is None else call.finished - call.started,
+            **call.usage.to_dict(),
+            "cost": call.cost,
+            "started": call.started,
+            "finished": call.finished,
+        }
+
+
+def _short(words: str) -> str:
+    line = " ".join(words.split())
+    return line if len(line) <= 60 else f"{line[:59]}…"

@@ -1,0 +1,111 @@
+"""`Run`: the handle of one kickoff."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crew_nb._crewai import names as _crewai
+from crew_nb._handles import results as _results
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from crew_nb._crewai.names import CrewOutput, UsageMetrics
+    from crew_nb._handles.batch import Batch
+    from crew_nb._state.state import RunState, Status, TaskState
+
+
+class Run:
+    """One kickoff of one crew with one set of inputs; its work has already begun.
+
+    `await run` gives CrewAI's own `CrewOutput`, from any loop; `run.wait()` does the same in plain code.
+    """
+
+    def __init__(self, batch: Batch, index: int, inputs: Mapping[str, Any] | None) -> None:
+        self._batch = batch
+        self.index = index
+        """Its row in the batch."""
+        self.inputs = inputs
+        """The inputs as they were given."""
+
+    @property
+    def batch(self) -> Batch:
+        """The batch that it belongs to, which has its board: of `kickoff`, a batch of one."""
+        return self._batch
+
+    @property
+    def state(self) -> RunState:
+        """The whole record, as it is now; never changes once read."""
+        return self._batch._driver.states[self.index]
+
+    @property
+    def status(self) -> Status:
+        """`queued`, `running`, `waiting`, `done`, `failed`, `cancelling` or `cancelled`."""
+        return self.state.status
+
+    @property
+    def tasks(self) -> tuple[TaskState, ...]:
+        """The state of each of its crew's tasks, in the crew's order; empty until the crew is built."""
+        return self.state.tasks
+
+    @property
+    def usage(self) -> UsageMetrics:
+        """Tokens and requests of this run alone, from its own LLM events."""
+        return _crewai.usage_metrics(self.state.usage)  # type: ignore[no-any-return]
+
+    @property
+    def started(self) -> float | None:
+        """When it left the queue, in Unix seconds."""
+        return self.state.started
+
+    @property
+    def finished(self) -> float | None:
+        """When it ended, in Unix seconds."""
+        return self.state.finished
+
+    @property
+    def error(self) -> BaseException | None:
+        """The crew's own error with its traceback, or why it was stopped; None while it runs and when it is done."""
+        return self._batch._driver.errors[self.index] if self.state.final else None
+
+    @property
+    def output(self) -> CrewOutput:
+        """The crew's output.
+
+        Raises:
+            RunFailedError: When the run failed or was cancelled; the crew's error is its cause.
+            NotFinishedError: When it has not ended yet.
+        """
+        _results.check_done(self.state, self.error, join="run")
+        output = self._batch._driver.outputs[self.index]
+        assert output is not None, "a run that is done has an output"
+        return output
+
+    def cancel(self) -> None:
+        """Stop it: no LLM or tool call starts from now on. Returns at once; the run ends within 2 seconds."""
+        self._batch.cancel(self.index)
+
+    def retry(self) -> Run:
+        """Run it again in its row, if it failed or was cancelled; `await` it for the new outcome."""
+        self._batch._driver.retry([self.index])
+        return self
+
+    def wait(self, timeout: float | None = None) -> CrewOutput:
+        """The output, in plain code: blocks this thread until the run has ended.
+
+        Args:
+            timeout: Seconds to wait; the run goes on if they pass.
+
+        Raises:
+            RunFailedError: When the run failed or was cancelled.
+            TimeoutError: When `timeout` passed first.
+        """
+        self._batch._block(timeout, self.index)
+        return self.output
+
+    def __await__(self) -> Generator[Any, None, CrewOutput]:
+        yield from self._batch._join(self.index).__await__()
+        return self.output
+
+    def __repr__(self) -> str:
+        return f"<Run {self.index} ({self.state.label}): {self.status}>"

@@ -1,0 +1,590 @@
+"""What is kept of every run: written before its row says done, listed, loaded, and found again.
+
+One store (`_store`) is shared by all kernels of the user. Each process writes through one thread, which puts all that
+has come since its last commit into one transaction, so that the engine's loop never waits for the disk. Commits are
+`synchronous=NORMAL` in WAL mode: what is committed survives the end of the process in any way, kill -9 included, since
+the operating system has it; only a crash of the machine can take the last commits, and even that damages nothing.
+
+No trouble with the disk reaches a run. What cannot be written is kept in memory, is tried again with a later write,
+and `Record.problem` says why. Every text passes the scrubber before it is written.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sqlite3
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from crew_nb._record import codec as _codec
+from crew_nb._record import file as _file
+from crew_nb._record import store as store
+from crew_nb._record.kept import BatchInfo, Kept
+from crew_nb._record.loaded import LoadedBatch, StoredRun, batch_of, labels_of, parsed
+from crew_nb._state.errors import RecordError
+from crew_nb._state.plain import Encode, dumps, plain, unplain
+from crew_nb._state.secrets import SCRUBBER
+from crew_nb._state.state import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from crew_nb._state.events import Event
+
+T = TypeVar("T")
+BUSY_SECONDS = 10.0
+"""How long a write waits for other kernels before its batch goes on in memory."""
+AGAIN_SECONDS = 5.0
+"""How long after a failure the disk is left alone."""
+LINGER_SECONDS = 1.0
+"""How long the writer's thread waits for more before it ends."""
+BATCHES_KNOWN = 100
+"""Batches that are put again where their store was deleted under them: those that were written to last."""
+
+
+_REFUSED = (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+"""Errors of SQLite that are about a value, not about the disk."""
+
+Rows = tuple[list[store.BatchRow], list[store.RunRow]]
+"""What one write puts into the store."""
+
+
+class Record:
+    """The store as one process sees it; all methods may be called from any thread.
+
+    Args:
+        path: The file; None keeps everything in memory only.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.problem = ""
+        """Why what is new is in memory only, in one line; empty while all is well."""
+        self.notes: list[str] = []
+        """What happened to the store, for people."""
+        self._queue: list[tuple[Callable[[], Rows], Future[str | None]]] = []
+        self._writer: threading.Thread | None = None
+        self._closing = False
+        self._wake = threading.Condition()  # the queue and the writer's life are decided together
+        self._db: sqlite3.Connection | None = None
+        self._memory: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._io = threading.RLock()  # the two connections are used by the writer and by those who read
+        self._batches: dict[str, store.BatchRow] = {}  # the one that was written to last comes last
+        self._unsaved: Rows = ([], [])
+        self._again_at = 0.0
+        self._closes_at_exit = False
+        self._pid = os.getpid()
+
+    def describe(self) -> str:
+        """Where runs are kept, in one line."""
+        if self.path is None:
+            return "runs are kept in memory only; cnb.set_record(path) keeps them on disk"
+        return f"runs are kept in {self.path}" + (f"; now in memory only: {self.problem}" if self.problem else "")
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def put_batch(
+        self, key: str, name: str, created: float, labels: Sequence[str], meta: Mapping[str, Any] | None = None
+    ) -> Future[str | None]:
+        """Writes that a batch was started, in place of what was put of it before.
+
+        Args:
+            key: Its key, unique in the store.
+            name: Its name, which need not be unique.
+            created: Unix seconds.
+            labels: One per run, in order.
+            meta: Whatever else is worth keeping.
+
+        Returns:
+            As `put_run`.
+        """
+        SCRUBBER.learn_environment()
+        labels, meta = tuple(labels), dict(meta or {})
+
+        def rows() -> Rows:
+            row = store.BatchRow(
+                _utf8(key),
+                _text(name),
+                created,
+                dumps(_codec.encode(labels, _scrub)),
+                dumps(plain(meta, _scrub)),
+            )
+            self._remember(row.key, row)
+            return [row], []
+
+        return self._put(rows)
+
+    def put_run(
+        self,
+        batch_key: str,
+        index: int,
+        run_key: str,
+        state: RunState,
+        *,
+        output: object = None,
+        encode: Encode = plain,
+        inputs: Mapping[str, Any] | None = None,
+        events: Iterable[Event] = (),
+    ) -> Future[str | None]:
+        """Writes the end of a run, in place of an earlier end of the same run.
+
+        Args:
+            batch_key: The batch, which was put before.
+            index: Its place in the batch.
+            run_key: What `find_done` will know it by.
+            state: Its final state.
+            output: What it returned.
+            encode: What makes JSON of an output; called on the writer's thread.
+            inputs: Its inputs; those with a secret name are hidden.
+            events: Its events, in order.
+
+        Returns:
+            A future that is resolved after the commit: with None, or with the reason where the run could not be
+            written and is kept in memory. It never raises.
+        """
+        events = tuple(events)
+
+        def rows() -> Rows:
+            SCRUBBER.learn_environment()
+            shown = None if inputs is None else SCRUBBER.scrub_inputs(inputs)
+            row = store.RunRow(
+                batch=_utf8(batch_key),
+                place=index,
+                run_key=_utf8(run_key),
+                status=state.status,
+                finished=state.finished or state.last_event,
+                inputs=dumps(plain(shown, _scrub)),
+                state=dumps(_codec.encode(state, _scrub)),
+                output=None if output is None else dumps(encode(output, _scrub)),
+                events=dumps(_codec.encode_events(events, _scrub)),
+                tokens=state.usage.total_tokens,
+                cost=state.cost,
+            )
+            self._remember(row.batch)
+            return [], [row]
+
+        return self._put(rows)
+
+    def _remember(self, key: str, batch: store.BatchRow | None = None) -> None:
+        """A batch is written to: with this row from now on, or with the one that is known."""
+        with self._io:
+            known = self._batches.pop(key, None)
+            if batch := batch or known:
+                self._batches[key] = batch
+            if len(self._batches) > BATCHES_KNOWN:
+                del self._batches[next(iter(self._batches))]
+
+    def _put(self, rows: Callable[[], Rows]) -> Future[str | None]:
+        done: Future[str | None] = Future()
+        with self._wake:
+            self._queue.append((rows, done))
+            if not self._closes_at_exit:
+                self._closes_at_exit = True
+                atexit.register(self.close)
+            if self._writer is not None:
+                self._wake.notify_all()
+                return done
+            self._writer = threading.Thread(target=self._write_queue, name="crew_nb record", daemon=True)
+            writer = self._writer
+        try:
+            writer.start()
+        except RuntimeError:  # no thread can be started while the interpreter shuts down
+            self._write_queue(linger=False)
+        return done
+
+    def _write_queue(self, linger: bool = True) -> None:
+        while True:
+            with self._wake:
+                if linger and not self._queue and not self._closing:
+                    self._wake.wait(LINGER_SECONDS)
+                items, self._queue = self._queue, []
+                if not items:
+                    self._writer = None
+                    return
+            self._commit(items)
+
+    def _commit(self, items: list[tuple[Callable[[], Rows], Future[str | None]]]) -> None:
+        new: Rows = ([], [])
+        reasons: list[str | None] = [None] * len(items)
+        each: list[Rows] = []
+        for place, (rows, _) in enumerate(items):
+            each.append(([], []))
+            try:
+                each[place] = rows()
+            except Exception as error:  # a user's object that breaks even the encoding must not stop the writer
+                reasons[place] = f"it could not be encoded ({type(error).__name__})"
+            new[0].extend(each[place][0])
+            new[1].extend(each[place][1])
+        try:
+            trouble = self._save(new)
+            reasons = [reason or trouble for reason in reasons]
+        except Exception:  # a value that SQLite refuses takes its whole transaction with it, so each goes alone
+            for place, part in enumerate(each):
+                try:
+                    reasons[place] = reasons[place] or self._save(part)
+                except Exception as error:
+                    reasons[place] = f"it could not be stored ({error})"
+        for (_, done), reason in zip(items, reasons, strict=True):
+            if done.set_running_or_notify_cancel():
+                done.set_result(reason)
+
+    def _save(self, new: Rows, *, insist: bool = False) -> str | None:
+        """Writes new and unsaved rows; returns why not, where they are in memory only.
+
+        Raises:
+            Exception: SQLite refuses a value, on every disk; nothing of `new` is kept.
+        """
+        with self._io:
+            if self.path is None:
+                self._insert(self._in_memory(), new)
+                return None
+            if self.problem and not insist and time.monotonic() < self._again_at:
+                self._keep(new)
+                return self.problem
+            all_rows = (self._unsaved[0] + new[0], self._unsaved[1] + new[1])
+            try:
+                if any(all_rows):
+                    self._on_disk(lambda db: self._insert(db, all_rows))
+            except _REFUSED:
+                raise
+            except (sqlite3.Error, OSError) as error:
+                self._keep(new)
+                self.problem = _reason(self.path, error)
+                self._again_at = time.monotonic() + AGAIN_SECONDS
+                return self.problem
+            if self.problem:
+                self.notes.append(f"{self.path.name} can be written again; nothing was lost")
+            self.problem = ""
+            self._unsaved = ([], [])
+            if self._memory is not None:
+                self._memory.close()
+                self._memory = None
+            return None
+
+    def _insert(self, db: sqlite3.Connection, rows: Rows) -> None:
+        """Saves the rows, each run with its batch where that is not there: in memory, or in a store that is new."""
+        batches, runs = rows
+        found = (self._batches.get(key) for key in {run.batch for run in runs})
+        missing = [batch for batch in found if batch is not None and store.lacks(db, batch.key)]
+        store.save(db, [*missing, *batches], runs)
+
+    def _keep(self, new: Rows) -> None:
+        self._insert(self._in_memory(), new)
+        self._unsaved[0].extend(new[0])
+        self._unsaved[1].extend(new[1])
+
+    def _in_memory(self) -> sqlite3.Connection:
+        if self._memory is None:
+            self._memory = store.open_store(None, 0)
+        return self._memory
+
+    def _on_disk(self, use: Callable[[sqlite3.Connection], T]) -> T:
+        """Uses the store's connection; a damaged file is rescued first, a failed connection is not used again."""
+        assert self.path is not None
+        for last in (False, True):
+            file = store.identity(self.path)
+            try:
+                if self._db is not None and file != self._file:
+                    self._disconnect()
+                if self._db is None:
+                    self._db = store.open_store(self.path, AGAIN_SECONDS / 10 if self.problem else BUSY_SECONDS)
+                    self._file = store.identity(self.path)
+                return use(self._db)
+            except (sqlite3.Error, OSError) as error:
+                self._disconnect()
+                if last or not store.is_corrupt(error):
+                    raise
+                note = store.rescue(self.path, file, BUSY_SECONDS)
+                self.notes += [note] if note else []
+        raise AssertionError("unreachable")
+
+    def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(sqlite3.Error):
+                db.close()
+
+    def flush(self) -> None:
+        """Returns when everything that was put has been committed, or tried once more."""
+        with self._wake:
+            waiting = bool(self._queue) or self._writer is not None
+        if waiting:
+            self._put(lambda: ([], [])).result()
+        if self.problem:
+            self._save(([], []), insist=True)
+
+    def close(self) -> None:
+        """Flushes, ends the writer's thread and closes the file; a later use opens it again."""
+        if os.getpid() != self._pid:
+            return  # a forked child: closing its parent's file here would drop the parent's locks
+        self.flush()
+        with self._wake:
+            writer, self._closing = self._writer, True
+            self._wake.notify_all()
+        if writer is not None and writer.is_alive():
+            writer.join()
+        self._closing = False
+        self._closes_at_exit = False
+        atexit.unregister(self.close)
+        with self._io:
+            self._disconnect()
+            if self._memory is not None and not self._unsaved[1] and self.path is not None:
+                self._memory.close()
+                self._memory = None
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _select(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of the file, then those that are in memory only.
+
+        Raises:
+            RecordError: The file cannot be read.
+        """
+        self.flush()
+        found: list[tuple[Any, ...]] = []
+        with self._io:
+            if self.path is not None and store.identity(self.path) is not None:
+                try:
+                    found += self._read(lambda db: db.execute(query, values).fetchall())
+                except RecordError:
+                    raise
+                except (sqlite3.Error, OSError) as error:
+                    raise RecordError(f"the record cannot be read: {_reason(self.path, error)}") from error
+            if self._memory is not None:
+                found += self._memory.execute(query, values).fetchall()
+        return found
+
+    def _read(self, use: Callable[[sqlite3.Connection], T]) -> T:
+        """Uses the store's connection, or one that only reads where the place cannot be written."""
+        assert self.path is not None
+        try:
+            return self._on_disk(use)
+        except RecordError:
+            raise
+        except (sqlite3.Error, OSError) as error:
+            if not store.cannot_write(error):
+                raise
+            with closing(store.open_to_read(self.path)) as db:
+                return use(db)
+
+    def find_done(self, run_keys: Iterable[str], name: str | None = None) -> dict[str, StoredRun]:
+        """The newest finished run for each key that has one; it reads the disk, so call it in a thread.
+
+        Never raises: where the store cannot be read, nothing is found, and `problem` says why.
+
+        Args:
+            run_keys: What to look for.
+            name: Only in batches of that name; None: in all.
+        """
+        keys = sorted({_utf8(key) for key in run_keys})
+        found: dict[str, tuple[float, StoredRun]] = {}
+        for start in range(0, len(keys), 500):
+            part = keys[start : start + 500]
+            query = (
+                "SELECT max(r.finished), r.run_key, r.state, r.batch, b.name, r.inputs, r.output, r.events"  # noqa: S608
+                " FROM run r JOIN batch b ON b.key = r.batch WHERE r.status = 'done'"
+                f" AND r.run_key IN ({', '.join('?' * len(part))}) {'' if name is None else 'AND b.name = ?'}"
+                " GROUP BY r.run_key"
+            )
+            try:
+                rows = self._select(query, [*part, *([] if name is None else [_text(name)])])
+            except RecordError as error:
+                self.problem = self.problem or str(error)
+                return {}
+            for finished, run_key, state, batch_key, batch_name, inputs, output, events in rows:
+                run = _stored(run_key, state, batch_key, batch_name, inputs, output, events)
+                readable = run is not None and (output is None or parsed(output) is not None)
+                if run is not None and readable and finished > found.get(run_key, (0.0, run))[0]:
+                    found[run_key] = finished, run
+        return {key: run for key, (_, run) in found.items()}
+
+    def runs(self) -> list[BatchInfo]:
+        """The batches that are kept, newest first.
+
+        Raises:
+            RecordError: The store cannot be read.
+        """
+        query = (
+            "SELECT b.key, b.name, b.created, b.labels, r.status, r.n, r.tokens, r.cost FROM batch b LEFT JOIN"
+            " (SELECT batch, status, count(*) n, sum(tokens) tokens, sum(cost) cost FROM run GROUP BY batch, status) r"
+            " ON r.batch = b.key"
+        )
+        infos: dict[str, BatchInfo] = {}
+        for key, name, created, labels, status, count, tokens, cost in self._select(query):
+            info = infos.get(key)
+            if info is None:
+                info = BatchInfo(
+                    key=key,
+                    name=name,
+                    created=created,
+                    runs=len(labels_of(labels)),
+                    done=0,
+                    failed=0,
+                    cancelled=0,
+                    total_tokens=0,
+                    cost=None,
+                )
+            counts = {status: getattr(info, status) + count} if status in ("done", "failed", "cancelled") else {}
+            infos[key] = replace(
+                info,
+                name=name,  # what is in memory comes last, and is newer than the same on disk
+                total_tokens=info.total_tokens + (tokens or 0),
+                cost=info.cost if cost is None else (info.cost or 0.0) + cost,
+                **counts,
+            )
+        for key, info in infos.items():
+            if not info.runs:  # its labels are damaged
+                infos[key] = replace(info, runs=info.done + info.failed + info.cancelled)
+        return sorted(infos.values(), key=lambda info: info.created, reverse=True)
+
+    def load(self, which: str | BatchInfo) -> LoadedBatch:
+        """The batch with that key, or else the newest with that name.
+
+        Raises:
+            RecordError: There is none, or the store cannot be read.
+        """
+        wanted = which.key if isinstance(which, BatchInfo) else _text(which)
+        batches = self._select(
+            "SELECT key, name, created, labels, meta FROM batch WHERE key = ? OR name = ?", [wanted, wanted]
+        )
+        if not batches:
+            raise RecordError(f"no batch {wanted!r} is kept; cnb.runs() lists those that are.")
+        # What is in memory comes last, and is newer than the same on disk.
+        key, name, created, labels, meta = max(reversed(batches), key=lambda row: (row[0] == wanted, row[2]))
+        rows = self._select(
+            "SELECT place, run_key, state, inputs, output, events FROM run WHERE batch = ? ORDER BY place", [key]
+        )
+        runs = {
+            place: run
+            for place, run_key, state, inputs, output, events in rows
+            if (run := _stored(run_key, state, key, name, inputs, output, events)) is not None
+        }
+        more = unplain(parsed(meta), importing=True)
+        return batch_of(key, name, created, labels_of(labels), runs, meta=more if isinstance(more, dict) else {})
+
+
+def _stored(
+    run_key: str, state: str, batch_key: str, batch_name: str, inputs: str, output: str | None, events: str
+) -> StoredRun | None:
+    """The run of a row; None where the row is damaged."""
+    try:
+        return StoredRun(
+            run_key=run_key,
+            state=_codec.decode(RunState, json.loads(state)),
+            batch_key=batch_key,
+            batch_name=batch_name,
+            trusted=True,
+            inputs_json=inputs,
+            output_json=output,
+            events_json=events,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _text(text: str) -> str:
+    """A name as it is stored: without secrets, and as SQLite can hold it."""
+    return _utf8(_scrub(text))
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _scrub(text: str) -> str:
+    return SCRUBBER.scrub(text)
+
+
+def _reason(path: Path, error: BaseException) -> str:
+    if isinstance(error, RecordError):
+        return str(error)
+    return f"{path} cannot be written ({error})"
+
+
+# -- the record of this process --------------------------------------------------------------------------------
+
+
+def default_path() -> Path:
+    """The store's file: in the folder that `CREW_NB_HOME` names, or else in the user's data folder."""
+    home = os.environ.get("CREW_NB_HOME")
+    if home:
+        return Path(home).expanduser().absolute() / "runs.sqlite"
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("crew_nb", appauthor=False)) / "runs.sqlite"
+
+
+_current: Record | None = None
+_opened: dict[Path | None, Record] = {}
+_choosing = threading.Lock()  # two threads that start the first batches at once must get the same record
+
+
+def get() -> Record:
+    """The record that new batches are written to."""
+    global _current
+    with _choosing:
+        if _current is None:
+            _current = _one(default_path())
+        return _current
+
+
+def begin_anew() -> None:
+    """In a forked child: the same place, without the writer's thread and the locks of its parent."""
+    global _current, _choosing
+    _choosing = threading.Lock()
+    _opened.clear()
+    if _current is not None:
+        _current = _one(_current.path)
+
+
+def _one(path: Path | None) -> Record:
+    """The one record of that path in this process."""
+    return _opened.setdefault(path, Record(path))
+
+
+def set_record(path: str | os.PathLike[str] | None) -> str:
+    """Chooses where new batches are kept, and says it: a file, a folder to put `runs.sqlite` in, or None for memory.
+
+    Batches that have started already stay where they are.
+    """
+    global _current
+    file = None if path is None else Path(path).expanduser().absolute()
+    if file is not None and (file.is_dir() or not file.suffix):
+        file /= "runs.sqlite"
+    with _choosing:
+        _current = _one(file)
+    return _current.describe()
+
+
+def describe() -> str:
+    """Where runs are kept, in one line."""
+    return get().describe()
+
+
+def runs() -> list[BatchInfo]:
+    """The batches that are kept, newest first; a list that draws itself in a cell."""
+    return Kept(get().runs())
+
+
+def load(which: str | os.PathLike[str] | BatchInfo) -> LoadedBatch:
+    """A batch that is kept (by key, or the newest of a name), or one that was saved to a file.
+
+    Raises:
+        RecordError: There is no such batch or file, or it cannot be read.
+    """
+    if not isinstance(which, str | os.PathLike | BatchInfo):
+        raise RecordError(
+            f"{which!r:.60} is no batch that is kept. Write cnb.load(name), with the name or key of one, one of "
+            "cnb.runs(), or the path of a file that results.save(path) wrote."
+        )
+    if isinstance(which, os.PathLike) or (isinstance(which, str) and Path(which).is_file()):
+        return _file.read(which)
+    return get().load(which)

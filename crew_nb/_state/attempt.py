@@ -1,0 +1,173 @@
+"""One try of one run: what its context carries to wherever CrewAI takes it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
+
+from crew_nb._state import events as ev
+from crew_nb._state.usage import Usage
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterator
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+current: ContextVar[Attempt | None] = ContextVar("crew_nb_attempt", default=None)
+"""The attempt that this code runs for; CrewAI copies contexts into every thread and task it starts."""
+
+_marked: ContextVar[bool] = ContextVar("crew_nb_marked", default=False)
+"""Whether this is within a call that is known to be in a thread."""
+
+call: ContextVar[CallRecord | None] = ContextVar("crew_nb_call", default=None)
+"""The LLM call that passes the gate in this context."""
+
+
+def _dropped(what: object) -> None:
+    """Nobody is told: the attempt has ended."""
+
+
+@dataclass(slots=True, eq=False)
+class CallRecord:
+    """One LLM call that passes the gate: what it holds there, and what the listener heard of it."""
+
+    began: float
+    heard: bool = False
+    """Whether the LLM class emits CrewAI's events; custom ones may not."""
+    usage: Usage = field(default_factory=Usage)
+    charges: list[Any] = field(default_factory=list)
+    """What it holds besides a slot; only its gate knows what that is."""
+
+
+class Gate(Protocol):
+    """What the LLM calls of an attempt pass."""
+
+    def call(self, attempt: Attempt, operation: Callable[[], T], /) -> T:
+        """An LLM call of a sync client."""
+
+    async def acall(self, attempt: Attempt, operation: Callable[[], Awaitable[T]], /) -> T:
+        """An LLM call of an async client."""
+
+    def abandon(self, attempt: Attempt, /) -> None:
+        """The attempt has ended: its calls hold up nobody from now on."""
+
+
+class Place(Protocol):
+    """What an attempt holds while others wait for it."""
+
+    def release(self) -> None:
+        """Let the next one have it."""
+
+
+class Inner(Protocol):
+    """A batch that was launched by a run's own code."""
+
+    def cancel(self) -> object:
+        """Stop all of it."""
+
+
+class Attempt:
+    """One try of one run, from the slot to its end. Events of an attempt that has ended are dropped."""
+
+    def __init__(
+        self,
+        index: int,
+        post: Callable[[ev.Event], None],
+        gate: Gate,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.index = index
+        self.gate = gate
+        self.note = note
+        """Puts a line for people into the head of the board; on the engine's loop."""
+        self.places: dict[str, int] = {}
+        """Position of each CrewAI task by its id."""
+        self.stop_reason = ""
+        """Set once it must not go on: no call starts from then on."""
+        self.timed_out = False
+        self.begun = False
+        """Its task has come to its first step."""
+        self.ending = False
+        """Its outcome is being recorded."""
+        self.closed = False
+        self.main: asyncio.Task[None] | None = None
+        """The task that drives it."""
+        self.tasks: weakref.WeakSet[asyncio.Task[object]] = weakref.WeakSet()
+        """Every asyncio task that was started in its context."""
+        self.threads: set[object] = set()
+        """A mark for each thread that is in a call of an LLM, a tool, a factory, a guardrail: nobody can stop it."""
+        self.calls: set[CallRecord] = set()
+        """LLM calls that hold a slot now."""
+        self.inner: list[Inner] = []
+        """Batches that its tools and callbacks launched: a stop reaches them too."""
+        self.looked_through: set[int] = set()
+        """Blueprints of the batch of which a crew has been looked through, by id."""
+        self.slots: Place | None = None
+        """The places for runs, while it takes one of them."""
+        self.questions: dict[str, asyncio.Future[str]] = {}
+        """What a person is asked now, by the key of the wait."""
+        self.asks_by: Literal["", "form", "input"] = ""
+        """How a person can be asked: in the row's form, at the terminal, or not at all."""
+        self._post = post
+
+    def post(self, event: ev.Event) -> None:
+        """Hand an event to the batch; from any thread."""
+        if not self.closed:
+            self._post(event)
+
+    def answer(self, key: str, text: str, approve: bool) -> None:
+        """What a person said to the question of that key; on the engine's loop. Feedback without words is none."""
+        question = self.questions.get(key)
+        words = str(text or "").strip()
+        if question is not None and not question.done() and (approve or words):
+            question.set_result("" if approve else words)
+
+    def leave(self) -> None:
+        """Let another run have its place, and let go of the batch; on the engine's loop.
+
+        Its context lives on for a while: asyncio keeps timers that were cancelled, with theirs.
+        """
+        slots, self.slots = self.slots, None
+        if slots is not None:
+            slots.release()
+        if self.closed:
+            self._post = self.note = _dropped
+            self.inner = []
+
+    def log(self, text: str, task: int | None = None) -> None:
+        """A line for the run's log."""
+        self.post(ev.Logged(run=self.index, at=time.time(), text=text, task=task))
+
+
+def marked(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, known to the current attempt as a call that nobody can stop while it runs in its thread."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with in_thread():
+            return function(*args, **kwargs)
+
+    return call
+
+
+@contextlib.contextmanager
+def in_thread() -> Iterator[None]:
+    """While this lasts, the current attempt knows of a thread that nobody can stop."""
+    attempt = current.get()
+    if attempt is None or _marked.get():  # a guardrail's thread that calls an LLM is one call
+        yield
+        return
+    here = object()
+    attempt.threads.add(here)
+    token = _marked.set(True)
+    try:
+        yield
+    finally:
+        _marked.reset(token)
+        attempt.threads.discard(here)
