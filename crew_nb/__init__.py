@@ -1,6 +1,6 @@
 """Run many CrewAI crews at once from a notebook: the public names, and nothing else."""
 
-from importlib import import_module
+from importlib import import_module  # noqa: TID251 - the public names, each where `_WHERE` says
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ def missing() -> list[str]:
     for place, names in NAMES.items():
         module, _, inside = place.partition(":")
         try:
-            owner = importlib.import_module(module)
+            owner = importlib.import_module(module)  # noqa: TID251 - a name of CrewAI's
             owner = getattr(owner, inside) if inside else owner
         except (ImportError, AttributeError):
             gone.append(f"{module}.{inside}" if inside else module)
@@ -432,7 +432,7 @@ def executor_moved() -> str:
     for place, names in _STEPS.items():
         module, _, cls = place.partition(":")
         try:
-            owner = importlib.import_module(module)
+            owner = importlib.import_module(module)  # noqa: TID251 - a name of CrewAI's
             owner = getattr(owner, cls) if cls else owner
             for name in names.split():
                 step = vars(owner)[name]
@@ -607,7 +607,7 @@ def remember_set_up(applies: Callable[[], bool]) -> None:
     millisecond each, which made 256 crews take 5 to 9 s, and 2.7 s without.
     """
     with contextlib.suppress(ImportError, AttributeError):
-        telemetry: Any = importlib.import_module("crewai.telemetry.telemetry")
+        telemetry: Any = importlib.import_module("crewai.telemetry.telemetry")  # noqa: TID251 - CrewAI's
         if not hasattr(telemetry.version, "cache_info"):
             telemetry.version = functools.cache(telemetry.version)
     with contextlib.suppress(ImportError, AttributeError):

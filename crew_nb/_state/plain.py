@@ -242,7 +242,7 @@ def _find(name: str, importing: bool) -> Any:
     module = sys.modules.get(module_name)
     if module is None and importing:
         try:
-            module = importlib.import_module(module_name)
+            module = importlib.import_module(module_name)  # noqa: TID251 - the user's own class
         except Exception:  # whatever a module raises while it is imported
             return None
     found: Any = module

@@ -20,8 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, RootModel, model_validator
 
-from crew_nb._record import codec as codec
+from crew_nb._crewai import outputs
+from crew_nb._record import codec
 from crew_nb._state import events as ev
+from crew_nb._state import plain
 from crew_nb._state.state import RunState, advance, new_run
 from crew_nb._state.usage import Usage
 
@@ -59,9 +61,9 @@ class Doubles(BaseModel):
 
 def through(value: Any) -> Any:
     """There and back, as text."""
-    text = codec.dumps(codec.plain(value))
+    text = plain.dumps(plain.plain(value))
     text.encode()  # SQLite and files take it
-    return codec.unplain(json.loads(text))
+    return plain.unplain(json.loads(text))
 
 
 @pytest.mark.parametrize(
@@ -166,8 +168,8 @@ def test_what_has_no_form_is_kept_as_text_and_never_raises() -> None:
 
 def test_what_a_newer_version_wrote_is_kept_as_it_can_be() -> None:
     """An unknown type gives its content, a broken one does too."""
-    assert codec.unplain({"$": "quaternion", "v": [1, 2]}) == [1, 2]
-    assert codec.unplain({"$": "datetime", "v": "yesterday"}) == "yesterday"
+    assert plain.unplain({"$": "quaternion", "v": [1, 2]}) == [1, 2]
+    assert plain.unplain({"$": "datetime", "v": "yesterday"}) == "yesterday"
 
 
 def events(run: int = 0) -> list[ev.Event]:
@@ -201,12 +203,12 @@ def test_every_event_and_the_state_come_back_equal() -> None:
     """All kinds, with every field set, and the state that they add up to."""
     kinds = {k for k in vars(ev).values() if isinstance(k, type) and issubclass(k, ev.Event)} - {ev.Event}
     assert {type(e) for e in events()} == kinds
-    trees = json.loads(codec.dumps(codec.encode_events(events())))
+    trees = json.loads(plain.dumps(codec.encode_events(events())))
     assert codec.decode_events(trees) == events()
     state = new_run(0, "topic=\ud800", 1.0)
     for event in events():
         state = advance(state, event)
-        assert codec.decode(RunState, json.loads(codec.dumps(codec.encode(state)))) == state
+        assert codec.decode(RunState, json.loads(plain.dumps(codec.encode(state)))) == state
     assert state.final
 
 
@@ -271,7 +273,7 @@ def output(**change: Any) -> Any:
 
 
 def back(value: Any) -> Any:
-    return codec.decode_output(json.loads(codec.dumps(codec.encode_output(value))))
+    return outputs.decode(json.loads(plain.dumps(outputs.encode(value))))
 
 
 def test_a_crew_output_comes_back_whole() -> None:
@@ -316,11 +318,11 @@ def test_a_class_that_is_not_there_gives_a_look_alike_and_says_so() -> None:
     module.Gone = gone  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = json.loads(codec.dumps(codec.encode_output(output(pydantic=gone(title="T", json=3)))))
-        assert type(codec.decode_output(tree).pydantic) is gone
+        tree = json.loads(plain.dumps(outputs.encode(output(pydantic=gone(title="T", json=3)))))
+        assert type(outputs.decode(tree).pydantic) is gone
     del sys.modules["a_module_of_a_test"]
     with pytest.warns(UserWarning, match=r"a_module_of_a_test\.Gone: it is not defined here"):
-        look_alike = codec.decode_output(tree).pydantic
+        look_alike = outputs.decode(tree).pydantic
     assert look_alike.title == "T"
     assert look_alike.model_dump()["json"] == 3
     assert type(look_alike).__name__ == "Gone"
@@ -341,9 +343,9 @@ def test_reading_imports_a_module_only_where_that_is_allowed(tmp_path: Path, mon
     monkeypatch.syspath_prepend(str(tmp_path))
     tree = {"$": "model", "class": "module_with_a_class:R", "v": {"x": 1}}
     with pytest.warns(UserWarning, match="not defined here"):
-        assert codec.unplain(tree).x == 1
+        assert plain.unplain(tree).x == 1
     assert "module_with_a_class" not in sys.modules
-    assert type(codec.unplain(tree, importing=True)).__module__ == "module_with_a_class"
+    assert type(plain.unplain(tree, importing=True)).__module__ == "module_with_a_class"
     # What is named must be a model class; anything else is never called.
     with pytest.warns(UserWarning, match="not defined here"):
-        codec.unplain({"$": "model", "class": "os:system", "v": {"command": "exit"}}, importing=True)
+        plain.unplain({"$": "model", "class": "os:system", "v": {"command": "exit"}}, importing=True)

@@ -48,7 +48,7 @@ def test_a_saved_batch_is_loaded_whole(tmp_path: Path) -> None:
         assert (batch.state.key, batch.state.name, batch.state.created) == ("b", "sweep", 1.0)
         assert batch.state.notes == ("a note",)
         assert [r.output for r in batch.state.runs] == [WORDS] * 20
-        assert batch.outputs == [f"out {n}" for n in range(20)]
+        assert [run and run.tree for run in batch.runs] == [f"out {n}" for n in range(20)]
         assert [r and r.inputs for r in batch.runs] == [{"topic": n} for n in range(20)]
         assert [event.run for event in batch.events] == [*range(20), *range(20)]
 

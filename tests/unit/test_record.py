@@ -99,7 +99,7 @@ def test_a_batch_is_listed_and_loaded_as_it_was(path: Path, on_disk: bool) -> No
             assert batch.state.runs[2].label == "topic=2"
             assert batch.state.final
             assert "the end of 1 of 3 runs was not recorded" in batch.state.notes[0]
-            assert batch.outputs == [{"raw": "out 0"}, {"raw": "out 1"}, None]
+            assert [run and run.tree for run in batch.runs] == [{"raw": "out 0"}, {"raw": "out 1"}, None]
             assert batch.events == [*told(0)[1], *told(1, status="failed")[1]]
             assert batch.runs[1] is not None
             assert batch.runs[1].inputs == {"topic": 1}
@@ -176,7 +176,7 @@ def test_what_is_done_is_found_by_its_content(path: Path) -> None:
         keys = [f"key {n}" for n in range(2000)]
         found = kept.find_done(keys)
         assert {key: (run.state.output, run.batch_key) for key, run in found.items()} == {"key 0": ("new", "b2")}
-        assert found["key 0"].output == {"raw": "out 0"}
+        assert found["key 0"].tree == {"raw": "out 0"}
         assert kept.find_done(keys, name="one")["key 0"].state.output == "old"
         assert kept.find_done(keys, name="three") == {}
         assert kept.find_done([]) == {}
@@ -190,7 +190,7 @@ def test_odd_texts_are_kept(path: Path) -> None:
         state, events = told(0, text=odd)
         assert kept.put_run("b", 0, odd, state, output=odd, inputs={odd: odd}, events=events).result(60) is None
         batch = kept.load(odd)
-        assert batch.outputs == [odd]
+        assert [run and run.tree for run in batch.runs] == [odd]
         assert batch.runs[0] is not None
         assert batch.runs[0].inputs == {odd: odd}
         assert batch.state.runs == (state,)
@@ -372,7 +372,7 @@ def test_a_killed_kernel_loses_nothing_that_was_said_to_be_done(path: Path) -> N
                 run = runs[n]
                 assert run is not None
                 assert run.state.output == f"b{turn} {n}"
-                assert set(run.output) <= {"o"}
+                assert set(run.tree) <= {"o"}
                 shown += 1
             assert not kept.notes
     assert shown >= 10
@@ -594,7 +594,7 @@ def check_whole(kept: Record, size: int) -> set[int]:
         for place, run in enumerate(kept.load("n").runs):
             if run is not None:
                 assert run.state.output == f"answer {place} " + "x" * size
-                assert run.output == {"raw": f"out {place}"}
+                assert run.tree == {"raw": f"out {place}"}
                 found.add(place)
     return found
 
@@ -753,7 +753,7 @@ def test_a_store_of_version_1_is_migrated_with_all_that_is_in_it(path: Path) -> 
         (info,) = one.runs()
         assert (info.done, info.failed, info.total_tokens, info.cost) == (1, 1, 42, 0.5)
         batch = two.load("from version 1")
-        assert batch.outputs == ["hello", None]
+        assert [run and run.tree for run in batch.runs] == ["hello", None]
         assert batch.state.runs[0].output == "hello"
         assert one.find_done(["k0", "k1"])["k0"].inputs == {"topic": "AI"}
         assert put(one, "old", 1).result(60) is None
