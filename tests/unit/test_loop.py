@@ -58,7 +58,7 @@ def test_ipython_terminal():
 def test_detection_imports_neither_ipython_nor_crewai():
     """`where()` and `environment()` are cheap: they look at what is loaded."""
     out = script(
-        "import sys; from crew_nb import _loop; _loop.where(); str(_loop.environment());"
+        "import sys; from crew_nb._state import loop; loop.where(); str(loop.environment());"
         "print([m for m in ('IPython', 'crewai', 'ipykernel', 'nest_asyncio2') if m in sys.modules])"
     )
     assert out.strip() == "[]"

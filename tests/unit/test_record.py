@@ -753,7 +753,7 @@ def test_a_store_of_version_1_is_migrated_with_all_that_is_in_it(path: Path) -> 
         (info,) = one.runs()
         assert (info.done, info.failed, info.total_tokens, info.cost) == (1, 1, 42, 0.5)
         batch = two.load("from version 1")
-        assert [run and run.tree for run in batch.runs] == ["hello", None]
+        assert [run and run.tree for run in batch.runs] == [{"value": "hello"}, None]
         assert batch.state.runs[0].output == "hello"
         assert one.find_done(["k0", "k1"])["k0"].inputs == {"topic": "AI"}
         assert put(one, "old", 1).result(60) is None
