@@ -143,6 +143,6 @@ def test_the_price_list_is_imported_late() -> None:
     """Importing the module leaves the list alone; `load` brings it in."""
     code = (
         "import sys; from crew_nb._engine import prices; assert 'genai_prices' not in sys.modules\n"
-        "_prices.load(); assert 'genai_prices.data' in sys.modules"
+        "prices.load(); assert 'genai_prices.data' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
