@@ -235,7 +235,8 @@ def test_a_kernel_that_goes_while_runs_are_under_way_is_said_to_have_gone(lab: L
 def test_static_output_beside_a_board_is_not_styled_as_one(lab: Lab, browser: Browser) -> None:
     """Static HTML of the same class keeps the notebook's look; a theme of high contrast is the board's, too."""
     play = "stage = Stage(Script(3, width=3, seed=2)); stage.jump(30)\nstage.board"
-    static = "from IPython.display import HTML\nfrom crew_nb._board import static\nHTML(str(static.board(stage.script.state())))"
+    show = "HTML(str(static.board(stage.script.state())))"
+    static = f"from IPython.display import HTML\nfrom crew_nb._board import static\n{show}"
     lab.write("static.ipynb", [SETUP + play, static])
     with lab.open("static.ipynb", browser) as page:
         for cell in (0, 1):

@@ -152,7 +152,8 @@ def running(studio: Studio, page: LabPage) -> None:
     studio.take(page, "log")
     page.page.evaluate(
         """() => { const cell = window.jupyterapp.shell.currentWidget.content.model.cells.get(0);
-                   cell.sharedModel.source = "from crew_nb._board import static\\nprint(static.board(batch.state()))"; }"""
+                   const board = "from crew_nb._board import static\\nprint(static.board(batch.state()))";
+                   cell.sharedModel.source = board; }"""
     )
     page.run(0)
     page.page.locator(".jp-OutputArea-output pre").first.wait_for()
