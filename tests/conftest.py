@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from crew_nb._record import record as _record
+from tests.support.passed import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.support.quiet import be_quiet
 from tests.support.server import Server
 
@@ -74,9 +75,9 @@ def _nothing_left(_own_record: None, request: pytest.FixtureRequest) -> Iterator
     """No asyncio task, busy thread or process survives a test."""
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
         request.getfixturevalue("_no_task_left_on_the_tests_loop")
-    # The server of the session is started here if the test wants it, so that it is not taken for a leak.
-    if "server" in request.fixturenames:
-        request.getfixturevalue("_server")
+    # What outlives the test is started here if it is wanted, so that it is not taken for a leak.
+    for name in {"_server", "kernel"} & set(request.fixturenames):
+        request.getfixturevalue(name)
     threads = set(threading.enumerate())
     processes = set(psutil.Process().children(recursive=True))
     yield

@@ -7,46 +7,60 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.kernel import lent
 from tests.support.store_kernel import SETUP
 from tests.support.store_kernel import kernel as _kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.kernel import Kernel
     from tests.support.server import Server
+
+
+@pytest.fixture(scope="module")
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with _kernel(tmp_path_factory.mktemp("home")) as started:
+        yield started
+
+
+@pytest.fixture
+def kernel(_shared: Kernel, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    """A kernel as new but for its imports, with a record of its own."""
+    yield from lent(_shared, tmp_path, request.node)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("join", ["await batch", "batch.wait()"])
-def test_interrupts_at_random_moments(server: Server, tmp_path: Path, join: str, rounds: int) -> None:
+def test_interrupts_at_random_moments(server: Server, kernel: Kernel, join: str, rounds: int) -> None:
     """Whenever Interrupt comes, and however often: nothing is asked after it, and retry does what is missing."""
     rng = random.Random(join)
     server.configure(latency=(0.02, 0.15))
-    with _kernel(tmp_path) as kernel:
-        kernel.run(SETUP.format(url=server.base_url))
-        kernel.run("cnb.kickoff(build, inputs('warm')[0], show=False).wait().raw")
-        for n in range(rounds):
-            server.reset()
-            server.configure(latency=(0.02, 0.15))
-            kernel.run("batch = None")
-            code = f"batch = cnb.kickoff_for_each(build, inputs('I{n}'), max_concurrency=8)\n{join}"
-            cell = kernel.execute(code, stop_on_error=False)  # else ipykernel 6 drops the cell that comes next
-            kernel.listen(rng.uniform(0.0, 1.5))
-            for _ in range(rng.choice((1, 1, 2, 3))):
-                kernel.interrupt()
-                kernel.listen(rng.uniform(0.0, 0.2))
-            kernel.join(cell, check=False)
-            server.wait_for(lambda stats: stats.in_flight == 0)
-            asked = len(server.stats().requests)
-            kernel.listen(0.3)
-            assert len(server.stats().requests) == asked, "a call began after the stop"
-            if kernel.run("batch is None").result == "True":
-                continue
-            assert kernel.run("{r.status for r in batch} <= {'done', 'cancelled'}").result == "True"
-            kernel.run("results = await batch.retry()")
-            assert kernel.run(f"right(results, 'I{n}')").result == "True"
-        kernel.run("import asyncio, time\nwhile asyncio.all_tasks(cnb._engine.engine._loop): time.sleep(0.01)")
+    kernel.run(SETUP.format(url=server.base_url))
+    kernel.run("cnb.kickoff(build, inputs('warm')[0], show=False).wait().raw")
+    for n in range(rounds):
+        server.reset()
+        server.configure(latency=(0.02, 0.15))
+        kernel.run("batch = None")
+        code = f"batch = cnb.kickoff_for_each(build, inputs('I{n}'), max_concurrency=8)\n{join}"
+        cell = kernel.execute(code, stop_on_error=False)  # else ipykernel 6 drops the cell that comes next
+        kernel.listen(rng.uniform(0.0, 1.5))
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            kernel.interrupt()
+            kernel.listen(rng.uniform(0.0, 0.2))
+        kernel.join(cell, check=False)
+        server.wait_for(lambda stats: stats.in_flight == 0)
+        asked = len(server.stats().requests)
+        kernel.listen(0.3)
+        assert len(server.stats().requests) == asked, "a call began after the stop"
+        if kernel.run("batch is None").result == "True":
+            continue
+        assert kernel.run("{r.status for r in batch} <= {'done', 'cancelled'}").result == "True"
+        kernel.run("results = await batch.retry()")
+        assert kernel.run(f"right(results, 'I{n}')").result == "True"
+    kernel.run("import asyncio, time\nwhile asyncio.all_tasks(cnb._engine.engine._loop): time.sleep(0.01)")
 
 
 def test_two_kernels_resume_on_one_store(server: Server, tmp_path: Path) -> None:
@@ -111,30 +125,29 @@ def test_a_store_that_cannot_be_made_or_is_taken_away(server: Server, tmp_path: 
 
 
 @pytest.mark.parametrize("way", ["batch.cancel()", "Interrupt", "the board's Stop"])
-def test_stop_of_32_crews_of_4_calls(server: Server, tmp_path: Path, way: str) -> None:
+def test_stop_of_32_crews_of_4_calls(server: Server, kernel: Kernel, way: str) -> None:
     """Stopped in their first calls: no request comes after that, and all rows are final."""
-    with _kernel(tmp_path) as kernel:
-        kernel.run(SETUP.format(url=server.base_url))
-        kernel.run("cnb.kickoff(build, inputs('warm')[0], show=False).wait().raw")
-        server.reset()
-        server.configure(hold=True)
-        kernel.run("four = lambda topic: crews.chain(llm, 4)")
-        kernel.run("batch = cnb.kickoff_for_each(four, inputs('W', 32), max_concurrency=32)")
-        server.wait_for(lambda stats: stats.in_flight == 32)
-        if way == "Interrupt":
-            # The loop tells of it once the cell awaits.
-            tell = "__import__('asyncio').get_running_loop().call_soon(print, 'joins')"
-            joining = kernel.execute(f"{tell}\nawait batch", stop_on_error=False)
-            kernel.wait(lambda: "joins" in joining.stdout)
-            kernel.interrupt()
-            kernel.join(joining, check=False)
-            assert "Stopped. " in joining.stdout
-        elif way == "batch.cancel()":
-            kernel.run("batch.cancel()")
-        else:
-            board = kernel.comm(lambda comm: "_esm" in comm.state)
-            kernel.send_comm(board, {"method": "custom", "content": {"t": "do", "name": "cancel"}})
-        server.wait_for(lambda stats: stats.in_flight == 0)
-        kernel.run("batch.wait_quietly(60)")
-        assert kernel.run("{r.status for r in batch}").result == "{'cancelled'}"
-        assert len(server.stats().requests) == 32
+    kernel.run(SETUP.format(url=server.base_url))
+    kernel.run("cnb.kickoff(build, inputs('warm')[0], show=False).wait().raw")
+    server.reset()
+    server.configure(hold=True)
+    kernel.run("four = lambda topic: crews.chain(llm, 4)")
+    kernel.run("batch = cnb.kickoff_for_each(four, inputs('W', 32), max_concurrency=32)")
+    server.wait_for(lambda stats: stats.in_flight == 32)
+    if way == "Interrupt":
+        # The loop tells of it once the cell awaits.
+        tell = "__import__('asyncio').get_running_loop().call_soon(print, 'joins')"
+        joining = kernel.execute(f"{tell}\nawait batch", stop_on_error=False)
+        kernel.wait(lambda: "joins" in joining.stdout)
+        kernel.interrupt()
+        kernel.join(joining, check=False)
+        assert "Stopped. " in joining.stdout
+    elif way == "batch.cancel()":
+        kernel.run("batch.cancel()")
+    else:
+        board = kernel.comm(lambda comm: "_esm" in comm.state)
+        kernel.send_comm(board, {"method": "custom", "content": {"t": "do", "name": "cancel"}})
+    server.wait_for(lambda stats: stats.in_flight == 0)
+    kernel.run("batch.wait_quietly(60)")
+    assert kernel.run("{r.status for r in batch}").result == "{'cancelled'}"
+    assert len(server.stats().requests) == 32

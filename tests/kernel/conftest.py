@@ -1,4 +1,4 @@
-"""A second interpreter with the oldest ipykernel that is supported."""
+"""Kernels of both generations: this ipykernel, and the oldest that is supported in an interpreter of its own."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from uv import find_uv_bin
 
-from tests.support.kernel import ROOT
+from tests.support.kernel import ROOT, Kernel, lent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -24,3 +25,24 @@ def ipykernel_6(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wanted = ["--editable", ROOT, "ipykernel==6.29.5"]
     subprocess.run([*uv, "pip", "install", "--python", python, *wanted], check=True)
     return python
+
+
+@pytest.fixture(scope="module", params=["this ipykernel", "ipykernel 6.29"])
+def python(request: pytest.FixtureRequest) -> str | Path:
+    """The interpreter of each generation."""
+    if request.param == "this ipykernel":
+        return sys.executable
+    found: Path = request.getfixturevalue("ipykernel_6")
+    return found
+
+
+@pytest.fixture(scope="module")
+def _kernel(python: str | Path) -> Iterator[Kernel]:
+    with Kernel(python) as started:
+        yield started
+
+
+@pytest.fixture
+def kernel(_kernel: Kernel, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    """A live kernel of each generation, as new but for its imports, with a record of its own."""
+    yield from lent(_kernel, tmp_path, request.node)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 
 from tests.support.kernel import ROOT, Kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.server import Server
@@ -48,14 +45,6 @@ def tell_when_joined(batch):
 
 def _setup(server: Server, n: int = 32, length: int = 1) -> str:
     return SETUP.format(url=server.base_url, n=n, length=length)
-
-
-@pytest.fixture(params=["this ipykernel", "ipykernel 6.29"])
-def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kernel]:
-    """A live kernel of each generation, with a record of its own."""
-    python = sys.executable if request.param == "this ipykernel" else request.getfixturevalue("ipykernel_6")
-    with Kernel(python, env={"CREW_NB_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}) as started:
-        yield started
 
 
 def test_launch_go_on_and_join(server: Server, kernel: Kernel) -> None:
@@ -218,13 +207,14 @@ def test_what_a_killed_kernel_finished_is_asked_for_once(server: Server, tmp_pat
     assert sum(topic in answered for topic in asked) <= 4
 
 
-def test_shutting_a_kernel_down_ends_its_requests(server: Server, kernel: Kernel) -> None:
+def test_shutting_a_kernel_down_ends_its_requests(server: Server, python: str | Path, tmp_path: Path) -> None:
     """A kernel that is shut down in the middle of a batch closes what is in flight and starts nothing."""
-    kernel.run(_setup(server, n=8, length=4))
-    server.configure(hold=True)
-    kernel.run("batch = cnb.kickoff_for_each(build, inputs)")
-    server.wait_for(lambda stats: stats.in_flight == 8)
-    kernel.shutdown()
+    with Kernel(python, env={"CREW_NB_HOME": str(tmp_path)}) as kernel:
+        kernel.run(_setup(server, n=8, length=4))
+        server.configure(hold=True)
+        kernel.run("batch = cnb.kickoff_for_each(build, inputs)")
+        server.wait_for(lambda stats: stats.in_flight == 8)
+        kernel.shutdown()
     assert len(server.wait_for(lambda stats: stats.in_flight == 0).requests) == 8
 
 

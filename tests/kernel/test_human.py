@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.kernel import ROOT, Kernel
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.kernel import Cell
+    from tests.support.kernel import Cell, Kernel
     from tests.support.server import Server
 
 SETUP = """
@@ -27,14 +21,6 @@ def asked():
     return [[w.key for w in run.state.waits if w.reason == "person"] for run in batch]
 inputs = [{{"topic": f"T{{i}}"}} for i in range(2)]
 """
-
-
-@pytest.fixture(params=["this ipykernel", "ipykernel 6.29"])
-def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kernel]:
-    """A live kernel of each generation, with a record of its own."""
-    python = sys.executable if request.param == "this ipykernel" else request.getfixturevalue("ipykernel_6")
-    with Kernel(python, env={"CREW_NB_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}) as started:
-        yield started
 
 
 def test_the_form_approves_and_sends_feedback(server: Server, kernel: Kernel) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 
-from tests.support.kernel import ROOT, Comm, Kernel
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
+    from tests.support.kernel import Comm, Kernel
     from tests.support.server import Server
 
 SETUP = """
@@ -26,14 +20,6 @@ def build_small_crew(topic):
     print(f"building for {{topic}}\\n", end="")  # one write, as two threads print at once
     return crews.one(llm)
 """
-
-
-@pytest.fixture(params=["this ipykernel", "ipykernel 6.29"])
-def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kernel]:
-    """A live kernel of each generation, with a record of its own."""
-    python = sys.executable if request.param == "this ipykernel" else request.getfixturevalue("ipykernel_6")
-    with Kernel(python, env={"CREW_NB_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}) as started:
-        yield started
 
 
 def _is_form(comm: Comm) -> bool:

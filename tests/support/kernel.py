@@ -21,8 +21,12 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
+from tests.support.passed import passed
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -269,6 +273,13 @@ class Kernel:
         os.kill(self.pid, signal.SIGKILL)
         self._process.wait(60)
 
+    def renew(self, home: Path) -> None:
+        """Forget all but what was imported, and keep the record in `home` from now on."""
+        self.run("%reset -f")
+        self.run(f"import crew_nb as cnb; cnb.set_record({str(home)!r})")
+        for seen in (self.messages, self.cells, self.comms, self.prompts):
+            seen.clear()
+
     def restart(self, timeout: float = 60.0) -> None:
         """What the Restart button does; also brings up a new process after `kill`."""
         self._disconnect()
@@ -352,6 +363,14 @@ class Kernel:
             comm.closed = comm.closed or message.type == "comm_close"
         if message.type == "input_request":
             self.prompts.append(message.content["prompt"])
+
+
+def lent(kernel: Kernel, home: Path, test: pytest.Item) -> Iterator[Kernel]:
+    """One kernel for many tests, as importing CrewAI takes longer than most; a new process after one that failed."""
+    kernel.renew(home)
+    yield kernel
+    if not passed(test):
+        kernel.restart()
 
 
 class _OneKernel(KernelSpecManager):
