@@ -60,7 +60,8 @@ def test_interrupts_at_random_moments(server: Server, kernel: Kernel, join: str,
         assert kernel.run("{r.status for r in batch} <= {'done', 'cancelled'}").result == "True"
         kernel.run("results = await batch.retry()")
         assert kernel.run(f"right(results, 'I{n}')").result == "True"
-    kernel.run("import asyncio, time\nwhile asyncio.all_tasks(cnb._engine.engine._loop): time.sleep(0.01)")
+    kernel.run("import asyncio, time\nfrom crew_nb._engine.engine import engine")
+    kernel.run("while asyncio.all_tasks(engine._loop): time.sleep(0.01)")
 
 
 def test_two_kernels_resume_on_one_store(server: Server, tmp_path: Path) -> None:
