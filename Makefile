@@ -43,10 +43,11 @@ lint: $(READY)  ## Style and types of the Python code.
 	$(BIN)/mypy tests/typing/api.py
 	PYTHONPATH=. $(BIN)/lint-imports --no-cache
 
-lint-js: node_modules/.ready  ## Style, types and unit tests of the front end.
-	@echo "== eslint, tsc and node --test"
+lint-js: node_modules/.ready  ## Style, types and unit tests of the front end; whether what is shipped is built from it.
+	@echo "== eslint, tsc, esbuild and node --test"
 	npm run --silent lint
 	npm run --silent types
+	npm run --silent build -- --check
 	npm run --silent test
 
 bench: $(READY)  ## Measure the speedup over running crews one by one.

@@ -1,16 +1,28 @@
+import { readdirSync } from "node:fs";
 import js from "@eslint/js";
 import globals from "globals";
 
+const FRONT = "crew_nb/_board/front";
+/** The views of the board: each has a folder. */
+const VIEWS = readdirSync(`${FRONT}/board`, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+
+/** Modules of a folder may not know those of others. */
+const apart = (/** @type {string} */ folder, /** @type {string[]} */ others, /** @type {string} */ message) => ({
+  files: [`${FRONT}/${folder}/**/*.js`],
+  rules: { "no-restricted-imports": ["error", { patterns: [{ group: others.map((other) => `**/${other}/**`), message }] }] },
+});
+
 export default [
-  { ignores: [".venv*/", "build/", "**/.ipynb_checkpoints/", "site/", "dist/"] },
+  { ignores: [".venv*/", "build/", "**/.ipynb_checkpoints/", "site/", "dist/", "crew_nb/_board/static/"] },
   js.configs.recommended,
   {
-    files: ["crew_nb/static/*.js"],
+    files: [`${FRONT}/**/*.js`],
     languageOptions: { globals: globals.browser },
     rules: {
       eqeqeq: "error",
       "no-eval": "error",
       "no-implied-eval": "error",
+      "max-lines": ["error", 400],
       // LLM words are untrusted: HTML is taken in one place only, and that place is the one that is allowed here.
       "no-restricted-syntax": [
         "error",
@@ -26,5 +38,11 @@ export default [
       ],
     },
   },
-  { files: ["tests/js/*.mjs", "eslint.config.mjs"], languageOptions: { globals: { ...globals.node, ...globals.browser } } },
+  apart("shared", ["board", "launcher"], "What is shared knows neither the board nor the launcher."),
+  apart("launcher", ["board"], "The launcher and the board share what is in shared/ only."),
+  ...VIEWS.map((view) => apart(`board/${view}`, ["launcher", ...VIEWS.filter((other) => other !== view)], "A view knows no other view.")),
+  {
+    files: ["tests/js/*.mjs", "eslint.config.mjs", `${FRONT}/build.mjs`],
+    languageOptions: { globals: { ...globals.node, ...globals.browser } },
+  },
 ];

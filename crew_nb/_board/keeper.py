@@ -41,7 +41,7 @@ class Keeper(Pinned):
     """A model without a view: in JupyterLab and Notebook 7 its script sees to it that no widget is saved."""
 
     # Text and not a path: given a path, anywidget may start a thread that watches the file.
-    _esm = (Path(__file__).parents[1] / "static" / "keeper.js").read_text(encoding="utf-8")
+    _esm = (Path(__file__).with_name("static") / "keeper.js").read_text(encoding="utf-8")
 
     key = traitlets.Unicode().tag(sync=True)
     """Stands in the metadata of its outputs, so that they are known again in a page that is loaded later."""

@@ -29,4 +29,4 @@ def document(title: str, body: Iterable[Node]) -> str:
 
 @cache
 def _style() -> str:
-    return (Path(__file__).parents[1] / "static" / "page.css").read_text(encoding="utf-8")
+    return (Path(__file__).with_name("static") / "page.css").read_text(encoding="utf-8")

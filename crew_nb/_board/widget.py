@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from crew_nb._state.events import TaskSpec
     from crew_nb._state.state import BatchState, RunState
 
-_STATIC = Path(__file__).parents[1] / "static"
+_STATIC = Path(__file__).with_name("static")
 
 INTERVAL = 0.2
 """Seconds between two messages of all boards of a pacer together."""

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from crew_nb._crewai.blueprint import CrewLike
     from crew_nb._handles.batch import Batch
 
-_STATIC = Path(__file__).parents[1] / "static"
+_STATIC = Path(__file__).parents[1] / "_board" / "static"
 
 LINGER_SECONDS = 300.0
 """How long the form stays after the end of its batch and the last touch: longer than a board, for it is used again."""

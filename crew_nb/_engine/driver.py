@@ -242,7 +242,7 @@ class Driver:
         finally:
             self._unnote(words)
 
-    async def _kick_off(self, attempt: Attempt) -> Any:
+    async def _kick_off(self, attempt: Attempt) -> CrewOutput:
         self.post(ev.RunStarted(run=attempt.index, at=time.time()))
         timers = _Timers(self, attempt)
         try:

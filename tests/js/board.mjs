@@ -1,16 +1,5 @@
-/**
- * Loads board.js as the module it is: from a copy with the name of a module, because a package.json that says so would
- * bind every script of the repository.
- */
-import { copyFile, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** A page for the board's modules, and the other end of their line. */
 import { JSDOM } from "jsdom";
-
-const place = await mkdtemp(join(tmpdir(), "crew_nb-"));
-await copyFile(new URL("../../crew_nb/static/board.js", import.meta.url), join(place, "board.mjs"));
-export const board = await import(join(place, "board.mjs"));
-await rm(place, { recursive: true });
 
 /** A page with the few things that jsdom lacks: layout is Chromium's business, and is tested there. */
 export function page() {

@@ -1,14 +1,9 @@
 import assert from "node:assert/strict";
-import { copyFile, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import launcher from "../../crew_nb/_board/front/launcher.js";
+import { combinations, parts, progress } from "../../crew_nb/_board/front/launcher/counts.js";
+import { PAGE } from "../../crew_nb/_board/front/launcher/sheet.js";
 import { page } from "./board.mjs";
-
-const place = await mkdtemp(join(tmpdir(), "crew_nb-"));
-await copyFile(new URL("../../crew_nb/static/launcher.js", import.meta.url), join(place, "launcher.mjs"));
-const launcher = await import(join(place, "launcher.mjs"));
-await rm(place, { recursive: true });
 
 const text = (name, more = {}) => ({ name, kind: "text", required: true, default: "", choices: [], ...more });
 
@@ -67,7 +62,7 @@ class Model {
 let window, el, model, close;
 const open = (traits) => {
   model = new Model(traits);
-  close = launcher.default.render({ model, el });
+  close = launcher.render({ model, el });
 };
 beforeEach(() => {
   window = page();
@@ -170,9 +165,9 @@ test("what Python sends does not take away what is being typed", () => {
 
 test("a thousand rows are shown in pages", () => {
   open({ rows: Array.from({ length: 1000 }, (_, i) => ({ topic: `t${i}` })) });
-  assert.equal(el.querySelectorAll("tbody tr").length, launcher.PAGE);
+  assert.equal(el.querySelectorAll("tbody tr").length, PAGE);
   button("Next").click();
-  assert.equal(labelled(`topic, row ${launcher.PAGE}`).value, `t${launcher.PAGE}`);
+  assert.equal(labelled(`topic, row ${PAGE}`).value, `t${PAGE}`);
   button("+ Add a row").click();
   assert.equal(document.activeElement.getAttribute("aria-label"), "topic, row 1000");
 });
@@ -220,17 +215,17 @@ test("a column that the crew does not ask for can be taken away", () => {
 
 test("a large file goes in parts", () => {
   const all = "x".repeat(1_200_000);
-  assert.deepEqual(launcher.parts(all).map((p) => p.length), [500_000, 500_000, 200_000]);
-  assert.deepEqual(launcher.parts(""), [""]);
+  assert.deepEqual(parts(all).map((p) => p.length), [500_000, 500_000, 200_000]);
+  assert.deepEqual(parts(""), [""]);
 });
 
 test("a grid counts its combinations, and a batch is put in words", () => {
-  assert.equal(launcher.combinations({ a: ["1", "2", "1"], b: [], c: ["x"] }), 2);
-  assert.equal(launcher.combinations({}), 0);
-  assert.equal(launcher.progress({}), "");
-  assert.equal(launcher.progress({ total: 3, open: 1, done: 1, stopped: 1, word: "running" }), "Running: 1 done, 1 without a result, 1 to go");
-  assert.equal(launcher.progress({ total: 3, open: 1, done: 2, word: "cancelling" }), "Stopping…");
-  assert.equal(launcher.progress({ total: 1, open: 0, done: 1 }), "Finished: 1 result");
+  assert.equal(combinations({ a: ["1", "2", "1"], b: [], c: ["x"] }), 2);
+  assert.equal(combinations({}), 0);
+  assert.equal(progress({}), "");
+  assert.equal(progress({ total: 3, open: 1, done: 1, stopped: 1, word: "running" }), "Running: 1 done, 1 without a result, 1 to go");
+  assert.equal(progress({ total: 3, open: 1, done: 2, word: "cancelling" }), "Stopping…");
+  assert.equal(progress({ total: 1, open: 0, done: 1 }), "Finished: 1 result");
 });
 
 test("a view that is closed hears nothing, and what was typed is told first", () => {
@@ -247,7 +242,7 @@ test("what the form holds is no state of the widget: it comes when the kernel an
   assert.ok(!Object.keys(model.state).some((name) => name in model.words));
   close();
   model.answers = false;
-  close = launcher.default.render({ model, el });
+  close = launcher.render({ model, el });
   assert.equal(find(".cnb-launch"), null);
   assert.match(el.textContent, /Waiting for the kernel/);
 });
@@ -256,7 +251,7 @@ test("what is typed in one view reaches the other, and is not sent back over new
   open();
   const other = document.createElement("div");
   document.body.append(other);
-  const shut = launcher.default.render({ model, el: other });
+  const shut = launcher.render({ model, el: other });
   type(labelled("topic, row 0"), "Mar");
   button("Show the code").click(); // which saves
   assert.equal(other.querySelector('[aria-label="topic, row 0"]').value, "Mar");

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { board, drawn, Model, page, row, SPECS, tick } from "./board.mjs";
+import board from "../../crew_nb/_board/front/board.js";
+import { drawn, Model, page, row, SPECS, tick } from "./board.mjs";
 
 /** @type {() => void} */
 let close;
@@ -15,7 +16,7 @@ beforeEach(() => {
   el = document.createElement("div");
   document.body.append(el);
   model = new Model();
-  close = board.default.render({ model, el });
+  close = board.render({ model, el });
 });
 afterEach(() => {
   close();
@@ -474,7 +475,7 @@ test("words of an LLM are text wherever they stand", async () => {
 test("the frozen board stands without a kernel", async () => {
   close();
   const frozen = tick(0, [row(0, { status: "done" })], { full: true, lines: [] });
-  close = board.default.render({ model: new Model(frozen), el });
+  close = board.render({ model: new Model(frozen), el });
   await drawn();
   assert.deepEqual(texts(".cnb-item .cnb-status"), ["✓done"]);
   assert.equal(find('[data-act="stop"]'), null);

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from crew_nb._board.widget import Source
 
-STATIC = Path(__file__).parents[2] / "crew_nb" / "static"
+STATIC = Path(__file__).parents[2] / "crew_nb" / "_board" / "static"
 BLANK = "http://board.example/"
 LOAD = """async ([js, css]) => {
   document.head.append(Object.assign(document.createElement("style"), { textContent: css }));

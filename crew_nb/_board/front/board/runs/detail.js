@@ -1,0 +1,126 @@
+// @ts-check
+/** What happened in a run: the inside of a row that is open. */
+
+/** @import {Board} from "../board.js" */
+/** @import {Detail, Row, Spec, TaskDetail} from "../messages.js" */
+import { action, coded, h } from "../../shared/elements.js";
+import { clock, count, plural, span } from "../../shared/numbers.js";
+import { leftOut, stopped } from "../cut.js";
+import { sanitized } from "../markdown.js";
+import { stages } from "../stages.js";
+import { FINAL, SIGNS } from "../statuses.js";
+import { callList } from "./calls.js";
+
+/** @param {Board} board @param {number} i @param {Row} row */
+export function inside(board, i, row) {
+  const detail = board.store.details.get(i);
+  const { live } = board.wire;
+  const { held, now } = board;
+  const box = h("div", { class: "cnb-inner" });
+  if (!detail) {
+    box.append(h("p", { class: "cnb-quiet" }, live ? "Loading…" : "What happened in this run is not kept in this page."));
+    return box;
+  }
+  const specs = board.store.specsOf(row);
+  const ended = FINAL.has(row.status);
+  const stays = held?.dataset.key === "act" && held.dataset.run === String(i);
+  box.append(
+    h(
+      "div",
+      { class: "cnb-facts", "data-key": "facts" },
+      h("bdi", { class: "cnb-label" }, detail.label?.text || "no inputs"),
+      (row.attempt ?? 1) > 1 ? h("span", { class: "cnb-tag" }, `attempt ${row.attempt}`) : null,
+      row.from_record ? h("span", { class: "cnb-tag" }, "from the record") : null,
+      row.offline ? h("span", { class: "cnb-tag" }, "offline LLM") : null,
+      detail.worker ? h("span", { class: "cnb-tag" }, `on ${detail.worker}`) : null,
+      detail.why ? h("span", { class: "cnb-quiet" }, `CrewAI's own loop: ${detail.why}`) : null,
+      h(
+        "span",
+        { class: "cnb-acts", "data-key": "acts" },
+        !ended && row.status !== "unknown"
+          ? action("act", { "data-act": "cancel", "data-run": i }, "Stop this run", !live || row.status === "cancelling")
+          : ended && row.status !== "done"
+            ? action("act", { "data-act": "retry", "data-run": i }, "Retry this run", !live)
+            : stays && action("act", { "data-run": i }, row.status, true),
+      ),
+    ),
+  );
+  const output =
+    detail.output &&
+    h("div", { class: "cnb-output", "data-key": "output" }, h("h4", {}, "Output", h("button", { type: "button", "data-act": "copy", "data-run": i }, "Copy")), sanitized(detail.output.html), leftOut(detail.output));
+  if (output && detail.status === "done") box.append(output);
+  if (detail.status === "cancelled") {
+    box.append(h("p", { class: "cnb-quiet", "data-key": "stopped" }, stopped(detail.stopped?.text), leftOut(detail.stopped)));
+    if (detail.hint) box.append(h("p", { class: "cnb-quiet", "data-key": "hint" }, ...coded(detail.hint)));
+  }
+  if (detail.error)
+    box.append(
+      h(
+        "div",
+        { class: "cnb-error", "data-key": "error" },
+        h("p", {}, h("b", {}, detail.error.type), ": ", h("bdi", {}, detail.error.message?.text ?? ""), leftOut(detail.error.message)),
+        detail.error.hint ? h("p", { class: "cnb-hint" }, ...coded(detail.error.hint)) : null,
+        detail.error.traceback ? h("details", {}, h("summary", {}, "Traceback"), h("pre", { class: "cnb-pre", tabindex: 0 }, leftOut(detail.error.traceback), detail.error.traceback.text)) : null,
+      ),
+    );
+  stages(specs).forEach((step) => {
+    const cards = step.map((place) => taskCard(place, specs, detail.tasks?.[place], now));
+    box.append(h("div", { class: "cnb-step", "data-key": `step${step[0]}` }, cards));
+  });
+  if (detail.calls?.length || detail.calls_left_out)
+    box.append(h("div", { class: "cnb-step", "data-key": "calls" }, h("div", { class: "cnb-taskcard" }, h("h4", {}, "For the run as a whole"), callList(detail.calls, detail.calls_left_out, now))));
+  if (detail.log?.length) box.append(logLines(detail, specs));
+  if (output && detail.status !== "done") box.append(output);
+  return box;
+}
+
+/** What CrewAI, or a tool's logger, had to say in a run. @param {Detail} detail @param {Spec[]} specs */
+function logLines(detail, specs) {
+  const lines = detail.log ?? [];
+  const left = detail.log_left_out ?? 0;
+  return h(
+    "details",
+    { class: "cnb-taskcard cnb-loglines", "data-key": "log" },
+    h("summary", {}, "Log lines ", h("span", { class: "cnb-quiet" }, count(lines.length + left))),
+    h(
+      "div",
+      { class: "cnb-pre", "data-follow": true, tabindex: 0, role: "region", "aria-label": "Log lines" },
+      left ? h("div", { class: "cnb-left", "data-key": "left" }, `${plural(left, "earlier line")} not shown`) : null,
+      lines.map((line, n) =>
+        h(
+          "div",
+          { class: "cnb-logline", "data-key": left + n },
+          h("time", {}, clock(Math.floor(line.at))),
+          line.task === undefined ? null : h("bdi", { class: "cnb-quiet" }, specs[line.task]?.name ?? ""),
+          h("span", { dir: "auto" }, line.text.text ?? "", leftOut(line.text)),
+        ),
+      ),
+    ),
+  );
+}
+
+/** @param {number} place @param {Spec[]} specs @param {TaskDetail | undefined} task @param {number} now */
+function taskCard(place, specs, task, now) {
+  const spec = specs[place];
+  const status = task?.status ?? "queued";
+  const from = (spec?.joins ?? []).map((j) => specs[j]?.name ?? "").join(", ");
+  const time = task?.started === undefined ? "" : span((task.finished ?? now) - task.started);
+  return h(
+    "div",
+    { class: "cnb-taskcard", "data-key": `task${place}`, "data-s": status },
+    h(
+      "h4",
+      {},
+      h("span", { class: "cnb-task", "data-s": status }, h("i", { "aria-hidden": "true" }, SIGNS[status] ?? ""), h("bdi", {}, spec?.name ?? "")),
+      h("span", { class: "cnb-word", "data-s": status }, status),
+      h("bdi", { class: "cnb-quiet" }, task?.agent || spec?.agent || ""),
+      from ? h("bdi", { class: "cnb-quiet" }, `← joins ${from}`) : null,
+      h("span", { class: "cnb-sum" }, [time, task?.tokens ? plural(task.tokens, "token") : ""].filter(Boolean).join(" · ")),
+    ),
+    task?.error ? h("p", { class: "cnb-bad" }, task.error.text, leftOut(task.error)) : null,
+    callList(task?.calls, task?.calls_left_out ?? 0, now),
+    task?.text ? h("pre", { class: "cnb-pre cnb-live", dir: "auto", "data-follow": true, "data-key": "text", tabindex: 0 }, leftOut(task.text), task.text.text) : null,
+    task?.output ? h("div", { "data-key": "output" }, sanitized(task.output.html), leftOut(task.output)) : null,
+    task?.is_final ? h("p", { class: "cnb-quiet" }, "Its output is the output of the run, above.") : null,
+  );
+}

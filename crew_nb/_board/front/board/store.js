@@ -1,0 +1,108 @@
+// @ts-check
+/** What is known of a batch. */
+
+/** @import {Batch, Call, Card, Detail, Lane, Line, Row, Spec, Task, TaskDetail, Tick} from "./messages.js" */
+import { FINAL } from "./statuses.js";
+
+/** What is known of the batch; filled by messages, which must come without a gap. */
+export class Store {
+  constructor() {
+    /** @type {Batch | null} */
+    this.batch = null;
+    this.revision = 0;
+    /** Seconds since the batch was created, by Python's clock, when `heard` was the browser's. */
+    this.at = 0;
+    this.heard = 0;
+    this.clear();
+  }
+
+  clear() {
+    /** Whether the kernel has gone before the end. */
+    this.lost = false;
+    /** @type {Map<number, Row>} */ this.rows = new Map();
+    /** @type {Map<number, Detail>} */ this.details = new Map();
+    /** @type {Map<number, Lane>} */ this.lanes = new Map();
+    /** @type {Map<number, Card>} */ this.cards = new Map();
+    /** @type {Map<number, Spec[]>} */ this.shapes = new Map();
+    /** @type {Line[]} */ this.lines = [];
+    this.moreLines = false;
+  }
+
+  /** Whether a message is the next one; it is not after one was lost. @param {number} revision */
+  follows(revision) {
+    if (revision !== this.revision + 1) return false;
+    this.revision = revision;
+    return true;
+  }
+
+  /**
+   * Take a message in; false where one was lost and everything must be asked for again.
+   * @param {Tick} tick @param {number} heard the browser's clock in seconds
+   */
+  apply(tick, heard) {
+    if (!tick.full && !this.follows(tick.revision)) return false;
+    if (tick.full) this.clear();
+    this.revision = tick.revision;
+    this.batch = tick.batch;
+    this.at = tick.now;
+    this.heard = heard;
+    for (const [kind, known] of /** @type {[keyof Tick, Map<number, any>][]} */ ([
+      ["rows", this.rows],
+      ["details", this.details],
+      ["lanes", this.lanes],
+      ["cards", this.cards],
+      ["shapes", this.shapes],
+    ]))
+      for (const [i, value] of Object.entries(tick[kind] ?? {})) known.set(Number(i), value);
+    if (tick.lines?.length) {
+      this.lines = [...this.lines, ...tick.lines].sort((a, b) => a.at - b.at);
+      this.moreLines = tick.more_lines ?? false;
+    }
+    return true;
+  }
+
+  /** The tasks of a run, as its crew has them. @param {Row} [row] @returns {Spec[]} */
+  specsOf(row) {
+    return (row && this.shapes.get(row.shape)) ?? [];
+  }
+
+  get final() {
+    const counts = this.batch?.counts ?? {};
+    const ended = [...FINAL].reduce((sum, status) => sum + (counts[status] ?? 0), 0);
+    return this.batch !== null && ended === this.batch.total;
+  }
+
+  /** Whether nothing more will happen, as far as is known. */
+  get over() {
+    return this.lost || this.final;
+  }
+
+  /** Seconds since the batch was created. @param {number} heard the browser's clock in seconds */
+  now(heard) {
+    return this.over ? this.at : this.at + heard - this.heard;
+  }
+
+  /** The kernel has gone: what became of the runs that had not ended is not known. */
+  lose() {
+    if (!this.batch || this.over) return;
+    this.lost = true;
+    const { total, counts } = this.batch;
+    const ended = Object.fromEntries([...FINAL].map((status) => [status, counts[status] ?? 0]));
+    const unknown = total - Object.values(ended).reduce((a, b) => a + b, 0);
+    this.batch = { ...this.batch, counts: { ...ended, unknown }, paused: false, eta: null, in_flight: 0 };
+    const open = (/** @type {string} */ status) => status === "running" || status === "waiting";
+    for (const [i, row] of this.rows)
+      if (!FINAL.has(row.status)) {
+        /** @type {Task[] | undefined} */
+        const tasks = row.tasks?.map((task) => (open(task.status) ? { ...task, status: "unknown" } : task));
+        this.rows.set(i, { ...row, status: "unknown", waits: [], ...(tasks && { tasks }) });
+      }
+    for (const [i, detail] of this.details)
+      if (!FINAL.has(detail.status)) {
+        const still = (/** @type {Call[] | undefined} */ calls) => calls?.map((call) => (open(call.status) ? { ...call, status: "unknown" } : call)) ?? [];
+        /** @type {TaskDetail[]} */
+        const tasks = (detail.tasks ?? []).map((task) => ({ ...task, calls: still(task.calls), status: open(task.status) ? "unknown" : task.status }));
+        this.details.set(i, { ...detail, status: "unknown", tasks, calls: still(detail.calls) });
+      }
+  }
+}

@@ -1,0 +1,88 @@
+// @ts-check
+/** What stands over the lanes: how much was won, the legend, runs at once over time, and the marks of the time. */
+
+/** @import {Batch, Row} from "../messages.js" */
+/** @import {Period} from "./scale.js" */
+import { h } from "../../shared/elements.js";
+import { clock } from "../../shared/numbers.js";
+import { marks } from "./scale.js";
+
+/**
+ * @param {Batch} batch @param {Iterable<Row>} rows @param {Period} period @param {number} now @param {number} wide pixels
+ * @param {boolean} zoomed
+ */
+export function axisOf(batch, rows, period, now, wide, zoomed) {
+  const { from, to } = period;
+  const at = (/** @type {number} */ t) => (100 * (t - from)) / (to - from);
+  const axis = h("div", { class: "cnb-axis" });
+  if (batch.speedup !== null && batch.speedup >= 1.05)
+    axis.append(
+      h(
+        "div",
+        { class: "cnb-versus" },
+        h("span", {}, "one by one"),
+        h("div", {}, h("i", { style: "width:100%" }), h("b", {}, clock(batch.worked))),
+        h("span", {}, "at once"),
+        h("div", {}, h("i", { class: "cnb-us", style: `width:${100 / batch.speedup}%` }), h("b", {}, `${clock(batch.at_work)}, ${batch.speedup.toFixed(1)}× faster`)),
+      ),
+    );
+  const key = (/** @type {string} */ k, /** @type {string} */ name) => h("span", {}, h("i", { class: "cnb-bar-i", "data-k": k }), name);
+  axis.append(
+    h(
+      "div",
+      { class: "cnb-legend" },
+      key("llm", "LLM"),
+      key("tool", "tool"),
+      key("rate limit", "rate limit"),
+      key("retry", "retry"),
+      key("person", "person"),
+      key("queue", "queued"),
+      h(
+        "span",
+        { class: "cnb-zoom", role: "group", "aria-label": "Zoom" },
+        h("button", { type: "button", "data-act": "zoom-out", title: "Zoom out (−)", "aria-label": "Zoom out" }, "−"),
+        h("button", { type: "button", "data-act": "zoom-in", title: "Zoom in (+), or Ctrl and the wheel", "aria-label": "Zoom in" }, "+"),
+        h("button", { type: "button", "data-act": "zoom-fit", "aria-disabled": zoomed ? null : "true", title: "Show all (0)" }, "Fit"),
+      ),
+    ),
+    h("div", { class: "cnb-lane cnb-overlap" }, h("div", { class: "cnb-lanehead" }, "runs at once"), overlap(rows, period, now)),
+    h(
+      "div",
+      { class: "cnb-lane cnb-marks", "aria-hidden": "true" },
+      h("div", { class: "cnb-lanehead" }),
+      h("div", { class: "cnb-track" }, marks(from, to, Math.max(3, Math.floor(wide / 110))).map((m) => h("span", { style: `left:${at(m)}%` }, to - from < 5 ? `${m.toFixed(1)} s` : clock(m)))),
+    ),
+  );
+  return axis;
+}
+
+/** How many runs were under way, over time. @param {Iterable<Row>} rows @param {Period} period @param {number} now */
+function overlap(rows, { from, to }, now) {
+  /** @type {[number, number][]} */
+  const steps = [];
+  for (const row of rows) {
+    if (row.started === undefined || row.from_record) continue;
+    steps.push([row.started, 1], [row.finished ?? now, -1]);
+  }
+  steps.sort((a, b) => a[0] - b[0] || b[1] - a[1]);
+  let [level, most] = [0, 1];
+  const points = [];
+  for (const [t, by] of steps) {
+    const x = (100 * (t - from)) / (to - from);
+    points.push([x, level]);
+    level += by;
+    most = Math.max(most, level);
+    points.push([x, level]);
+  }
+  const y = (/** @type {number} */ n) => (24 - (22 * n) / most).toFixed(2);
+  const path = points.map(([x, n]) => `L${(x ?? 0).toFixed(2)} ${y(n ?? 0)}`).join("");
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 100 24");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `At most ${most} runs at once`);
+  const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  shape.setAttribute("d", `M0 24${path}V24Z`);
+  svg.append(shape);
+  return h("div", { class: "cnb-track" }, svg, h("b", {}, String(most)));
+}
