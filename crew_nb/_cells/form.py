@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import inputs as _inputs
+from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import names as _crewai
 from crew_nb._state.errors import BlueprintError
 
@@ -111,7 +113,7 @@ class Field:
         for label, choice in self.choices.items():
             if choice is value or choice == value:
                 return label
-        plain = _blueprint.plain_value(value, self.name)
+        plain = _inputs.plain_value(value, self.name)
         if isinstance(plain, bool):
             return "true" if plain else "false"
         return plain if isinstance(plain, str) else repr(plain)
@@ -136,8 +138,9 @@ def shape(source: Any) -> Shape:
         BlueprintError: When it is neither, cannot be copied, or the factory returns something else than a Crew.
     """
     _blueprint.check_source(source)
-    if _blueprint._is_crew(source):
-        _blueprint.isolated_copy(source)  # refused here and not at the first Run
+    kind = _kinds.find(source)
+    if kind is not None:
+        kind.copy(source)  # refused here and not at the first Run
         crew = source
         own: tuple[Field, ...] = ()
     else:
@@ -148,14 +151,14 @@ def shape(source: Any) -> Shape:
         return Shape(title=title, fields=own)
     taken = {f.name for f in own}
     # What runs before a kickoff may add inputs of its own.
-    required = not crew.before_kickoff_callbacks
+    required = not _kinds.kind_of(crew).takes_other_inputs(crew)
     others = tuple(Field(name=n, required=required) for n in _placeholders(crew) if n not in taken)
     calls, exactly = _calls(crew)
     return Shape(title=title, fields=own + others, calls=calls, exactly=exactly)
 
 
 def _title(source: Any) -> str:
-    name = str(source.name or "crew") if _blueprint._is_crew(source) else _blueprint._name(source)
+    name = str(source.name or "crew") if _kinds.find(source) else _blueprint._name(source)
     owner = getattr(source, "__self__", None)  # `ResearchCrew().crew` is named after its class
     if name == "crew" and owner is not None:
         name = type(owner).__name__
@@ -170,7 +173,7 @@ def _placeholders(crew: Any) -> list[str]:
     """In the order in which a reader of the tasks meets them."""
     texts = [text for task in crew.tasks for text in (task.description, task.expected_output)]
     words = "\n".join(text or "" for text in texts)
-    found = _blueprint.placeholders(crew)
+    found = _kinds.kind_of(crew).placeholders(crew)
     return sorted(found, key=lambda name: (words.find(f"{{{name}}}") % (len(words) + 1), name))
 
 
@@ -178,7 +181,7 @@ def _built(factory: Callable[[], Any]) -> Any:
     crew = factory()
     if inspect.iscoroutine(crew):
         crew.close()
-    if not _blueprint._is_crew(crew):
+    if _kinds.find(crew) is None:
         name = _blueprint._name(factory)
         raise BlueprintError(f"{name}() returned a {type(crew).__name__}. A factory returns a crewai.Crew.")
     return crew
@@ -296,7 +299,7 @@ def given(fields: Sequence[Field], inputs: Any) -> tuple[tuple[Field, ...], list
             str(k): list(v) if isinstance(v, Sequence) and not isinstance(v, str) else [v] for k, v in inputs.items()
         }
         inputs = [dict(zip(lists, row, strict=True)) for row in itertools.product(*lists.values())]
-    rows = _blueprint._rows(inputs)
+    rows = _inputs.rows_of(inputs)
     for place, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise BlueprintError(f"inputs[{place}] is {row!r:.60}, not a dict of names and values.")
@@ -316,7 +319,7 @@ def with_columns(fields: Sequence[Field], names: typing.Iterable[str]) -> tuple[
 
 def _guess(of: Field, values: Sequence[Any]) -> Field:
     """The field in the kind that all values are of; text where they differ."""
-    kinds = {type(_blueprint.plain_value(v, of.name)) for v in values if of.words(v)}
+    kinds = {type(_inputs.plain_value(v, of.name)) for v in values if of.words(v)}
     kind: Kind = of.kind
     if kinds == {bool}:
         kind = "switch"

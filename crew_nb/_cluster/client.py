@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from crew_nb._cluster import worker as there
-from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import kinds as _kinds
 from crew_nb._engine import prices as _prices
 from crew_nb._state import events as ev
 from crew_nb._state.attempt import Attempt, CallRecord
@@ -612,7 +612,7 @@ class _Asker(Attempt):
 
 
 def _pickled_source(source: Any) -> bytes:
-    if _blueprint._is_crew(source):
+    if _kinds.find(source):
         raise BlueprintError(
             "a Crew object cannot travel to another process: it holds locks and connections. Give a factory, which "
             "builds the crew on the worker:\n\n"

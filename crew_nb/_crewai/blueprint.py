@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import decimal
-import enum
 import inspect
-import os
-import re
-import sys
-import threading
-import uuid
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crew_nb._crewai.names import agents_of
-from crew_nb._state.errors import BlueprintError, UnfaithfulCopyError
+from crew_nb._crewai import kinds as _kinds
+from crew_nb._crewai.inputs import DEEPEST, PLACEHOLDER, is_named, one_line, plain_value, rows_of, short
+from crew_nb._state.errors import BlueprintError
 from crew_nb._state.secrets import SCRUBBER
 
 if TYPE_CHECKING:
@@ -32,22 +25,6 @@ if TYPE_CHECKING:
 
 LABEL_KEPT = 200
 """Characters of a row's label."""
-DEEPEST = 40
-"""Levels of nesting that an input may have; what a run is known by follows some more."""
-
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")  # the names that CrewAI's interpolation knows
-
-# What a copy takes over as it is: CrewAI would write it out and read it again, and warn that it is no data.
-_TAKEN_OVER = frozenset(
-    {"step_callback", "task_callback", "callback", "callbacks", "condition", "memory"}
-    | {"before_kickoff_callbacks", "after_kickoff_callbacks"}
-)
-
-_claimed: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-"""Agents and tasks that a run has had, by id: a factory that hands one out again gets a copy of its crew."""
-
-
-_claiming = threading.Lock()  # factories are called in many threads at once, and may share what they hand out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,22 +37,23 @@ class Plan:
     inputs: Mapping[str, Any] | None
     label: str
 
-    def build(self) -> Crew:
-        """A crew of its own for this run; called in a worker thread, once per try.
+    def build(self) -> Any:
+        """What is run, this run's own; called in a worker thread, once per try.
 
         Raises:
             BlueprintError: When a factory returns something else than a Crew, or inputs miss a placeholder.
         """
-        crew = isolated_copy(self.source) if _is_crew(self.source) else _call_factory(self.source, self.inputs)
-        missing = [name for name in _missing(crew, self.inputs) if name not in self.braces | self.defaults]
+        given = _kinds.find(self.source)
+        subject = given.copy(self.source) if given is not None else _call_factory(self.source, self.inputs)
+        kind = given or _kinds.kind_of(subject)
+        missing = [name for name in kind.missing(subject, self.inputs) if name not in self.braces | self.defaults]
         if missing:
-            raise BlueprintError(_missing_text(missing, self.inputs, placeholders(crew)))
-        if not crew.before_kickoff_callbacks:  # they may put something else in its place
-            for name in placeholders(crew) & set(self.inputs or {}):
+            raise BlueprintError(_missing_text(missing, self.inputs, kind.placeholders(subject)))
+        if not kind.takes_other_inputs(subject):
+            for name in kind.placeholders(subject) & set(self.inputs or {}):
                 plain_value((self.inputs or {})[name], name)
-        _separate(crew)
-        _count_uses_anew(crew)
-        return crew
+        kind.separate(subject)
+        return subject
 
     def relabel(self, words: str) -> str:
         """The label `words` without what has become known as a secret since."""
@@ -88,10 +66,10 @@ class Plan:
 
         A factory writes its inputs into the crew's texts, and CrewAI would take `{x}` in them for a placeholder.
         """
-        if self.inputs is None or _is_crew(self.source):
+        if self.inputs is None or _kinds.find(self.source):
             return {}
         texts = [str(v) for v in self._shown.values() if isinstance(v, str | list | dict)]
-        return {name: f"{{{name}}}" for text in texts for name in _PLACEHOLDER.findall(text)}
+        return {name: f"{{{name}}}" for text in texts for name in PLACEHOLDER.findall(text)}
 
     @property
     def kickoff_inputs(self) -> dict[str, Any] | None:
@@ -102,7 +80,7 @@ class Plan:
     @property
     def defaults(self) -> dict[str, Any]:
         """What the factory takes where the inputs say nothing: a placeholder of the same name says the same."""
-        if _is_crew(self.source):
+        if _kinds.find(self.source):
             return {}
         return {name: value for name, value in _defaults(self.source).items() if name not in (self.inputs or {})}
 
@@ -150,7 +128,7 @@ def plans_for_each(source: Any, inputs: Any) -> list[Plan]:
     Raises:
         BlueprintError: When the crew or one of the inputs cannot be run.
     """
-    rows = _rows(inputs)
+    rows = rows_of(inputs)
     check_source(source)
     return plans_from(template(source), rows)
 
@@ -167,10 +145,11 @@ def plans_from(blueprint: Any, rows: Iterable[Any]) -> list[Plan]:
 
 def template(source: Any) -> Any:
     """The blueprint as it is now: what the user does to the Crew later does not reach the queued runs."""
-    if not _is_crew(source):
+    kind = _kinds.find(source)
+    if kind is None:
         return source
     SCRUBBER.learn_from(source)  # before the inputs are shown and kept: its keys may stand in them
-    return isolated_copy(source)
+    return kind.copy(source)
 
 
 def check_source(source: Any) -> None:
@@ -179,7 +158,7 @@ def check_source(source: Any) -> None:
     Raises:
         BlueprintError: With what it is and what to write instead.
     """
-    if _is_crew(source):
+    if _kinds.find(source):
         return
     kind = type(source).__name__
     if inspect.iscoroutine(source) or inspect.isawaitable(source):
@@ -190,14 +169,14 @@ def check_source(source: Any) -> None:
     if isinstance(source, list | set | Iterator):
         raise BlueprintError(f"got a {kind} where a crew was expected. Write cnb.gather(*crews), with the star.")
     if isinstance(source, Mapping | str | bytes | int | float) or source is None:
-        raise BlueprintError(f"{_short(source)} is not a crew. Give a Crew, or a function that returns one.")
-    if _named(source, "Flow"):
+        raise BlueprintError(f"{short(source)} is not a crew. Give a Crew, or a function that returns one.")
+    if is_named(source, "Flow"):
         raise BlueprintError(
             "a Flow is not a Crew. Run it with `await flow.kickoff_async()`, or give the crews that it kicks off."
         )
-    if _named(source, "BaseAgent"):
+    if is_named(source, "BaseAgent"):
         raise BlueprintError("an Agent is not a Crew. Write Crew(agents=[agent], tasks=[Task(..., agent=agent)]).")
-    if _named(source, "Task"):
+    if is_named(source, "Task"):
         raise BlueprintError("a Task is not a Crew. Write Crew(agents=[task.agent], tasks=[task]).")
     if inspect.iscoroutinefunction(source) or inspect.isasyncgenfunction(source):
         raise BlueprintError(
@@ -215,148 +194,7 @@ def check_source(source: Any) -> None:
         )
 
 
-def isolated_copy(crew: Crew) -> Crew:
-    """A copy of the crew with agents and tasks of its own; LLM objects and tools are shared with the original.
-
-    `Crew.copy()` finds agents by role and tasks by text, so that equal ones are mixed up (CrewAI 1.15.30,
-    task.py:1184, crew.py:2258), and it keeps the inputs of an earlier kickoff; both are put right by position here.
-
-    Raises:
-        UnfaithfulCopyError: When something of the crew would be lost, with what it is and the factory to write.
-    """
-    from crewai import Crew
-
-    lost = _lost_by_copying(crew)
-    if lost:
-        raise UnfaithfulCopyError(_unfaithful(lost))
-    crew = _still(crew)
-    known = {id(agent) for agent in crew.agents}
-    others = list({id(t.agent): t.agent for t in crew.tasks if t.agent and id(t.agent) not in known}.values())
-    parts = (crew, *crew.agents, *others, *filter(None, [crew.manager_agent]), *crew.tasks)
-    laid = {id(part): _lay_aside(part) for part in parts}
-    try:
-        # Agents that only a task names would be missed by the copy, so it is shown them too.
-        twin = crew.model_copy(update={"agents": [*crew.agents, *others]}).copy()
-    except Exception as error:
-        raise UnfaithfulCopyError(_unfaithful(f"CrewAI could not copy it ({error})")) from error
-    clones = {id(a): b for a, b in zip([*crew.agents, *others], twin.agents, strict=True)}
-    twin.agents = twin.agents[: len(crew.agents)]
-    if crew.manager_agent is not None and twin.manager_agent is not None:
-        clones[id(crew.manager_agent)] = twin.manager_agent
-    for agent, clone in _by_id(crew, clones):
-        clone.llm = agent.llm
-        for text in ("role", "goal", "backstory"):
-            setattr(clone, text, getattr(agent, f"_original_{text}", None) or getattr(agent, text))
-    tasks = {id(a): b for a, b in zip(crew.tasks, twin.tasks, strict=True)}
-    for task, copy in zip(crew.tasks, twin.tasks, strict=True):
-        copy.agent = clones[id(task.agent)] if task.agent is not None else None
-        if isinstance(task.context, list):
-            copy.context = [tasks[id(t)] for t in task.context if id(t) in tasks]
-        for text in ("description", "expected_output", "output_file"):
-            setattr(copy, text, getattr(task, f"_original_{text}", None) or getattr(task, text))
-    for part, copy in [(crew, twin), *_by_id(crew, clones), *zip(crew.tasks, twin.tasks, strict=True)]:
-        _put_back(copy, laid[id(part)])
-    twin.stream = False  # a streaming crew hands out an iterator; tokens reach the board by events
-    assert isinstance(twin, Crew)
-    return twin
-
-
-def _still(crew: Crew) -> Crew:
-    """The crew as it is now: a run that has its parts, if a factory hands them out again, changes their texts."""
-    agents = {id(a): a.model_copy() for a in agents_of(crew)}
-    tasks = {id(t): t.model_copy(update={"agent": agents.get(id(t.agent))}) for t in crew.tasks}
-    for task in tasks.values():
-        if isinstance(task.context, list):
-            task.context = [tasks[id(t)] for t in task.context]
-    still = {"agents": [agents[id(a)] for a in crew.agents], "tasks": list(tasks.values())}
-    return crew.model_copy(update={**still, "manager_agent": agents.get(id(crew.manager_agent))})
-
-
-def _lay_aside(part: Any) -> dict[str, Any]:
-    """What a copy takes over of an agent, a task or a crew; the part, which is ours, is left without it."""
-    known = type(part).model_fields
-    laid = {name: vars(part)[name] for name in _TAKEN_OVER if name in known and vars(part).get(name)}
-    for name in laid:
-        setattr(part, name, known[name].get_default(call_default_factory=True))
-    return laid
-
-
-def _put_back(copy: Any, laid: dict[str, Any]) -> None:
-    for name, value in laid.items():
-        if not vars(copy)[name]:  # CrewAI itself hands a crew's memory over
-            setattr(copy, name, list(value) if isinstance(value, list) else value)
-
-
-def _separate(crew: Crew) -> None:
-    """Give each async task an agent of its own where it shares one: an agent can be at one task at a time.
-
-    CrewAI would raise "Executor is already running"; the crew is ours, and an agent keeps nothing between tasks.
-    """
-    had: set[int] = set()
-    for task in crew.tasks:
-        agent = task.agent
-        if agent is None:
-            continue
-        if id(agent) in had and any(t.async_execution and t.agent is agent for t in crew.tasks):
-            bare = agent.model_copy()
-            laid = _lay_aside(bare)
-            twin = bare.copy()
-            _put_back(twin, laid)
-            twin.llm = agent.llm
-            task.agent = twin
-        had.add(id(agent))
-
-
-def _count_uses_anew(crew: Crew) -> None:
-    """Give the run its own copy of each tool with a `max_usage_count`: the count is kept in the tool."""
-    own: dict[int, Any] = {}
-    for part in (*agents_of(crew), *crew.tasks):
-        tools = getattr(part, "tools", None) or []
-        for tool in tools:
-            if getattr(tool, "max_usage_count", None) is not None and id(tool) not in own:
-                own[id(tool)] = twin = tool.model_copy(update={"current_usage_count": 0})
-                own[id(twin)] = twin
-        if any(id(tool) in own for tool in tools):
-            part.tools = [own.get(id(tool), tool) for tool in tools]
-
-
-def _by_id(crew: Crew, clones: Mapping[int, Any]) -> Iterator[tuple[Any, Any]]:
-    for agent in agents_of(crew):
-        yield agent, clones[id(agent)]
-
-
-def _lost_by_copying(crew: Crew) -> str:
-    """What `Crew.copy()` would lose of this crew, in words; empty where it is faithful."""
-    from crewai import Crew
-    from crewai.llms.base_llm import BaseLLM
-
-    if type(crew) is not Crew:
-        return f"it is a {type(crew).__name__}, and a copy would be a plain Crew"
-    if crew.knowledge_sources or any(getattr(a, "knowledge_sources", None) for a in crew.agents):
-        return "its knowledge sources would not be carried over whole"
-    if isinstance(crew.function_calling_llm, BaseLLM) or any(
-        isinstance(getattr(a, "function_calling_llm", None), BaseLLM) for a in crew.agents
-    ):
-        return "its function_calling_llm would be replaced by another one"
-    if isinstance(crew.planning_llm, BaseLLM) and crew.planning:
-        return "its planning_llm would be replaced by another one"
-    in_crew = {id(t) for t in crew.tasks}
-    for task in crew.tasks:
-        if isinstance(task.context, list) and any(id(t) not in in_crew for t in task.context):
-            return f"the task {_short(task.description)} takes its context from a task outside the crew"
-    return ""
-
-
-def _unfaithful(lost: str) -> str:
-    return (
-        f"this Crew cannot be copied faithfully: {lost}. Give a factory, which builds a fresh crew for each run:\n\n"
-        "    def build_crew():\n        ...  # agents and tasks made here\n"
-        "        return Crew(agents=[...], tasks=[...])\n\n"
-        "and pass build_crew instead of the Crew."
-    )
-
-
-def built(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Crew:
+def built(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Any:
     """What the factory returns for these inputs.
 
     Raises:
@@ -366,38 +204,16 @@ def built(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Crew
     if inspect.iscoroutine(crew):
         crew.close()
         raise BlueprintError(f"{_name(factory)}() returned a coroutine. Write a plain function that returns the Crew.")
-    if not _is_crew(crew):
+    if _kinds.find(crew) is None:
         got = "nothing (is its `return` missing?)" if crew is None else f"a {type(crew).__name__}"
         raise BlueprintError(f"{_name(factory)}() returned {got}. A factory returns a crewai.Crew.")
-    return crew  # type: ignore[no-any-return]
-
-
-def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Crew:
-    begun = datetime.datetime.now()  # in local time, as CrewAI's own stamps are
-    crew = built(factory, inputs)
-    parts = [crew, *agents_of(crew), *crew.tasks]
-    if not _claim(parts):
-        crew = isolated_copy(crew)
-    elif any(_made_before(part, begun) for part in parts):
-        with contextlib.suppress(UnfaithfulCopyError):  # this run has it alone so far
-            crew = isolated_copy(crew)  # it was there before: the user goes on using it
-    crew.stream = False
     return crew
 
 
-def _made_before(part: Any, moment: datetime.datetime) -> bool:
-    made = getattr(getattr(part.security_config, "fingerprint", None), "created_at", None)
-    return isinstance(made, datetime.datetime) and made < moment
-
-
-def _claim(parts: list[Any]) -> bool:
-    """Whether no run had any of these before; they are this run's from now on."""
-    with _claiming:
-        if any(_claimed.get(id(part)) is part for part in parts):
-            return False
-        for part in parts:
-            _claimed[id(part)] = part
-        return True
+def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Any:
+    begun = datetime.datetime.now()  # in local time, as CrewAI's own stamps are
+    subject = built(factory, inputs)
+    return _kinds.kind_of(subject).adopt(subject, begun)
 
 
 def factory_arguments(factory: Callable[..., Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -447,28 +263,11 @@ def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
     return shown
 
 
-def placeholders(crew: Crew) -> set[str]:
-    """The names in braces in the crew's texts, which inputs fill."""
-    found: set[str] = set()
-    for task in crew.tasks:
-        for text in (task.description, task.expected_output, task.output_file):
-            found.update(_PLACEHOLDER.findall(text or ""))
-    for agent in crew.agents:
-        for text in (agent.role, agent.goal, agent.backstory):
-            found.update(_PLACEHOLDER.findall(text or ""))
-    return found
-
-
-def _missing(crew: Crew, inputs: Mapping[str, Any] | None) -> list[str]:
-    if crew.before_kickoff_callbacks:
-        return []  # they may add inputs
-    return sorted(placeholders(crew) - set(inputs or {}))
-
-
-def idle_inputs(plan: Plan, crew: Crew) -> str:
+def idle_inputs(plan: Plan, subject: Any) -> str:
     """In words, that no input of the plan reaches its Crew object; empty where one does, or a callback may use them."""
     names = set(plan.inputs or {})
-    if callable(plan.source) or not names or names & placeholders(crew) or crew.before_kickoff_callbacks:
+    kind = _kinds.find(plan.source)
+    if kind is None or not names or names & kind.placeholders(subject) or kind.takes_other_inputs(subject):
         return ""
     braces = " or ".join(f"{{{name}}}" for name in sorted(map(str, names)))
     return (
@@ -496,7 +295,7 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = F
                 )
             if not isinstance(inputs, Mapping):
                 raise BlueprintError(
-                    f'inputs are {_short(inputs)}, not a dict of names and values. Write {{"topic": {inputs!r:.60}}}.'
+                    f'inputs are {short(inputs)}, not a dict of names and values. Write {{"topic": {inputs!r:.60}}}.'
                 )
             for key in inputs:
                 if not isinstance(key, str):
@@ -505,16 +304,17 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = F
                         "of a DataFrame, df.rename(columns={" + f"{key!r}: " + '"topic"}).'
                     )
         # What a factory takes by name may be any object.
-        own = {} if _is_crew(source) else factory_arguments(source, inputs or {})
+        kind = _kinds.find(source)
+        own = factory_arguments(source, inputs or {}) if kind is None else {}
         for key, value in (inputs or {}).items():
             if key in own:
                 _learn_secrets(value)
             else:
                 plain_value(value, key)
-        if _is_crew(source):
-            missing = _missing(source, inputs)
+        if kind is not None:
+            missing = kind.missing(source, inputs)
             if missing:
-                raise BlueprintError(_missing_text(missing, inputs, placeholders(source)))
+                raise BlueprintError(_missing_text(missing, inputs, kind.placeholders(source)))
             if not checked:
                 source = template(source)
     except BlueprintError as error:
@@ -530,124 +330,16 @@ def label(source: Any, inputs: Mapping[str, Any] | None) -> str:
     """A row's name for people: its inputs, or the crew's name."""
     if inputs:
         # Before it is cut: a part of a secret would not be known again.
-        text = ", ".join(f"{k}={_one_line(v)}" for k, v in SCRUBBER.scrub_inputs(inputs).items())
-    elif _is_crew(source):
-        name = source.name if source.name and source.name != "crew" else ""
-        text = name or ", ".join(str(a.role).strip() for a in source.agents[:3]) or "crew"
+        text = ", ".join(f"{k}={one_line(v)}" for k, v in SCRUBBER.scrub_inputs(inputs).items())
+    elif kind := _kinds.find(source):
+        text = kind.label(source)
     else:
         text = _name(source)
     return text if len(text) <= LABEL_KEPT else text[: LABEL_KEPT - 1] + "…"
 
 
-def plain_value(value: Any, key: str = "", depth: int = 0) -> Any:
-    """The value in a type that CrewAI's interpolation takes (str, int, float, bool, None, lists and dicts of these).
-
-    Dates, paths, URLs, decimals, enums, sets, NumPy values, dataclasses and pydantic models are turned into the nearest
-    of them.
-
-    Raises:
-        BlueprintError: When there is no such type, or more than `DEEPEST` levels, with what to write instead.
-    """
-
-    def inner(item: Any) -> Any:
-        return plain_value(item, key, depth + 1)
-
-    if depth > DEEPEST:
-        raise BlueprintError(f"the input {key} is nested more than {DEEPEST} levels deep. Give its text.")
-    if value is None or (isinstance(value, str | int | float) and not isinstance(value, enum.Enum)):
-        return value if type(value).__module__ == "builtins" or value is None else _unbox(value)
-    if isinstance(value, Mapping):
-        return {str(k): inner(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [inner(v) for v in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)]
-    if isinstance(value, enum.Enum):
-        return inner(value.value)
-    if isinstance(value, datetime.date | datetime.time):  # a datetime is a date
-        return value.isoformat()
-    if isinstance(value, os.PathLike | decimal.Decimal | uuid.UUID | datetime.timedelta):
-        return str(value)
-    package = type(value).__module__.partition(".")[0]
-    if package in ("numpy", "pandas"):
-        return inner(value.tolist()) if hasattr(value, "tolist") else str(value)
-    if package == "ipaddress" or type(value).__module__ == "pydantic.networks":
-        return str(value)
-    if _named(value, "BaseFile") or type(value).__module__.startswith("crewai_files"):
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: inner(getattr(value, field.name)) for field in fields(value)}
-    if hasattr(type(value), "model_fields") and not _is_crewais(value):
-        content = {name: vars(value).get(name) for name in type(value).model_fields}
-        return inner(content["root"] if set(content) == {"root"} else {**content, **(value.model_extra or {})})
-    name = f'"{key}": ' if key else ""
-    raise BlueprintError(
-        f"the input {key or _short(value)} is a {type(value).__name__}, which a prompt cannot show. "
-        f"Write {{{name}str(...)}} or give its text."
-    )
-
-
-def _unbox(value: Any) -> Any:
-    """A NumPy scalar or a str/int/float subclass as the plain type."""
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
-def _rows(inputs: Any) -> list[Any]:
-    rows: list[Any]
-    if isinstance(inputs, Mapping):
-        raise BlueprintError(
-            "inputs is one dict. Write inputs=[{...}, {...}], a list with one dict per run "
-            "(or cnb.kickoff(crew, inputs={...}) for one)."
-        )
-    if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
-        raise BlueprintError(
-            f'inputs is {_short(inputs)}. Write inputs=[{{"topic": "AI"}}, ...], a list with one dict per run.'
-        )
-    if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):
-        rows = inputs.to_dict("records")
-    elif hasattr(inputs, "to_dicts"):  # polars
-        rows = inputs.to_dicts()
-    else:
-        rows = list(inputs)
-    if not rows:
-        raise BlueprintError(
-            "inputs is empty: there is nothing to run. Write inputs=[{...}], a list with one dict per run."
-        )
-    return rows
-
-
-def _is_crew(value: Any) -> bool:
-    module = sys.modules.get("crewai.crew")  # where nobody has loaded CrewAI, nothing is a Crew
-    return module is not None and isinstance(value, module.Crew)
-
-
-def _is_crewais(value: Any) -> bool:
-    """Whether it is an LLM, an agent or another of CrewAI's objects, which are models but no data."""
-    return any(c.__module__.partition(".")[0] == "crewai" for c in type(value).__mro__)
-
-
-def _named(value: Any, name: str) -> bool:
-    return any(c.__name__ == name and c.__module__.startswith("crewai") for c in type(value).__mro__)
-
-
 def _name(source: Any) -> str:
     return str(getattr(source, "__name__", None) or getattr(type(source), "__name__", "factory"))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return f"{text[:57]}…" if len(text) > 60 else text
-
-
-def _one_line(value: Any) -> str:
-    if isinstance(value, bytes):
-        return f"{len(value):,} bytes"
-    try:
-        shown = type(value).__name__ if _is_crewais(value) else str(value)
-    except Exception:  # a user's class may raise anything
-        shown = type(value).__name__
-    return " ".join(SCRUBBER.scrub(shown).split())
 
 
 def _learn_secrets(value: Any, depth: int = 0) -> None:

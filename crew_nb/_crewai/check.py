@@ -14,6 +14,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import offload as _offload
 from crew_nb._crewai.blueprint import built
 from crew_nb._crewai.names import agents_of
@@ -309,7 +310,7 @@ def _waiting(crew: Crew, name: str) -> Iterator[Finding]:
 def _copied(crew: Crew, name: str) -> Iterator[Finding]:
     """What a copy of the crew would get wrong; a factory's crews are not copied."""
     try:
-        _blueprint.isolated_copy(crew)
+        _kinds.kind_of(crew).copy(crew)
     except UnfaithfulCopyError as error:
         lost = str(error).partition(". Give a factory")[0]
         instead = "def build_crew():\n    ...\n    return Crew(agents=[...], tasks=[...])\n\ncnb.kickoff(build_crew)"

@@ -242,7 +242,7 @@ class Driver:
         finally:
             self._unnote(words)
 
-    async def _kick_off(self, attempt: Attempt) -> CrewOutput:
+    async def _kick_off(self, attempt: Attempt) -> Any:
         self.post(ev.RunStarted(run=attempt.index, at=time.time()))
         timers = _Timers(self, attempt)
         try:

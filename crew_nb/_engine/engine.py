@@ -20,6 +20,7 @@ from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._crewai import check as _check
 from crew_nb._crewai import connections as _connections
 from crew_nb._crewai import fast as _fast
+from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import listen as _listen
 from crew_nb._crewai import names as _crewai
 from crew_nb._engine import calls as _calls
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from crew_nb._crewai.blueprint import Plan
-    from crew_nb._crewai.names import Crew, CrewOutput
     from crew_nb._state.attempt import Attempt
     from crew_nb._state.state import RunState
 
@@ -189,47 +189,39 @@ async def work_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
     return await work
 
 
-async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> CrewOutput:
-    """Build one crew and run it, in the context of its attempt; called on the engine's loop."""
+async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> Any:
+    """Build what is to run, and run it, in the context of its attempt; called on the engine's loop."""
     _crewai.silence()
-    crew: Crew = await work_out(_attempt.marked(plan.build))
-    why = _fast.why_not(crew)
-    if not why:
-        _fast.accelerate(crew, keep_replay=keep_replay)
-    _fast.offload(crew)
-    attempt.places = {str(task.id): place for place, task in enumerate(crew.tasks)}
-    llms = _crewai.llms(crew)
-    ready = ev.CrewReady(
-        run=attempt.index,
-        at=time.time(),
-        tasks=_specs(crew),
-        path="stock" if why else "direct",
-        why=why,
-        offline=bool(llms) and all(getattr(llm, "is_offline", False) for llm in llms),
+    subject: Any = await work_out(_attempt.marked(plan.build))
+    kind = _kinds.kind_of(subject)
+    ready = kind.make_ready(subject, keep_replay=keep_replay)
+    attempt.places = ready.places
+    attempt.post(
+        ev.CrewReady(
+            run=attempt.index,
+            at=time.time(),
+            tasks=ready.steps,
+            path=ready.path,
+            why=ready.why,
+            offline=bool(ready.llms) and all(getattr(llm, "is_offline", False) for llm in ready.llms),
+        )
     )
-    attempt.post(ready)
-    for finding in _check.inspect_crew(crew, f"the crew of run {plan.index}"):
+    for finding in _check.inspect_crew(subject, f"the {kind.name} of run {plan.index}"):
         if finding.severity != "note":  # notes are about bare CrewAI only
             attempt.note(f"{finding.what} Write: {finding.instead}")
     if id(plan.source) not in attempt.looked_through:
         attempt.looked_through.add(id(plan.source))
-        if words := _blueprint.idle_inputs(plan, crew):
+        if words := _blueprint.idle_inputs(plan, subject):
             attempt.note(words)
-        SCRUBBER.learn_from(crew)  # embedders, memories and whatever else may hide a key
+        SCRUBBER.learn_from(subject)  # embedders, memories and whatever else may hide a key
     SCRUBBER.learn_environment()  # a factory may set some
-    SCRUBBER.learn_once(llms + [tool for agent in crew.agents for tool in agent.tools or []])
+    SCRUBBER.learn_once(ready.llms + ready.tools)
     _crewai.listen(_listen.Listener(attempt, _prices.price))
     _crewai.forbid_tools_when(lambda: attempt.stop_reason)
     if stream:
-        _crewai.stream(llms)
-    with _human.asking(attempt, crew):
-        output: Any = await crew.akickoff(inputs=plan.kickoff_inputs)
-    if not isinstance(output, _crewai.load().CrewOutput):
-        raise TypeError(
-            f"the crew gave back {type(output).__name__} instead of its CrewOutput. "
-            "An after_kickoff callback must be a plain function and return the result that it is given."
-        )
-    return output  # type: ignore[no-any-return]
+        _crewai.stream(ready.llms)
+    with _human.asking(attempt, subject):
+        return await kind.start(subject, plan.kickoff_inputs)
 
 
 class Runner(Protocol):
@@ -242,8 +234,8 @@ class Runner(Protocol):
     async def prepare(self, states: Sequence[RunState]) -> None:
         """Returns when runs can begin; `states` are those of the batch's runs, at any moment."""
 
-    async def kick_off(self, plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> CrewOutput:
-        """Build one crew and run it; cancelling this stops the run."""
+    async def kick_off(self, plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> Any:
+        """Build what is to run, and run it; cancelling this stops the run."""
 
     def close(self) -> None:
         """Every run is final; `prepare` comes first if some are run again."""
@@ -263,33 +255,6 @@ class _Here:
 
 
 HERE: Runner = _Here()
-
-
-def _specs(crew: Crew) -> tuple[ev.TaskSpec, ...]:
-    places = {id(task): place for place, task in enumerate(crew.tasks)}
-    specs = []
-    pending: list[int] = []
-    for place, task in enumerate(crew.tasks):
-        if isinstance(task.context, list):
-            joins = tuple(places[id(t)] for t in task.context if id(t) in places)
-        elif task.async_execution or place == 0:
-            joins = tuple(p for p in range(place - 1, -1, -1) if p not in pending)[:1]
-        else:  # it takes all outputs before it; those that came since the last join are what it waits for
-            joins = tuple(pending) or (place - 1,)
-        if task.async_execution:
-            pending.append(place)
-        else:
-            pending.clear()
-        specs.append(
-            ev.TaskSpec(
-                name=" ".join((task.name or task.description or "task").split())[:80],
-                agent=str(getattr(task.agent, "role", "") or "").strip(),
-                joins=joins,
-                is_async=bool(task.async_execution),
-                asks_human=bool(task.human_input),
-            )
-        )
-    return tuple(specs)
 
 
 def _print_to_row(text: str) -> None:

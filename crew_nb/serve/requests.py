@@ -28,6 +28,8 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import kinds as _kinds
+from crew_nb._crewai.inputs import DEEPEST, PLACEHOLDER
 from crew_nb._state import plain as _plain
 from crew_nb._state.errors import BlueprintError
 from crew_nb._state.secrets import SCRUBBER, is_secret_name
@@ -90,7 +92,7 @@ def item_model(crew: Any, max_length: int) -> type[BaseModel]:
     taken: set[str] = set()
     extra: Literal["allow", "forbid"] = "forbid"
     name = "Crew"
-    if not _blueprint._is_crew(crew):
+    if _kinds.find(crew) is None:
         name = getattr(crew, "__name__", type(crew).__name__)
         for parameter in _parameters(crew):
             if parameter.kind is parameter.VAR_KEYWORD:
@@ -104,9 +106,9 @@ def item_model(crew: Any, max_length: int) -> type[BaseModel]:
     needs = any(default is inspect.Parameter.empty for _, default in fields.values())
     built = None if needs else _built(crew, or_none=bool(fields) or extra == "allow")
     sure = built is not None and extra == "forbid"  # else other arguments may make another crew
-    if built is not None and built.before_kickoff_callbacks:  # they may add inputs, and take any
+    if built is not None and _kinds.kind_of(built).takes_other_inputs(built):  # they may add inputs, and take any
         sure, extra = False, "allow"
-    found = _in_own_words(crew) if built is None else _blueprint.placeholders(built)
+    found = _in_own_words(crew) if built is None else _kinds.kind_of(built).placeholders(built)
     for place in sorted(found - taken):
         fields[place] = (text, inspect.Parameter.empty if sure else None)
     check = _bounds(max_length)
@@ -139,7 +141,7 @@ def _bounds(max_length: int) -> Callable[[Any], Any]:
         if isinstance(value, str) and len(value) > max_length:
             raise PydanticKnownError("string_too_long", {"max_length": max_length})
         if isinstance(value, list | dict):
-            if depth == _blueprint.DEEPEST:
+            if depth == DEEPEST:
                 raise PydanticCustomError("too_deep", "Input should have at most {most} levels", {"most": depth})
             for part in value if isinstance(value, list) else [*value, *value.values()]:
                 check(part, depth + 1)
@@ -155,7 +157,7 @@ def _built(crew: Any, *, or_none: bool) -> Any:
         crew: A Crew, or a function that needs no arguments.
         or_none: Whether one that cannot be had is None; it does not raise then.
     """
-    if _blueprint._is_crew(crew):
+    if _kinds.find(crew):
         return crew
     try:
         return _blueprint.built(crew, None)
@@ -175,7 +177,7 @@ def _in_own_words(factory: Any) -> set[str]:
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
         texts += [constant for constant in code.co_consts if constant != function.__doc__]
         texts += [names.get(name) for name in code.co_names]
-    return {name for text in texts if isinstance(text, str) for name in _blueprint._PLACEHOLDER.findall(text)}
+    return {name for text in texts if isinstance(text, str) for name in PLACEHOLDER.findall(text)}
 
 
 def _field(name: str, kind: Any, default: Any) -> Any:

@@ -1,0 +1,131 @@
+"""What a run is given: rows of names and values, in the types that CrewAI's interpolation takes."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import os
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from crew_nb._state.errors import BlueprintError
+from crew_nb._state.secrets import SCRUBBER
+
+DEEPEST = 40
+"""Levels of nesting that an input may have; what a run is known by follows some more."""
+
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")  # the names that CrewAI's interpolation knows
+
+
+def plain_value(value: Any, key: str = "", depth: int = 0) -> Any:
+    """The value in a type that CrewAI's interpolation takes (str, int, float, bool, None, lists and dicts of these).
+
+    Dates, paths, URLs, decimals, enums, sets, NumPy values, dataclasses and pydantic models are turned into the nearest
+    of them.
+
+    Raises:
+        BlueprintError: When there is no such type, or more than `DEEPEST` levels, with what to write instead.
+    """
+
+    def inner(item: Any) -> Any:
+        return plain_value(item, key, depth + 1)
+
+    if depth > DEEPEST:
+        raise BlueprintError(f"the input {key} is nested more than {DEEPEST} levels deep. Give its text.")
+    if value is None or (isinstance(value, str | int | float) and not isinstance(value, enum.Enum)):
+        return value if type(value).__module__ == "builtins" or value is None else _unbox(value)
+    if isinstance(value, Mapping):
+        return {str(k): inner(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [inner(v) for v in (sorted(value, key=str) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, enum.Enum):
+        return inner(value.value)
+    if isinstance(value, datetime.date | datetime.time):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, os.PathLike | decimal.Decimal | uuid.UUID | datetime.timedelta):
+        return str(value)
+    package = type(value).__module__.partition(".")[0]
+    if package in ("numpy", "pandas"):
+        return inner(value.tolist()) if hasattr(value, "tolist") else str(value)
+    if package == "ipaddress" or type(value).__module__ == "pydantic.networks":
+        return str(value)
+    if is_named(value, "BaseFile") or type(value).__module__.startswith("crewai_files"):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: inner(getattr(value, field.name)) for field in fields(value)}
+    if hasattr(type(value), "model_fields") and not is_crewais(value):
+        content = {name: vars(value).get(name) for name in type(value).model_fields}
+        return inner(content["root"] if set(content) == {"root"} else {**content, **(value.model_extra or {})})
+    name = f'"{key}": ' if key else ""
+    raise BlueprintError(
+        f"the input {key or short(value)} is a {type(value).__name__}, which a prompt cannot show. "
+        f"Write {{{name}str(...)}} or give its text."
+    )
+
+
+def _unbox(value: Any) -> Any:
+    """A NumPy scalar or a str/int/float subclass as the plain type."""
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def rows_of(inputs: Any) -> list[Any]:
+    """One mapping for each run.
+
+    Raises:
+        BlueprintError: When the inputs are no rows, or none.
+    """
+    rows: list[Any]
+    if isinstance(inputs, Mapping):
+        raise BlueprintError(
+            "inputs is one dict. Write inputs=[{...}, {...}], a list with one dict per run "
+            "(or cnb.kickoff(crew, inputs={...}) for one)."
+        )
+    if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+        raise BlueprintError(
+            f'inputs is {short(inputs)}. Write inputs=[{{"topic": "AI"}}, ...], a list with one dict per run.'
+        )
+    if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):
+        rows = inputs.to_dict("records")
+    elif hasattr(inputs, "to_dicts"):  # polars
+        rows = inputs.to_dicts()
+    else:
+        rows = list(inputs)
+    if not rows:
+        raise BlueprintError(
+            "inputs is empty: there is nothing to run. Write inputs=[{...}], a list with one dict per run."
+        )
+    return rows
+
+
+def short(value: Any) -> str:
+    """Its repr, cut."""
+    text = repr(value)
+    return f"{text[:57]}…" if len(text) > 60 else text
+
+
+def one_line(value: Any) -> str:
+    """The value for people, without secrets."""
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    try:
+        shown = type(value).__name__ if is_crewais(value) else str(value)
+    except Exception:  # a user's class may raise anything
+        shown = type(value).__name__
+    return " ".join(SCRUBBER.scrub(shown).split())
+
+
+def is_crewais(value: Any) -> bool:
+    """Whether it is an LLM, an agent or another of CrewAI's objects, which are models but no data."""
+    return any(c.__module__.partition(".")[0] == "crewai" for c in type(value).__mro__)
+
+
+def is_named(value: Any, name: str) -> bool:
+    """Whether it is one of CrewAI's classes of that name; loads nothing for the question."""
+    return any(c.__name__ == name and c.__module__.startswith("crewai") for c in type(value).__mro__)
