@@ -20,9 +20,11 @@ def environment() -> Environment:
     """Which kernel, front end and loop this is, whether it is nested or patched, and how runs are joined here."""
     from crew_nb._crewai import fast as _fast
 
-    known = _crewai.version() in _crewai.CHECKED
-    why = _fast.unfamiliar() if _crewai.loaded() or not known else ""
-    path = f"CrewAI's own executor: {why}" if why else "direct, where a crew qualifies"
+    path = "direct, where a crew qualifies"
+    if not _crewai.loaded():
+        path += " and CrewAI's source is one that was checked (it is loaded with the first crew)"
+    elif why := _fast.unfamiliar():
+        path = f"CrewAI's own executor: {why}"
     return _loop.environment({"engine's path": path, "record": _record.describe()})
 
 

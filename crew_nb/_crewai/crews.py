@@ -14,6 +14,7 @@ from crew_nb._crewai import names as _crewai
 from crew_nb._crewai.inputs import PLACEHOLDER, short
 from crew_nb._crewai.kind import Ready
 from crew_nb._crewai.names import agents_of
+from crew_nb._crewai.twins import hear_sync
 from crew_nb._state import events as ev
 from crew_nb._state.errors import UnfaithfulCopyError
 
@@ -82,7 +83,8 @@ class _Crews:
         return bool(subject.before_kickoff_callbacks)
 
     def make_ready(self, subject: Crew, *, keep_replay: bool) -> Ready:
-        """Give it the direct executor where that does the same, and move its plain functions off the loop."""
+        """Give it the direct executor where that does the same; its plain functions and sync twins go to threads."""
+        hear_sync(subject)
         why = _fast.why_not(subject)
         if not why:
             _fast.accelerate(subject, keep_replay=keep_replay)

@@ -8,9 +8,8 @@ Importing this module loads CrewAI.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
-import contextvars
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from crewai.agents.agent_executor import AgentExecutor, AgentExecutorState
@@ -30,10 +29,12 @@ from crewai_core.printer import PRINTER
 from pydantic import BaseModel
 
 from crew_nb._crewai import names as _crewai
-from crew_nb._crewai.offload import in_thread
-from crew_nb._state import attempt as _attempt
+from crew_nb._crewai import offload as _offload
+from crew_nb._crewai.offload import in_thread, in_tool_thread
+from crew_nb._crewai.twins import is_sync_meant
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Callable, Iterator
 
 STEPS = (
@@ -46,35 +47,6 @@ STEPS = (
 """The stock steps that are run as they are."""
 
 _step: dict[str, Callable[[Any], Any]] = {name: AgentExecutor.__dict__[name].unwrap() for name in STEPS}
-
-
-class _Delegations:
-    """The executions that a tool in a thread has started on the loop (delegated work)."""
-
-    def __init__(self) -> None:
-        self._futures: set[concurrent.futures.Future[Any]] = set()
-        self._cancelled = False
-
-    def wait_for(self, future: concurrent.futures.Future[Any]) -> Any:
-        self._futures.add(future)
-        if self._cancelled:  # checked after the add: whichever comes second sees the other
-            future.cancel()
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:
-            # An ordinary exception in threads: CrewAI would take it for a failure and try again.
-            raise _crewai.abort("The run was cancelled") from None
-        finally:
-            self._futures.discard(future)
-
-    def cancel(self) -> None:
-        self._cancelled = True
-        for future in list(self._futures):
-            future.cancel()
-
-
-_home: contextvars.ContextVar[asyncio.AbstractEventLoop | None] = contextvars.ContextVar("crew_nb_home", default=None)
-_delegations: contextvars.ContextVar[_Delegations | None] = contextvars.ContextVar("crew_nb_delegations", default=None)
 
 
 class DirectExecutor(AgentExecutor):
@@ -97,15 +69,15 @@ class DirectExecutor(AgentExecutor):
 
     def invoke(self, inputs: dict[str, Any]) -> Any:
         """Execute from a thread (delegated work): on the run's own loop, so that each LLM client stays on one loop."""
-        home, delegations = _home.get(), _delegations.get()
+        home, delegations = _offload.home.get(), _offload.delegations.get()
         if home is None or delegations is None or home.is_closed() or agent_utils.is_inside_event_loop():
             return super().invoke(inputs)
         return delegations.wait_for(asyncio.run_coroutine_threadsafe(self.invoke_async(inputs), home))
 
     async def invoke_async(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Execute on the running loop."""
-        if _home.get() is None:
-            _home.set(asyncio.get_running_loop())
+        if _offload.home.get() is None:
+            _offload.home.set(asyncio.get_running_loop())
         return await super().invoke_async(inputs)
 
     async def kickoff_async(self, *args: Any, **kwargs: Any) -> Any:
@@ -146,9 +118,9 @@ class DirectExecutor(AgentExecutor):
             if route == "unsupported":
                 route = await self._think()
             if route == "action":
-                route = await self._in_tool_thread(_step["execute_tool_action"])
+                route = await in_tool_thread(_step["execute_tool_action"], self)
             elif route == "calls":
-                route = await self._in_tool_thread(_step["execute_native_tool"])
+                route = await in_tool_thread(_step["execute_native_tool"], self)
             if route in ("answer", "tool_result_is_final"):
                 break
             if route == "parser_error":
@@ -232,21 +204,6 @@ class DirectExecutor(AgentExecutor):
         )
         self.state.iterations += 1
 
-    async def _in_tool_thread(self, step: Callable[[Any], Any]) -> str:
-        delegations = _Delegations()
-        context = contextvars.copy_context()
-        context.run(_delegations.set, delegations)
-
-        def work() -> Any:
-            with _attempt.in_thread():
-                return step(self)
-
-        try:
-            return str(await asyncio.get_running_loop().run_in_executor(None, context.run, work))
-        except asyncio.CancelledError:
-            delegations.cancel()
-            raise
-
     # --- one LLM call --------------------------------------------------------------------------------------------
 
     async def _respond(self, tools: Any = None, response_model: type[BaseModel] | None = None) -> Any:
@@ -298,8 +255,9 @@ class DirectExecutor(AgentExecutor):
 
     async def _ask(self, messages: Any, **how: Any) -> Any:
         llm: Any = self.llm
-        if calls_async(llm) and _home.get() is asyncio.get_running_loop():
-            return await llm.acall(messages, **how)
+        blocks = type(llm) in _offload.held and not _is_stub(llm.call)
+        if calls_async(llm) and not blocks and _offload.home.get() is asyncio.get_running_loop():
+            return await _offload.on_loop(type(llm), llm.acall, messages, **how)
         return await asyncio.to_thread(llm.call, messages, **how)
 
     @property
@@ -312,17 +270,14 @@ def calls_async(llm: Any) -> bool:
 
     Not so where it is missing, and where only `call` was overridden: then the override is what the user wants run.
     """
-    own = vars(llm)
-    if "call" in own or "acall" in own:
-        return "acall" in own
-    for cls in type(llm).__mro__:
-        if cls is BaseLLM:
-            return False
-        if "acall" in vars(cls):
-            return True
-        if "call" in vars(cls):
-            return False
-    return False
+    if "acall" in vars(llm):
+        return True
+    return type(llm).acall is not BaseLLM.acall and not is_sync_meant(llm, "call", "acall")
+
+
+def _is_stub(method: Any) -> bool:
+    """Whether it is there because CrewAI wants one."""
+    return "NotImplementedError" in inspect.unwrap(method).__code__.co_names
 
 
 def _on_loop(llm: Any) -> Any:
@@ -347,7 +302,9 @@ class _OnLoop:
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
         return await asyncio.wrap_future(
-            asyncio.run_coroutine_threadsafe(self._llm.acall(*args, **kwargs), self._loop),
+            asyncio.run_coroutine_threadsafe(
+                _offload.on_loop(type(self._llm), self._llm.acall, *args, **kwargs), self._loop
+            ),
         )
 
 

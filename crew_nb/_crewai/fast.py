@@ -35,12 +35,11 @@ def _is_ours_here() -> bool:
 
 @functools.cache
 def unfamiliar() -> str:
-    """Why this CrewAI is not one that the direct path was checked against; empty where it is."""
-    version = _crewai.version()
-    if version not in _crewai.CHECKED:
-        return f"CrewAI {version} is not a version that was checked ({', '.join(_crewai.CHECKED)})"
+    """Why the direct path cannot stand on this CrewAI's source, in a line; empty where it can. Loads it."""
     moved = _crewai.executor_moved()
-    return f"CrewAI's executor is not the one that was checked: {moved}" if moved else ""
+    more = f" and {len(moved) - 3} more" if len(moved) > 3 else ""
+    what = f"{', '.join(moved[:3])}{more} {'is' if len(moved) == 1 else 'are'}"
+    return f"in CrewAI {_crewai.version()}, {what} not as it was checked" if moved else ""
 
 
 def why_not(crew: Crew) -> str:

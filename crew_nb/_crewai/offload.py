@@ -9,6 +9,7 @@ named in `offload` waits so: CrewAI holds no lock at these places.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import copy
 import functools
@@ -30,19 +31,88 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Delegations:
+    """The executions that a thread has started on the run's loop (delegated work, a sync twin)."""
+
+    def __init__(self) -> None:
+        self._futures: set[concurrent.futures.Future[Any]] = set()
+        self._cancelled = False
+
+    def wait_for(self, future: concurrent.futures.Future[Any]) -> Any:
+        """What comes of it; from the thread."""
+        self._futures.add(future)
+        if self._cancelled:  # checked after the add: whichever comes second sees the other
+            future.cancel()
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            # An ordinary exception in threads: CrewAI would take it for a failure and try again.
+            raise _crewai.abort("The run was cancelled") from None
+        finally:
+            self._futures.discard(future)
+
+    def cancel(self) -> None:
+        """Stop them all, and those to come."""
+        self._cancelled = True
+        for future in list(self._futures):
+            future.cancel()
+
+
+home: contextvars.ContextVar[asyncio.AbstractEventLoop | None] = contextvars.ContextVar("crew_nb_home", default=None)
+"""The loop that the run's LLM clients live on."""
+delegations: contextvars.ContextVar[Delegations | None] = contextvars.ContextVar("crew_nb_delegations", default=None)
+"""In a thread of the run: what it has started on that loop."""
+
+
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """What `function` returns, run in a thread; variables that it sets are set here too, as if it had run here."""
     context = contextvars.copy_context()
-    call = functools.partial(context.run, _attempt.marked(function), *args, **kwargs)
-    future = asyncio.get_running_loop().run_in_executor(None, call)
     try:
-        return await future
+        return await _in_thread(context, function, *args, **kwargs)
+    except asyncio.CancelledError:
+        context = contextvars.Context()  # the thread is still in the other one
+        raise
     finally:
-        if not future.cancelled():
-            for variable in context:
-                value = context[variable]
-                if variable.get(None) is not value:
-                    variable.set(value)
+        for variable in context:
+            value = context[variable]
+            if variable is not delegations and variable.get(None) is not value:
+                variable.set(value)
+
+
+async def in_tool_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """The same, but variables that it sets are its own."""
+    return await _in_thread(contextvars.copy_context(), function, *args, **kwargs)
+
+
+async def _in_thread(context: contextvars.Context, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    loop, started = asyncio.get_running_loop(), Delegations()
+    context.run(delegations.set, started)
+    if home.get() is None:
+        context.run(home.set, loop)
+    call = functools.partial(context.run, _attempt.marked(function), *args, **kwargs)
+    try:
+        return await loop.run_in_executor(None, call)
+    except asyncio.CancelledError:
+        started.cancel()
+        raise
+
+
+held: set[object] = set()
+"""LLM classes and functions that said to be async and have held up the shared loop: they are called in threads."""
+
+
+async def on_loop(what: object, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Await a crew's own async function; in a thread, on a loop of its own, once it has held up the shared one.
+
+    `what` is its name in `held`; the engine's watch reads it here, from the frame of a call that blocks.
+    """
+    if what not in held:
+        return await function(*args, **kwargs)
+
+    async def call() -> T:
+        return await function(*args, **kwargs)
+
+    return await in_thread(lambda: asyncio.run(call()))
 
 
 class _Step(greenlet):  # type: ignore[misc]
@@ -145,6 +215,7 @@ def _offload_agent(agent: Any, remembers: bool) -> None:
     for field, name in _SET_UP.items():
         if getattr(agent, field, None):
             _replace(agent, name, waiting)
+    _replace(agent, "_get_knowledge_search_query", waiting)  # it asks the LLM
     if remembers and "_retrieve_memory_context" not in vars(agent):
         _replace(agent, "_retrieve_memory_context", waiting)
         _replace(agent, "create_agent_executor", lambda create: _then_save_in_threads(agent, create))
@@ -188,7 +259,14 @@ def _offload_task(task: Task, moved: Callable[[Any], Any]) -> None:
 
 
 def _moved(function: Any) -> Any:
-    return function if function is None or inspect.iscoroutinefunction(function) else waiting(function)
+    if not inspect.iscoroutinefunction(function):
+        return function and waiting(function)
+
+    @functools.wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return await on_loop(function, function, *args, **kwargs)
+
+    return call
 
 
 def _same_for_same(wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:

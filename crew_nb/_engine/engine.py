@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
+import functools
 import gc
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -25,10 +27,12 @@ from crew_nb._crewai import listen as _listen
 from crew_nb._crewai import names as _crewai
 from crew_nb._engine import calls as _calls
 from crew_nb._engine import human as _human
+from crew_nb._engine import imports as _imports
 from crew_nb._engine import limits as _limits
 from crew_nb._engine import prices as _prices
 from crew_nb._engine.limits import Slots
 from crew_nb._engine.pool import DaemonPool
+from crew_nb._engine.watch import Watch
 from crew_nb._record import record as _record
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import events as ev
@@ -62,6 +66,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._prepared: asyncio.Future[str] | None = None
+        self.watch: Watch
         self._froze = False
         self.stoppers: weakref.WeakSet[Any] = weakref.WeakSet()
         """Batches that are to be cancelled when the process exits."""
@@ -76,6 +81,7 @@ class Engine:
                 self._loop.set_task_factory(_task_of_attempt)  # type: ignore[arg-type]
                 self._loop.set_default_executor(DaemonPool(f"{THREAD_NAME}-work"))
                 self._prepared = None
+                self.watch = Watch(self._loop)
                 # An empty context: what the launching cell set must not follow runs of later cells.
                 run = contextvars.Context().run
                 self._thread = threading.Thread(
@@ -152,6 +158,11 @@ class Engine:
 
 
 def _prepare() -> str:
+    with _imports.in_turn():
+        return _load()
+
+
+def _load() -> str:
     _crewai.load()
     moved = [_calls.install()]
     if unfamiliar := _fast.unfamiliar():
@@ -160,7 +171,7 @@ def _prepare() -> str:
             moved += [f"this CrewAI does not have {', '.join(missing)}"]
     _fast.install()
     _connections.install(engine.here)
-    _take_crewai_logging()
+    _take_logging()
     _prices.load()
     return "; ".join(filter(None, moved))
 
@@ -192,7 +203,8 @@ async def work_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> Any:
     """Build what is to run, and run it, in the context of its attempt; called on the engine's loop."""
     _crewai.silence()
-    subject: Any = await work_out(_attempt.marked(plan.build))
+    with _imports.in_turn():
+        subject: Any = await work_out(_attempt.marked(plan.build))
     kind = _kinds.kind_of(subject)
     ready = kind.make_ready(subject, keep_replay=keep_replay)
     attempt.places = ready.places
@@ -220,7 +232,7 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
     _crewai.forbid_tools_when(lambda: attempt.stop_reason)
     if stream:
         _crewai.stream(ready.llms)
-    with _human.asking(attempt, subject):
+    with _human.asking(attempt, subject), engine.watch.over(attempt):
         return await kind.start(subject, plan.kickoff_inputs)
 
 
@@ -263,19 +275,6 @@ def _print_to_row(text: str) -> None:
         attempt.log(text)
 
 
-class _RowLog(logging.Handler):
-    """CrewAI's log lines of a run go to its row; those of anybody else go where they went."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        attempt = _attempt.current.get()
-        if attempt is not None:
-            attempt.log(_line(record))
-        elif logging.root.handlers:
-            logging.root.callHandlers(record)
-        elif logging.lastResort is not None and record.levelno >= logging.lastResort.level:
-            logging.lastResort.handle(record)
-
-
 def _line(record: logging.LogRecord) -> str:
     try:
         words = record.getMessage()
@@ -284,29 +283,43 @@ def _line(record: logging.LogRecord) -> str:
     return f"{record.levelname.lower()}: {words}"
 
 
-def _to_row(record: logging.LogRecord) -> bool:
-    """A filter for the root logger, which CrewAI also writes to."""
-    attempt = _attempt.current.get()
-    if attempt is not None:
-        attempt.log(_line(record))
-    return attempt is None
-
-
 def _of_no_run(record: logging.LogRecord) -> bool:
     """A filter for a logger whose lines say nothing to those who run crews."""
     return _attempt.current.get() is None
 
 
-def _take_crewai_logging() -> None:
+def _take_logging() -> None:
     _crewai.hear_prints(_print_to_row)
     _crewai.mute_scope_warnings()
-    logger = logging.getLogger("crewai")
-    if not any(isinstance(handler, _RowLog) for handler in logger.handlers):
-        logger.addHandler(_RowLog())
-        logger.propagate = False
-        logging.root.addFilter(_to_row)
-        # The queue of CrewAI's telemetry is soon full where many crews end at once, and says so for every span.
-        logging.getLogger("opentelemetry.sdk._shared_internal").addFilter(_of_no_run)
+    stock = logging.Logger.callHandlers
+    if getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+        """A run's lines go to its row and to the handlers that somebody has set up; not to the cell for want of one.
+
+        A handler of ours would not do: with one on the root logger, `logging.basicConfig` of the user's does nothing.
+        """
+        attempt = _attempt.current.get()
+        if attempt is not None and record.levelno >= logging.INFO:
+            attempt.log(_line(record))
+        if attempt is None or self.hasHandlers():
+            stock(self, record)
+
+    set_up = logging.basicConfig
+
+    @functools.wraps(set_up)
+    def basic_config(**options: Any) -> None:
+        # `logging.warning(...)` sets up a handler for the rest of the process if there is none: it writes to the cell.
+        if options or _attempt.current.get() is None or sys._getframe(1).f_globals is not vars(logging):
+            set_up(**options)
+
+    logging.basicConfig = basic_config
+    call_handlers._crew_nb = True  # type: ignore[attr-defined]
+    logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
+    # The queue of CrewAI's telemetry is soon full where many crews end at once, and says so for every span.
+    logging.getLogger("opentelemetry.sdk._shared_internal").addFilter(_of_no_run)
 
 
 engine = Engine()

@@ -1,0 +1,106 @@
+"""CrewAI's async methods and their sync twins: in runs of ours the better one of the two runs, a sync one in a thread.
+
+`akickoff` reaches the `a...` methods only: a user's class that overrides `execute_task` alone is not heard, and some
+of CrewAI's own do less than their twins. A method is replaced in CrewAI's class, where the override is looked past.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import offload as _offload
+from crew_nb._state import attempt as _attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from crewai import Crew
+
+_WORSE = frozenset({"Knowledge", "KnowledgeStorage"})
+"""CrewAI's classes whose async methods want an async client that their default store does not make, and embed on the
+loop (1.15.30): their sync twins run for all."""
+
+_within: ContextVar[frozenset[tuple[int, str]]] = ContextVar("crew_nb_within", default=frozenset())
+"""Async methods, by object and name, for which a twin runs here: one that calls back gets CrewAI's."""
+
+
+def hear_sync(crew: Crew) -> None:
+    """Let the sync methods of a crew's objects be run where they are meant; CrewAI's classes are changed, once each."""
+    from crewai.knowledge.knowledge import Knowledge
+    from crewai.knowledge.storage.knowledge_storage import KnowledgeStorage
+    from crewai.utilities.converter import Converter
+
+    agents = _crewai.agents_of(crew)
+    objects = (crew, *crew.tasks, *agents, *_crewai.llms(crew))
+    executors = (getattr(agent, "executor_class", None) for agent in agents)
+    for cls in {Knowledge, KnowledgeStorage, Converter, *map(type, objects), *executors}:
+        if cls is not None:
+            _hear(cls)
+
+
+@functools.cache
+def _hear(cls: type) -> None:
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] == "crewai":
+            pairs = [pair for pair in _pairs(base) if not hasattr(vars(base)[pair[0]], "_crew_nb")]
+            for name, sync in pairs:
+                setattr(base, name, _either(vars(base)[name], name, sync, base.__name__ in _WORSE))
+
+
+def _pairs(cls: type) -> Iterator[tuple[str, str]]:
+    """An async method of the class itself and its twin, by name: `aquery` and `query`, `invoke_async` and `invoke`."""
+    is_llm = hasattr(cls, "acall")  # its other methods are private to each provider
+    for name, method in vars(cls).items():
+        if not inspect.iscoroutinefunction(method) or name.startswith("__") or (is_llm and name != "acall"):
+            continue
+        bare = name.lstrip("_")
+        for twin in (bare.removeprefix("a"), bare.removesuffix("_async")):
+            sync = name.removesuffix(bare) + twin
+            found = getattr(cls, sync, None)
+            if sync != name and inspect.isfunction(found) and not inspect.iscoroutinefunction(found):
+                yield name, sync
+                break
+
+
+def _either(stock: Callable[..., Any], name: str, sync: str, worse: bool) -> Callable[..., Any]:
+    @functools.wraps(stock)
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        key = (id(self), name)
+        if _attempt.current.get() is None or key in _within.get():
+            return await stock(self, *args, **kwargs)
+        held = type(getattr(self, "llm", None)) in _offload.held
+        if not (worse or held or is_sync_meant(self, sync, name)):
+            return await stock(self, *args, **kwargs)
+
+        def twin() -> Any:
+            token = _within.set(_within.get() | {key})
+            try:
+                return getattr(self, sync)(*args, **kwargs)
+            finally:
+                _within.reset(token)
+
+        return await _offload.in_thread(twin)
+
+    call._crew_nb = True  # type: ignore[attr-defined]
+    return call
+
+
+def is_sync_meant(owner: Any, sync: str, name: str) -> bool:
+    """Whether the user has written the sync method of an object, and not the async one that would run."""
+    own = getattr(owner, "__dict__", {})
+    cls: Any = type(owner)
+    return sync in own or _is_overridden(cls, sync, name)
+
+
+@functools.cache
+def _is_overridden(cls: type, sync: str, name: str) -> bool:
+    for base in cls.__mro__:
+        if name in vars(base):
+            return False
+        if sync in vars(base):
+            return base.__module__.partition(".")[0] not in ("crewai", "crew_nb")
+    return False
