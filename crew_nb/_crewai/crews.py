@@ -19,9 +19,9 @@ from crew_nb._state import events as ev
 from crew_nb._state.errors import UnfaithfulCopyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from crewai import Crew
+    from crewai import Crew, Task
 
 # What a copy takes over as it is: CrewAI would write it out and read it again, and warn that it is no data.
 _TAKEN_OVER = frozenset(
@@ -287,27 +287,33 @@ def _missing(crew: Crew, inputs: Mapping[str, Any] | None) -> list[str]:
 
 
 def _specs(crew: Crew) -> tuple[ev.TaskSpec, ...]:
-    places = {id(task): place for place, task in enumerate(crew.tasks)}
-    specs = []
-    pending: list[int] = []
-    for place, task in enumerate(crew.tasks):
-        if isinstance(task.context, list):
-            joins = tuple(places[id(t)] for t in task.context if id(t) in places)
-        elif task.async_execution or place == 0:
-            joins = tuple(p for p in range(place - 1, -1, -1) if p not in pending)[:1]
-        else:  # it takes all outputs before it; those that came since the last join are what it waits for
-            joins = tuple(pending) or (place - 1,)
-        if task.async_execution:
-            pending.append(place)
-        else:
-            pending.clear()
-        specs.append(
-            ev.TaskSpec(
-                name=" ".join((task.name or task.description or "task").split())[:80],
-                agent=str(getattr(task.agent, "role", "") or "").strip(),
-                joins=joins,
-                is_async=bool(task.async_execution),
-                asks_human=bool(task.human_input),
-            )
+    return tuple(
+        ev.TaskSpec(
+            name=" ".join((task.name or task.description or "task").split())[:80],
+            agent=str(getattr(task.agent, "role", "") or "").strip(),
+            joins=joins,
+            is_async=bool(task.async_execution),
+            asks_human=bool(task.human_input),
         )
-    return tuple(specs)
+        for task, joins in zip(crew.tasks, _joins(crew.tasks), strict=True)
+    )
+
+
+def _joins(tasks: Sequence[Task]) -> Iterator[tuple[int, ...]]:
+    """For each task, those whose output reaches its prompt; of what all before it said, only what is new since."""
+    places = {id(task): place for place, task in enumerate(tasks)}
+    at_work: set[int] = set()
+    taken: set[int] = set()
+    for place, task in enumerate(tasks):
+        if not task.async_execution:
+            at_work.clear()  # CrewAI waits for them first
+        if isinstance(task.context, list):
+            joins = tuple(p for t in task.context if (p := places.get(id(t), place)) < place and p not in at_work)
+        elif task.async_execution or not task.context:
+            joins = ()  # CrewAI gives an async task nothing that it does not name (crewAI #6417)
+        else:
+            joins = tuple(p for p in range(place) if p not in taken)
+        taken.update(joins)
+        if task.async_execution:
+            at_work.add(place)
+        yield joins

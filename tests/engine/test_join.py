@@ -182,6 +182,43 @@ def test_a_fork_overlaps_and_its_join_gets_both(server: Server) -> None:
     assert all(output.raw in joined for output in result.tasks_output[:2])
 
 
+def drawn(server: Server, *tasks: tuple[bool, list[int] | None | str]) -> list[tuple[int, ...]]:
+    """The joins of a crew of such tasks (async or not; its context) that was run; each reached its prompt."""
+    shared, made = llm(server), []
+    for n, (is_async, context) in enumerate(tasks):
+        given = {} if isinstance(context, str) else {"context": context and [made[p] for p in context]}
+        worker = crews.agent(shared, f"Worker {n}")
+        text = f"Step {n} about topic=J"
+        made.append(Task(description=text, expected_output="A note", agent=worker, async_execution=is_async, **given))
+    run = cnb.kickoff(Crew(agents=[task.agent for task in made], tasks=made), show=False)
+    said = [output.raw for output in run.batch.wait(60)[0].tasks_output]
+    prompts = {
+        n: r.prompt for n in range(len(made)) for r in server.stats(prompts=True).requests if f"Step {n} " in r.prompt
+    }
+    reached = [{p for p in range(n) if said[p] in prompts[n]} for n in range(len(made))]
+    joins = [task.spec.joins for task in run.tasks]
+    assert all(set(of) <= got for of, got in zip(joins, reached, strict=True))
+    assert set().union(*joins) == set().union(*reached)
+    return joins
+
+
+def test_only_joins_that_reach_the_prompt_are_drawn(server: Server) -> None:
+    """An async task gets nothing that its context does not name; what nobody has taken reaches the next one that does."""
+    server.configure(tokens=7)
+    new = "not said"
+    assert drawn(server, (False, new), (True, new), (True, new), (False, new)) == [(), (), (), (0, 1, 2)]
+    server.reset()
+    assert drawn(server, (False, new), (False, None), (False, []), (False, [0]), (False, new)) == [
+        (),
+        (),
+        (),
+        (0,),
+        (1, 2, 3),
+    ]
+    server.reset()
+    assert drawn(server, (False, new), (True, [0]), (False, new), (False, new)) == [(), (0,), (1,), (2,)]
+
+
 async def test_a_wait_that_is_given_up_takes_the_outcome_from_nobody(server: Server) -> None:
     """Whoever gives up `ended()` stops nothing; giving up one run stops that run, and others hear how it ended."""
     server.configure(hold=True)
