@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from crew_nb._crewai.blueprint import Plan
     from crew_nb._crewai.names import CrewOutput
+    from crew_nb._record.fingerprint import Key
     from crew_nb._record.loaded import StoredRun
     from crew_nb._state.options import Options
     from crew_nb._state.state import RunState
@@ -114,7 +115,7 @@ class Driver:
         self._error_limit = ErrorLimit(options.max_errors, len(plans))
         self._runner = runner
         self._store = _record.get()
-        self._run_keys: list[str] = [""] * len(plans)
+        self._run_keys: Sequence[str] = [""] * len(plans)
         self._keyed: asyncio.Future[None] | None = None
         self._work: set[asyncio.Future[None]] = set()
         """What goes on beside the runs and is to come to its end."""
@@ -158,6 +159,9 @@ class Driver:
     async def _key(self) -> None:
         """What each run is known by: the content of its blueprint and inputs, and how often it stands in the batch."""
         try:
+            # Modules that a factory imports late are imported for it, and those may import CrewAI.
+            with contextlib.suppress(Exception):
+                await engine.prepare()
             self._run_keys = await _engine.work_out(_run_keys, self._plans)
         except Exception as error:  # the user's objects are walked; the runs must end all the same
             self.note(f"resume=True will not know these runs: their content cannot be read ({_failure.said(error)})")
@@ -172,6 +176,11 @@ class Driver:
         kept = await asyncio.to_thread(_readable, found)
         for index, key in enumerate(self._run_keys):
             self._launch(index, kept.get(key))
+            if unseen := getattr(key, "unseen", ()):
+                what = ", ".join(unseen[:3])
+                words = f"run, not taken from the record: {what} cannot be looked into, and may have changed"
+                self.attempts[index].log(words)
+                self.note(f"{words[0].upper()}{words[1:]}.")
 
     def _launch(self, index: int, kept: tuple[StoredRun, CrewOutput] | None = None) -> None:
         attempt = Attempt(index, self.post, self._gate_now(), self.note)
@@ -673,8 +682,8 @@ def _readable(found: Mapping[str, StoredRun]) -> dict[str, tuple[StoredRun, Crew
     return kept
 
 
-def _run_keys(plans: Sequence[Plan]) -> list[str]:
-    blueprints: dict[int, str] = {}
+def _run_keys(plans: Sequence[Plan]) -> list[Key]:
+    blueprints: dict[int, Key] = {}
     repeats: dict[str, int] = {}
     keys = []
     for plan in plans:

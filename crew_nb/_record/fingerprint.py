@@ -10,31 +10,50 @@ for a new one is wrong. Code of installed packages counts by its name, so that a
 from __future__ import annotations
 
 import abc
+import builtins
 import collections
+import contextlib
 import dis
 import functools
 import hashlib
+import importlib
+import importlib.util
 import inspect
+import itertools
 import json
+import os
 import pickle
 import re
+import sys
 import types
 import typing
 import uuid
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crew_nb._record.writes import OURS, Written, is_dunder, is_users, is_users_module, private, within
+from crew_nb._record.writes import (
+    OURS,
+    Written,
+    is_dunder,
+    is_packages_file,
+    is_users,
+    is_users_module,
+    private,
+    within,
+)
 from crew_nb._state import plain as _plain
 from crew_nb._state.secrets import is_secret, is_secret_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable
 
-DEEPEST = 50
-"""Levels of objects that are followed."""
+DEEPEST = 100
+"""Levels of values within values that are followed; what is deeper is not seen."""
+MOST = 200_000
+"""Values that are looked at; what comes after them is not seen."""
 
 # Fields of CrewAI's classes that a run changes, or that change no answer.
 _LEFT_OUT = frozenset(
@@ -49,34 +68,71 @@ _LEFT_OUT = frozenset(
     | {"chunk_embeddings", "safe_file_paths"}
 )
 _DATA = frozenset({"numpy", "pandas", "polars", "pyarrow"})
-# Their objects change by themselves, or say nothing.
+# Their objects change by themselves, or say nothing: of these, what they openly hold counts, and no more.
 _MACHINERY = frozenset({"threading", "_thread", "logging", "asyncio", "concurrent", "random", "queue", "weakref"})
+_HANDLES = (
+    _MACHINERY
+    | OURS
+    | {"_abc", "_asyncio", "_queue", "_random", "_weakref", "contextvars", "_contextvars", "_io", "io", "tempfile"}
+    | {"subprocess", "multiprocessing", "socket", "_socket", "ssl", "_ssl", "selectors", "sqlite3", "sqlalchemy"}
+    | {"httpx", "httpcore", "requests", "urllib3", "aiohttp", "grpc", "openai", "anthropic", "google", "boto3"}
+    | {"botocore", "litellm", "instructor", "mcp", "chromadb", "lancedb", "qdrant_client", "redis", "pymongo"}
+    | {"psycopg", "psycopg2", "opentelemetry", "distributed", "dask", "rich", "tqdm", "IPython", "ipykernel"}
+    | {"ipywidgets", "traitlets"}
+)
+_ATOMS = (str, int, float, bool, types.NoneType)
+_CONFIG = re.compile(r"[^\n{}]{1,250}\.(ya?ml|toml|jinja2?|j2)")
+"""Names of files that are read, wherever they stand; those of others may be the names of what a run writes."""
+_FILE = re.compile(r"[^\n{}]{1,250}\.\w{1,8}")
+_FILE_KEPT = 10_000_000
+"""Bytes of such a file that count."""
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
+_MODEL_NAMES = ("MODEL", "MODEL_NAME", "OPENAI_MODEL_NAME")
+"""Environment variables by which CrewAI chooses the LLM of an agent that names none."""
+_DARK = frozenset({"eval", "exec", "globals", "__import__"})
 _BARE_BASES = (object, abc.ABC, typing.Generic, typing.Protocol)
 _ID = re.compile(r"(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 PASSES = 5
 """How often a blueprint is walked, at the most, until all that its functions write is known."""
 
 
-def fingerprint(crew_or_factory: object) -> str:
-    """The digest of a crew's or a factory's content."""
+class Key(str):
+    """A digest; where something could not be looked into, like no other, and `unseen` says in words what that was."""
+
+    __slots__ = ("unseen",)
+    unseen: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tree: object, unseen: Iterable[str]) -> Key:
+        """The key of such content."""
+        key = cls(_digest(tree))
+        key.unseen = tuple(dict.fromkeys(unseen))
+        return key
+
+
+def fingerprint(crew_or_factory: object) -> Key:
+    """What a crew or a factory is known by."""
     written = Written()
     for _ in range(PASSES):
         known = len(written)
-        digest = _digest(_Content(written).of(crew_or_factory))
+        content = _Content(written)
+        whole = content.whole(crew_or_factory)
         if len(written) == known:
             break
-    return digest
+    return Key.of(whole, content.unseen)
 
 
-def run_key(blueprint: str, inputs: Mapping[str, Any] | None, repeat: int = 0) -> str:
+def run_key(blueprint: str, inputs: Mapping[str, Any] | None, repeat: int = 0) -> Key:
     """What a run is known by in the record.
 
     Args:
         blueprint: Its crew's `fingerprint`.
-        inputs: Its inputs; an input without a stable content makes the key unlike any other.
+        inputs: Its inputs; the order of their names makes no difference.
         repeat: How many runs with the same blueprint and inputs come before it in its batch.
     """
-    return _digest([blueprint, _Content(None).of(dict(inputs or {})), repeat])
+    content = _Content(None)
+    given = [[name, content.named(f"the input {name}", value)] for name, value in sorted((inputs or {}).items())]
+    return Key.of([blueprint, given, repeat], [*getattr(blueprint, "unseen", ()), *content.unseen])
 
 
 def _digest(tree: object) -> str:
@@ -91,49 +147,98 @@ class _Content:
     """
 
     def __init__(self, written: Written | None) -> None:
+        self.unseen: list[str] = []
         self._of_inputs = written is None
         self._written = Written() if written is None else written
         self._known: dict[int, tuple[object, str]] = {}
-        self._above: set[int] = set()
+        self._above: dict[int, int] = {}
+        self._looked_at = 0
+        self._names: list[str] = []
+        self._folders: list[Path] = []
+        """Where files that are named may be, beside the current directory."""
+        self._spaces: dict[int, int] = {}
+        """Numbers of the modules, or cells, that functions stand in, as they are met; their names say nothing."""
+        self._reached: dict[tuple[int, str, tuple[str, ...]], Any] = {}
+        """What functions reach outside themselves: walked on its own, however long the way to it is."""
+
+    def whole(self, value: Any) -> Any:
+        """The content of a blueprint, with all that its functions reach."""
+        content = [self.named("it", value), [os.environ.get(name) for name in _MODEL_NAMES if callable(value)]]
+        done: list[Any] = []
+        while len(done) < len(self._reached):
+            for (space, name, chain), found in list(self._reached.items())[len(done) :]:
+                done.append([space, name, chain, self.named(".".join([name, *chain]), found)])
+        return [content, done]
+
+    def named(self, name: str, value: Any) -> Any:
+        """The content of what people know by this name."""
+        self._names.append(name)
+        try:
+            return self.of(value)
+        finally:
+            self._names.pop()
 
     def of(self, value: Any) -> Any:
         """The content of anything."""
-        if isinstance(value, str | int | float | types.NoneType) and not isinstance(value, Enum):
-            return _plain.plain(value)
+        if type(value) in _ATOMS:
+            return self._text(value, _CONFIG) if type(value) is str else _plain.plain(value)
         known = self._known.get(id(value))
         if known is not None:
             return known[1]
-        if self._of_inputs and len(self._above) > DEEPEST:
-            return self._unlike(value)  # what is not looked at might be another question
-        if id(value) in self._above or len(self._above) > DEEPEST:
-            return ["again"]
-        self._above.add(id(value))
+        depth = len(self._above)
+        if id(value) in self._above:
+            return ["again", depth - self._above[id(value)]]
+        self._looked_at += 1
+        if depth > DEEPEST or self._looked_at > MOST:
+            return self._unlike(value)
+        self._above[id(value)] = depth
         try:
             digest = _digest(self._inside(value))
         except Exception:  # a user's object may raise anything when it is looked at, and change meanwhile
             digest = _digest(self._unlike(value))
         finally:
-            self._above.discard(id(value))
+            del self._above[id(value)]
         self._known[id(value)] = value, digest  # the value is held, so that its id stays its own
         return digest
+
+    def _text(self, text: str, names: re.Pattern[str]) -> Any:
+        """A text, with the content of the file where it names one that is there."""
+        if not names.fullmatch(text):
+            return _plain.plain(text)
+        found = []
+        for folder in (Path(), *self._folders):
+            try:
+                with (folder / text).open("rb") as file:
+                    found.append(hashlib.sha256(file.read(_FILE_KEPT)).hexdigest())
+            except (OSError, ValueError):
+                continue
+        return ["file", text, found] if found else _plain.plain(text)
 
     def _inside(self, value: Any) -> Any:
         if isinstance(value, Enum):
             return ["enum", type(value).__qualname__, self.of(value.value)]
+        if isinstance(value, str | int | float):
+            return self._as(value, _plain.plain(value))
         if isinstance(value, dict | types.MappingProxyType | collections.UserDict):
             entries = ((k, v) for k, v in list(value.items()) if k not in self._written.by(value))
-            return ["dict", sorted(([self.of(k), self.of(v)] for k, v in entries), key=_digest)]
+            return self._as(value, "dict", [[self.of(k), self.of(v)] for k, v in entries])
         if isinstance(value, list | tuple):
             written = self._written.by(value)
-            return [type(value).__name__, *(self.of(None if n in written else v) for n, v in enumerate(list(value)))]
+            return self._as(value, *(self.of(None if n in written else v) for n, v in enumerate(list(value))))
         if isinstance(value, collections.deque):
-            return ["deque", *map(self.of, list(value))]
+            return self._as(value, value.maxlen, *map(self.of, list(value)))
         if isinstance(value, set | frozenset):
-            return ["set", *sorted(map(self.of, value), key=_digest)]
+            return self._as(value, *sorted(map(self.of, value), key=_digest))
+        if isinstance(value, KeysView | ValuesView | ItemsView):
+            return [type(value).__name__, *map(self.of, list(value))]
         if isinstance(value, types.ModuleType):
-            return ["module", value.__name__]
+            return self._module(value)
         if isinstance(value, type):  # code, wherever it stands
-            return ["class", fingerprint(value)] if self._of_inputs else self._class(value)
+            if not self._of_inputs:
+                return self._class(value)
+            key = fingerprint(value)
+            self.unseen += key.unseen
+            return ["class", key]
         if isinstance(value, functools.partial):
             return ["partial", *map(self.of, (value.func, value.args, value.keywords))]
         if isinstance(value, types.MethodType):
@@ -144,7 +249,11 @@ class _Content:
         if isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType):
             return ["method", value.__qualname__, self.of(value.__self__)]
         if isinstance(value, types.FunctionType):
-            return self._function(value)
+            if not self._of_inputs:
+                return self._function(value)
+            key = fingerprint(value)
+            self.unseen += key.unseen
+            return ["function", key]
         if isinstance(value, staticmethod | classmethod):
             return self.of(value.__func__)
         if isinstance(value, property):
@@ -165,6 +274,24 @@ class _Content:
             content = [[field.name, self.of(getattr(value, field.name))] for field in fields(value)]
             return ["dataclass", self.of(type(value)), content]
         return self._object(value)
+
+    def _as(self, value: Any, *content: Any) -> Any:
+        """Content of one of Python's own kinds; of a subclass of one, with what that adds."""
+        kind = type(value)
+        if not is_users(kind):
+            return [kind.__name__, *content, self.of(getattr(value, "default_factory", None))]
+        return [kind.__name__, *content, self.of(kind), self.of(dict(_attributes(value)))]
+
+    def _module(self, module: types.ModuleType) -> Any:
+        """A module as such: of one of the user's, all that it holds, as it is not told what is taken from it."""
+        if not is_users_module(module.__name__) or module.__name__ == "__main__":
+            return ["module", module.__name__]
+        written = self._written.by(module)
+        held = {n: v for n, v in vars(module).items() if n not in written and not is_dunder(n) and not is_secret(n, v)}
+        return ["module", module.__name__, self._sorted(held)]
+
+    def _sorted(self, items: Mapping[str, Any]) -> Any:
+        return [[name, self.of(items[name])] for name in sorted(items)]
 
     def _model(self, model: Any) -> Any:
         """A crew, an agent, a task, an LLM, a tool, or any other pydantic model: what differs from the defaults."""
@@ -203,17 +330,17 @@ class _Content:
     def _object(self, value: Any) -> Any:
         if within(value) is not value:
             return self.of(within(value))
+        kind, package = type(value), type(value).__module__.partition(".")[0]
+        if package in _DATA:
+            return ["pickle", hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()]
         plain = _plain.plain(value)
         odd = isinstance(plain, dict) and plain.get("$") in ("repr", "model", None)
-        if not odd and type(value).__module__.partition(".")[0] not in _DATA:
-            return plain
-        if self._of_inputs or type(value).__module__.partition(".")[0] in _DATA:
-            try:
-                return ["pickle", hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()]
-            except Exception:  # a user's class may raise anything
-                return self._unlike(value)
-        if not is_users(type(value)):
-            return ["object", _plain.class_name(type(value)), self.of(_plain_attributes(value))]
+        if not odd:
+            return self._text(str(value), _CONFIG) if isinstance(value, Path) else [plain, self.of(kind)]
+        if self._of_inputs or not (is_users(kind) or package in _HANDLES):
+            return self._reduced(value)
+        if not is_users(kind):
+            return ["object", _plain.class_name(kind), self._sorted(_plain_attributes(value))]
         written = self._written.by(value)
         self._written.look_at_entries(value)
         content = {
@@ -221,20 +348,36 @@ class _Content:
             for name, item in _attributes(value)
             if name not in written and not is_secret(name, item) and not _is_id(name, item)
         }
-        return ["object", self.of(type(value)), self.of(content)]
+        return ["object", self.of(kind), self._sorted(content)]
 
-    def _unlike(self, value: Any) -> Any:
-        return ["unlike", uuid.uuid4().hex if self._of_inputs else type(value).__qualname__]
+    def _reduced(self, value: Any) -> Any:
+        """An object by what it would be made of anew, as `pickle` does it; its parts need not be known to pickle."""
+        try:
+            made = value.__reduce_ex__(4)
+        except TypeError:  # it is no data
+            held = getattr(value, "__dict__", None)
+            return ["object", self.of(type(value)), self._sorted(held)] if held else self._unlike(value)
+        if isinstance(made, str):
+            return ["named", getattr(value, "__module__", None), made]
+        parts = [list(part) if isinstance(part, Iterator) and n > 2 else part for n, part in enumerate(made)]
+        return ["object", *map(self.of, parts)]
+
+    def _unlike(self, value: Any, name: str = "") -> Any:
+        name, kind = name or (self._names[-1] if self._names else ""), type(value).__qualname__
+        self.unseen.append(f"{name} ({kind})" if name else kind)
+        return ["unlike", uuid.uuid4().hex]
 
     def _class(self, kind: type) -> Any:
         if not is_users(kind):
             return ["class", _plain.class_name(kind)]
         written = {*self._written.by(kind), *(("base_directory",) if hasattr(kind, "is_crew_class") else ())}
+        self._folders.append(_folder(kind.__module__))
         members = {
-            name: self.of(within(member))
-            for name, member in list(vars(kind).items())
+            name: self.named(f"{kind.__name__}.{name}", within(member))
+            for name, member in sorted(vars(kind).items())
             if name not in written and (_is_code(member) or not (is_dunder(name) or is_secret(name, member)))
         }
+        self._folders.pop()
         members |= {
             f"={n}": self.of((f.default, f.default_factory)) for n, f in _fields(kind).items() if n in _own_names(kind)
         }
@@ -242,41 +385,70 @@ class _Content:
             schema = kind.model_json_schema(schema_generator=_quiet_schema())  # type: ignore[attr-defined]
         except Exception:  # no pydantic model, or one that has no schema
             schema = None
-        return ["class", kind.__name__, [self.of(base) for base in kind.__bases__], members, self.of(schema)]
+        bases = [self.of(base) for base in (*kind.__bases__, type(kind))]
+        return ["class", kind.__name__, bases, members, self.of(schema)]
 
     def _function(self, function: types.FunctionType) -> Any:
-        if not is_users_module(str(function.__globals__.get("__name__"))):  # `__module__` may be that of a wrapped one
-            return ["function", function.__qualname__, self.of(getattr(function, "__wrapped__", None))]
+        module = str(function.__globals__.get("__name__"))  # `__module__` may be that of a wrapped one
+        closure = list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        if not is_users_module(module):
+            inner = [[name, self._cell(name, cell)] for name, cell in closure if module.partition(".")[0] not in OURS]
+            return ["function", module, function.__qualname__, self.of(getattr(function, "__wrapped__", None)), inner]
         source = self._written.look_at(function)
         skipped = source.skipped if source else frozenset()
-        closure = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         written = self._written.by(function)
         marks = {k: v for k, v in vars(function).items() if not is_dunder(k) and k not in written}
-        return [
+        reads = bool(source and source.reads)
+        self._folders.append(_folder(module))
+        reached = [
+            self._reach(function, base, chain, reads=reads)
+            for base, chain in sorted(_reached(function.__code__, {}))
+            if base not in skipped
+        ]
+        content = [
             "function",
             source.text if source else self._code(function.__code__),
             self.of(function.__defaults__),
             self.of(function.__kwdefaults__),
-            [[name, self._cell(cell)] for name, cell in closure if name not in skipped],
-            [
-                [name, attribute, self._global(function.__globals__[name], attribute)]
-                for name, attribute in sorted(_reached(function.__code__))
-                if name in function.__globals__ and name not in skipped
-            ],
-            *([self.of(marks)] if marks else []),
+            [[name, self._cell(name, cell)] for name, cell in closure if name not in skipped],
+            reached,
+            [self._text(name, _FILE if reads else _CONFIG) for name in sorted(_texts(function.__code__))],
+            [os.environ.get(name) for name in _variables(function.__code__)],
+            self._sorted(marks),
         ]
+        self._folders.pop()
+        return content
 
-    def _cell(self, cell: types.CellType) -> Any:
+    def _reach(self, function: types.FunctionType, base: str, chain: tuple[str, ...], *, reads: bool) -> Any:
+        """A name that a function reads: of the user's own modules only what it takes from them."""
+        names, (name, _, imported) = function.__globals__, base.partition(":")
+        if imported:
+            try:
+                value = _imported(imported, names)
+            except Exception as error:  # it runs the module
+                return self._unlike(error, f"import {imported}")
+            if value is None:
+                return ["package", imported, chain]
+        elif name in names:
+            value = names[name]
+        else:
+            return self._unlike(getattr(builtins, name), name) if name in _DARK else None
+        left = list(chain)
+        while left and isinstance(value, types.ModuleType) and is_users_module(value.__name__):
+            if left[0] in self._written.by(value):
+                return None
+            value = _of_module(value, left.pop(0))
+        if reads and isinstance(value, str | Path):
+            return self._text(str(value), _FILE)
+        space = self._spaces.setdefault(id(names), len(self._spaces))
+        self._reached.setdefault((space, base, chain), value)
+        return [space, base, chain]
+
+    def _cell(self, name: str, cell: types.CellType) -> Any:
         try:
-            return self.of(cell.cell_contents)
+            return self.named(name, cell.cell_contents)
         except ValueError:  # not filled yet
             return ["empty"]
-
-    def _global(self, value: Any, attribute: str) -> Any:
-        """A global as a function reaches it: of the user's own modules only what it takes from them."""
-        if isinstance(value, types.ModuleType) and is_users_module(value.__name__):
-            return None if attribute in self._written.by(value) else self.of(getattr(value, attribute, None))
-        return self.of(value)
 
     def _code(self, code: types.CodeType) -> Any:
         constants = [self._code(c) if isinstance(c, types.CodeType) else self.of(c) for c in code.co_consts]
@@ -375,12 +547,100 @@ def _is_default(field: Any, value: object) -> bool:
         return False
 
 
-def _reached(code: types.CodeType) -> set[tuple[str, str]]:
-    """Globals that the code reads, each with the attribute that it takes from it."""
-    steps = list(dis.get_instructions(code))
-    reached = {
-        (str(step.argval), str(after.argval) if after.opname in ("LOAD_ATTR", "LOAD_METHOD") else "")
-        for step, after in pairwise(steps)
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    }
-    return reached.union(*(_reached(c) for c in code.co_consts if isinstance(c, types.CodeType)))
+def _imported(name: str, names: Mapping[str, Any]) -> types.ModuleType | None:
+    """A module that a function imports when it is called, if it is the user's; imported for it if it is not yet."""
+    level = len(name) - len(name.lstrip("."))
+    name = importlib.util.resolve_name(name, names.get("__package__")) if level else name
+    if name not in sys.modules:
+        top = importlib.util.find_spec(name.partition(".")[0])
+        if top is not None and is_packages_file(top.origin):
+            return None
+        importlib.import_module(name)  # noqa: TID251 - a module of the user
+    return sys.modules[name] if is_users_module(name) else None
+
+
+def _of_module(module: types.ModuleType, name: str) -> Any:
+    """What a module has under a name; one of its own modules, if that is not imported yet."""
+    if not hasattr(module, name) and hasattr(module, "__path__"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"{module.__name__}.{name}")  # noqa: TID251 - a module of the user
+    return getattr(module, name, None)
+
+
+def _folder(module: str) -> Path:
+    """The folder of a module's file; the current one where it has none."""
+    return Path(getattr(sys.modules.get(module), "__file__", None) or "x").parent
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """The code and those of the functions in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+def _texts(code: types.CodeType) -> set[str]:
+    """The names of files among the constants, joined to those of folders: `HERE / "config" / "agents.yaml"`."""
+    constants = [c for inner in _codes(code) for c in inner.co_consts]
+    texts = {t for c in constants for t in (c if isinstance(c, tuple) else (c,)) if isinstance(t, str)}
+    files = {text for text in texts if _FILE.fullmatch(text)}
+    return files | {f"{folder}/{file}" for file in files for folder in texts if re.fullmatch(r"[\w./-]{1,60}", folder)}
+
+
+def _variables(code: types.CodeType) -> list[str]:
+    """The environment variables that the code reads by name, save secret ones."""
+    names = {name for inner in _codes(code) for name in inner.co_names}
+    if not names & {"environ", "getenv"}:
+        return []
+    constants = {c for inner in _codes(code) for c in inner.co_consts if isinstance(c, str)}
+    return sorted(c for c in constants if _VARIABLE.fullmatch(c) and not is_secret_name(c))
+
+
+Reached = tuple[str, tuple[str, ...]]
+"""A global's name, or `:` and a module's, and the attributes that are taken on the way from there."""
+
+
+def _reached(code: types.CodeType, imports: Mapping[str, Reached]) -> set[Reached]:
+    """What the code reads that is not its own.
+
+    Args:
+        code: A function's.
+        imports: Modules, or what is taken from them, by the local names that code around it gives them.
+    """
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("PUSH_NULL", "EXTENDED_ARG")]
+    imports = {**imports, **_imports(steps)}
+    reached = set()
+    for n, step in enumerate(steps):
+        names = step.argval if isinstance(step.argval, tuple) else (step.argval,)
+        chain = tuple(
+            str(s.argval)
+            for s in itertools.takewhile(lambda s: s.opname in ("LOAD_ATTR", "LOAD_METHOD"), steps[n + 1 :])
+        )
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            reached.add((str(step.argval), chain))
+        elif step.opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
+            for place, name in enumerate(names):
+                if name in imports:
+                    base, taken = imports[name]
+                    reached.add((base, (*taken, *(chain if place == len(names) - 1 else ()))))
+    return reached.union(*(_reached(c, imports) for c in code.co_consts if isinstance(c, types.CodeType)))
+
+
+def _imports(steps: list[dis.Instruction]) -> dict[str, Reached]:
+    """What the code imports, by the local names that it gives it."""
+    imports: dict[str, Reached] = {}
+    module, whole, listed = "", "", False
+    taken: tuple[str, ...] = ()
+    for n, step in enumerate(steps):
+        if step.opname == "IMPORT_NAME":
+            module = ":" + "." * steps[n - 2].argval + str(step.argval)
+            listed, taken = bool(steps[n - 1].argval), ()
+            whole = module if listed or steps[n + 1].opname == "IMPORT_FROM" else module.partition(".")[0]
+        elif step.opname == "IMPORT_FROM" and listed:
+            taken = (str(step.argval),)
+        elif step.opname.startswith("STORE_") and module:
+            imports[str(step.argval)] = whole, taken
+            if steps[n + 1].opname != "IMPORT_FROM":
+                module = ""
+    return imports

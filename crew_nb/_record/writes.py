@@ -28,6 +28,7 @@ OURS = frozenset({"crew_nb", "crewai", "crewai_tools"})
 _CHANGING = frozenset(
     {"append", "appendleft", "extend", "insert", "add", "discard", "update", "pop", "popleft", "remove", "clear"}
 )
+_READING = re.compile(r"(safe_|full_)?(open|read|load)")
 _MEMO = re.compile(r"(?i)cache|memo(?!r)")
 _NOTHING: Any = object()
 
@@ -95,6 +96,12 @@ class Source:
 
     def __init__(self, tree: ast.AST) -> None:
         self.text = ast.unparse(tree)
+        called = (n.func for n in ast.walk(tree) if isinstance(n, ast.Call))
+        names = (
+            f.attr if isinstance(f, ast.Attribute) else f.id for f in called if isinstance(f, ast.Attribute | ast.Name)
+        )
+        self.reads = any(map(_READING.match, names))
+        """Whether it reads files."""
         self.attributes = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)]
         """Where it reads an attribute, a method perhaps."""
         self.writes: list[tuple[ast.expr, Any]] = []
@@ -232,4 +239,9 @@ def is_users_module(name: str) -> bool:
     if name.partition(".")[0] in OURS or name in sys.builtin_module_names:
         return False
     file = getattr(sys.modules.get(name), "__file__", None)
-    return file is None or name == "__main__" or not str(Path(file).resolve()).startswith(_OF_PACKAGES)
+    return name == "__main__" or not is_packages_file(file)
+
+
+def is_packages_file(file: str | None) -> bool:
+    """Whether a module's file belongs to Python or to an installed package."""
+    return file in ("built-in", "frozen") or (file is not None and str(Path(file).resolve()).startswith(_OF_PACKAGES))

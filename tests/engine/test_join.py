@@ -182,7 +182,7 @@ def test_a_fork_overlaps_and_its_join_gets_both(server: Server) -> None:
     assert all(output.raw in joined for output in result.tasks_output[:2])
 
 
-def drawn(server: Server, *tasks: tuple[bool, list[int] | None | str]) -> list[tuple[int, ...]]:
+def drawn(server: Server, *tasks: tuple[bool, list[int] | str | None]) -> list[tuple[int, ...]]:
     """The joins of a crew of such tasks (async or not; its context) that was run; each reached its prompt."""
     shared, made = llm(server), []
     for n, (is_async, context) in enumerate(tasks):
@@ -203,7 +203,7 @@ def drawn(server: Server, *tasks: tuple[bool, list[int] | None | str]) -> list[t
 
 
 def test_only_joins_that_reach_the_prompt_are_drawn(server: Server) -> None:
-    """An async task gets nothing that its context does not name; what nobody has taken reaches the next one that does."""
+    """An async task gets what its context names, and no more; what nobody has taken reaches the next that takes all."""
     server.configure(tokens=7)
     new = "not said"
     assert drawn(server, (False, new), (True, new), (True, new), (False, new)) == [(), (), (), (0, 1, 2)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import itertools
+import operator
 import os
 import re
 import string
@@ -12,11 +14,13 @@ import sys
 import threading
 import uuid
 import warnings
-from collections import UserDict, deque
+from array import array
+from collections import UserDict, defaultdict, deque
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -408,6 +412,20 @@ def test_a_written_container_counts_where_its_entries_cannot_be_told() -> None:
         (UserDict(a=1), UserDict(a=2)),
         (deque([1]), deque([2])),
         (list[int], list[str]),
+        (range(3), range(5)),
+        (slice(3), slice(5)),
+        (3j, 5j),
+        (array("d", [3]), array("d", [5])),
+        (operator.itemgetter("old"), operator.itemgetter("new")),
+        (operator.methodcaller("upper"), operator.methodcaller("lower")),
+        (itertools.repeat("old"), itertools.repeat("new")),
+        (SimpleNamespace(a=SimpleNamespace(b="old")), SimpleNamespace(a=SimpleNamespace(b="new"))),
+        (max, min),
+        (str.upper, str.lower),
+        (defaultdict(lambda: "old"), defaultdict(lambda: "new")),
+        (deque([1], maxlen=1), deque([1], maxlen=2)),
+        ({"old": 1, "new": 2}, {"new": 2, "old": 1}),
+        ({"old": 1}.keys(), {"new": 1}.keys()),
     ],
 )
 def test_objects_of_libraries_count_by_what_they_hold(one: Any, other: Any) -> None:
@@ -513,3 +531,227 @@ def test_every_shape_of_crew_has_one_fingerprint_in_every_kernel() -> None:
     assert first == second
     assert first.count("\n") > 60
     assert all(one == other for _, one, other, _ in map(str.split, first.splitlines()))
+
+
+def test_an_iterator_counts_by_what_is_left_in_it() -> None:
+    """It is not moved on."""
+
+    def using(words: list[str]) -> Any:
+        left = iter(words)
+        return (lambda topic: next(left)), left
+
+    build, left = using(["old", "new"])
+    before = fingerprint(build)
+    assert fingerprint(build) == fingerprint(using(["old", "new"])[0]) == before
+    assert next(left) == "old"
+    assert fingerprint(build) != before
+
+
+class Words(dict[str, str]):
+    """A user's own subclass of one of Python's types."""
+
+    tone = "dry"
+
+
+class Prompt(str):
+    """The same of a text."""
+
+    def __new__(cls, text: str, tone: str) -> Prompt:
+        made = super().__new__(cls, text)
+        made.tone = tone  # type: ignore[attr-defined]
+        return made
+
+
+def test_what_a_subclass_of_pythons_types_adds_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dict, or a text, with attributes and methods of the user's."""
+
+    def using(thing: Any) -> str:
+        return fingerprint(lambda topic: (thing, topic))
+
+    assert using(Prompt("Say", "dry")) == using(Prompt("Say", "dry")) != using(Prompt("Say", "warm"))
+    before = using(Words(a="b"))
+    monkeypatch.setattr(Words, "tone", "warm")
+    assert using(Words(a="b")) != before
+
+
+MODULES = {
+    "texts_of_a_test.py": "TEXT = 'old'\nother = 'old'\n",
+    "pack_of_a_test/__init__.py": "from . import inner\n",
+    "pack_of_a_test/inner.py": "TEXT = 'new'\ndef outer(): return deeper()\ndef deeper(): return 'old'\n",
+    "late_of_a_test.py": "import texts_of_a_test as found\nTEXT = 'old'\ndef said(): return found.TEXT\n",
+}
+WAYS = """
+import texts_of_a_test
+import pack_of_a_test
+def function_two_deep(topic): return pack_of_a_test.inner.outer()
+def of_two_modules(topic): return texts_of_a_test.TEXT, pack_of_a_test.inner.TEXT
+def imported(topic):
+    import late_of_a_test
+    return late_of_a_test.TEXT
+def imported_under_another_name(topic):
+    import pack_of_a_test.inner as found
+    return found.outer()
+def imported_from(topic):
+    from pack_of_a_test import inner as found
+    return [found.outer() for _ in topic]
+def imported_function(topic):
+    from late_of_a_test import said
+    return said()
+def imported_whole(topic):
+    import texts_of_a_test as found
+    return getattr(found, "TE" + "XT")
+"""
+
+
+def test_what_is_reached_through_modules_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However deep, imported at the top or late, under whichever name; a late import is looked into."""
+    import importlib
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def keys(**changes: str) -> dict[str, Any]:
+        for name, source in MODULES.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(changes.get(name.partition("_")[0], source))
+            sys.modules.pop(name[:-3].replace("/", "."), None)
+            sys.modules.pop(name.partition("/")[0], None)
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        names: dict[str, Any] = {"__name__": "__main__"}
+        exec(WAYS, names)
+        return {name: fingerprint(made) for name, made in names.items() if callable(made)}
+
+    before = keys()
+    assert keys() == before
+    deeper = MODULES["pack_of_a_test/inner.py"].replace("return 'old'", "return 'now'")
+    with monkeypatch.context() as patch:
+        patch.setitem(MODULES, "pack_of_a_test/inner.py", deeper)
+        changed = {name for name, key in keys().items() if key != before[name]}
+    assert changed == {"function_two_deep", "imported_under_another_name", "imported_from"}
+    changed = {name for name, key in keys(texts="TEXT = 'now'\nother = 'old'\n").items() if key != before[name]}
+    assert changed == {"of_two_modules", "imported_function", "imported_whole"}
+    changed = {
+        name
+        for name, key in keys(late=MODULES["late_of_a_test.py"].replace("'old'", "'now'")).items()
+        if key != before[name]
+    }
+    assert changed == {"imported"}
+    assert not any(key.unseen for key in before.values())
+
+
+def test_values_of_one_name_in_two_modules_are_not_mixed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The texts of two modules, one for the other, are another blueprint."""
+    spaces: list[dict[str, Any]] = [{"__name__": "__main__", "TEXT": text} for text in ("a", "b")]
+    for space in spaces:
+        exec("def said(topic): return TEXT", space)
+    first, second = (space["said"] for space in spaces)
+    before = fingerprint(lambda topic: (first(topic), second(topic)))
+    spaces[0]["TEXT"], spaces[1]["TEXT"] = "b", "a"
+    assert fingerprint(lambda topic: (first(topic), second(topic))) != before
+
+
+def test_what_cannot_be_looked_into_is_like_nothing_else() -> None:
+    """A generator, nesting without end, code that is made of texts; and the key says what it was."""
+    deep: list[Any] = []
+    for _ in range(500):
+        deep = [deep]
+    generator = (n for n in range(3))
+    blind = {
+        "generator (generator)": lambda topic: (generator, topic),
+        "deep (list)": lambda topic: (deep, topic),
+        "eval (builtin_function_or_method)": lambda topic: eval(topic),
+    }
+    for words, build in blind.items():
+        assert fingerprint(build).unseen == (words,)
+        assert fingerprint(build) != fingerprint(build)
+    key = run_key("b", {"rows": generator})
+    assert key.unseen == ("the input rows (generator)",)
+    assert key != run_key("b", {"rows": generator})
+    lock, log = threading.Lock(), __import__("logging").getLogger("x")
+    assert fingerprint(lambda topic: (lock, log)).unseen == ()
+
+
+FILES = """
+from pathlib import Path
+HERE, NOTES = Path(__file__).parent, Path("notes.md")
+class Project:
+    agents_config = "config/agents.yaml"
+def by_class(topic): return Project().agents_config
+def joined(topic): return (HERE / "config" / "agents.yaml").read_text()
+def opened(topic):
+    with open("notes.md") as file:
+        return file.read()
+def by_global(topic): return NOTES.read_text()
+def written(topic): return dict(output_file="notes.md")
+"""
+
+
+def test_files_that_are_read_count_by_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts in YAML, and what the function reads itself; not the file that a run writes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "project_of_a_test.py").write_text(FILES)
+    (tmp_path / "config").mkdir()
+    import importlib
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    project = importlib.import_module("project_of_a_test")
+    ways = ["by_class", "joined", "opened", "by_global", "written"]
+
+    def keys(prompt: str, notes: str) -> list[str]:
+        (tmp_path / "config/agents.yaml").write_text(prompt)
+        (tmp_path / "notes.md").write_text(notes)
+        return [fingerprint(getattr(project, name)) for name in ways]
+
+    def changed(prompt: str, notes: str) -> list[str]:
+        return [name for name, a, b in zip(ways, keys("a", "b"), keys(prompt, notes), strict=True) if a != b]
+
+    assert changed("a", "b") == []
+    assert changed("x", "b") == ["by_class", "joined"]
+    assert changed("a", "x") == ["opened", "by_global"]
+
+
+def test_an_edited_yaml_of_a_crew_class_is_another_crew_however_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a lambda, too, where nothing has read the file yet."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "crew_of_a_test.py").write_text(
+        "from crewai import Agent, Crew, Task\n"
+        "from crewai.project import CrewBase, agent, crew, task\n"
+        "@CrewBase\n"
+        "class Demo:\n"
+        "    @agent\n"
+        "    def clerk(self): return Agent(config=self.agents_config['clerk'])\n"
+        "    @task\n"
+        "    def job(self): return Task(config=self.tasks_config['job'])\n"
+        "    @crew\n"
+        "    def crew(self): return Crew(agents=self.agents, tasks=self.tasks)\n"
+    )
+    (tmp_path / "config/agents.yaml").write_text("clerk: {role: r, goal: g, backstory: b}\n")
+    import importlib
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def keys(prompt: str) -> list[str]:
+        text = f"job: {{description: {prompt}, expected_output: e, agent: clerk}}\n"
+        (tmp_path / "config/tasks.yaml").write_text(text)
+        demo = importlib.import_module("crew_of_a_test").Demo
+        return [fingerprint(form) for form in (lambda: demo().crew(), demo().crew, demo().crew())]
+
+    first, again, edited = keys("FIRST"), keys("FIRST"), keys("SECOND")
+    assert first == again
+    assert [a != b for a, b in zip(first, edited, strict=True)] == [True] * 3
+
+
+def test_the_environment_counts_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that are read by name, and the model that CrewAI takes from there; no key."""
+
+    def build(topic: str) -> Any:
+        return os.environ["TONE_OF_A_TEST"], os.getenv("KEY_OF_A_TEST_API_KEY"), topic
+
+    keys = [fingerprint(build)]
+    for name in ("TONE_OF_A_TEST", "MODEL", "KEY_OF_A_TEST_API_KEY"):
+        monkeypatch.setenv(name, "openai/gpt-x")
+        keys.append(fingerprint(build))
+    assert len(set(keys)) == 3
+    assert keys[2] == keys[3]
