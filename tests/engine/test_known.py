@@ -24,7 +24,7 @@ def test_a_run_whose_content_cannot_be_seen_is_run_and_its_row_says_why(server: 
     for _ in range(2):
         batch = cnb.kickoff_for_each(build, [{"topic": "A"}], name="blind", resume=True, show=False)
         batch.wait(60)
-        told = [line.text for line in batch[0].state.log]
+        told = [line.text for line in batch[0].state.log if "record" in line.text]
         assert told == ["run, not taken from the record: words (generator) cannot be looked into, and may have changed"]
         assert any("words (generator)" in note for note in batch.state().notes)
     assert server.stats().by_topic == {"A": 2}
@@ -33,9 +33,10 @@ def test_a_run_whose_content_cannot_be_seen_is_run_and_its_row_says_why(server: 
 def test_of_a_run_whose_content_is_seen_nothing_is_said(server: Server) -> None:
     """It comes from the record, or it is run as it was not there."""
     shared = llm(server)
-    logs: list[Any] = []
+    told: list[Any] = []
     for _ in range(2):
         batch = cnb.kickoff_for_each(crews.one(shared), [{"topic": "A"}], name="seen", resume=True, show=False)
         batch.wait(60)
-        logs.append((batch[0].state.from_record, batch[0].state.log, batch.state().notes))
-    assert logs == [(False, (), ()), (True, (), ())]
+        said = [line.text for line in batch[0].state.log if "record" in line.text]
+        told.append((batch[0].state.from_record, said, batch.state().notes))
+    assert told == [(False, [], ()), (True, [], ())]
