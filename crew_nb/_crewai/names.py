@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from crewai import Crew as Crew
     from crewai import CrewOutput as CrewOutput
-    from crewai import Task as Task
     from crewai.types.usage_metrics import UsageMetrics as UsageMetrics
 
 NAMES = {
