@@ -69,16 +69,16 @@ _LEFT_OUT = frozenset(
 )
 _DATA = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 # Their objects change by themselves, or say nothing: of these, what they openly hold counts, and no more.
-_MACHINERY = frozenset({"threading", "_thread", "logging", "asyncio", "concurrent", "random", "queue", "weakref"})
+# Modules by their names without an underscore, which many of Python's have in C.
+_MACHINERY = frozenset({"threading", "thread", "logging", "asyncio", "concurrent", "random", "queue", "weakref"})
 _HANDLES = (
     _MACHINERY
     | OURS
-    | {"_abc", "_asyncio", "_queue", "_random", "_weakref", "contextvars", "_contextvars", "_io", "io", "tempfile"}
-    | {"subprocess", "multiprocessing", "socket", "_socket", "ssl", "_ssl", "selectors", "sqlite3", "sqlalchemy"}
-    | {"httpx", "httpcore", "requests", "urllib3", "aiohttp", "grpc", "openai", "anthropic", "google", "boto3"}
-    | {"botocore", "litellm", "instructor", "mcp", "chromadb", "lancedb", "qdrant_client", "redis", "pymongo"}
-    | {"psycopg", "psycopg2", "opentelemetry", "distributed", "dask", "rich", "tqdm", "IPython", "ipykernel"}
-    | {"ipywidgets", "traitlets"}
+    | {"abc", "contextvars", "io", "tempfile", "subprocess", "multiprocessing", "socket", "ssl", "selectors"}
+    | {"sqlite3", "sqlalchemy", "httpx", "httpcore", "requests", "urllib3", "aiohttp", "grpc", "openai", "anthropic"}
+    | {"google", "boto3", "botocore", "litellm", "instructor", "mcp", "chromadb", "lancedb", "qdrant_client", "redis"}
+    | {"pymongo", "psycopg", "psycopg2", "opentelemetry", "distributed", "dask", "rich", "tqdm", "IPython"}
+    | {"ipykernel", "ipywidgets", "traitlets"}
 )
 _ATOMS = (str, int, float, bool, types.NoneType)
 _CONFIG = re.compile(r"[^\n{}]{1,250}\.(ya?ml|toml|jinja2?|j2)")
@@ -330,7 +330,7 @@ class _Content:
     def _object(self, value: Any) -> Any:
         if within(value) is not value:
             return self.of(within(value))
-        kind, package = type(value), type(value).__module__.partition(".")[0]
+        kind, package = type(value), _package(type(value))
         if package in _DATA:
             return ["pickle", hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()]
         plain = _plain.plain(value)
@@ -490,12 +490,16 @@ def _all_names(code: types.CodeType) -> Iterator[str]:
 
 def _plain_attributes(value: Any) -> dict[str, Any]:
     """What an installed package's object openly holds that is data, or a model of CrewAI's: a template's text, say."""
-    if type(value).__module__.partition(".")[0] in _MACHINERY:
+    if _package(type(value)) in _MACHINERY:
         return {}
     own = getattr(value, "__dict__", None)
     if not isinstance(own, dict):
         return {}
     return {n: v for n, v in own.items() if not n.startswith("_") and not is_secret_name(n) and _is_plain(v)}
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0].lstrip("_")
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
