@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.lab import serious
+from tests.support.lab import WAIT, serious
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from playwright.sync_api import Browser, Locator
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from tests.support.lab import Lab, LabPage
 
 SETUP = "from tests.support.script import Script, Stage\n"
-TABS = ("runs", "timeline", "results", "log")
+TABS = {"runs": ".cnb-row[data-run]", "timeline": ".cnb-band", "results": ".cnb-card", "log": ".cnb-line"}
+"""What is in each tab, once something is."""
 
 
 def statuses(board: Locator) -> list[str]:
@@ -32,6 +35,15 @@ def tab(page: LabPage, board: Locator, name: str) -> None:
         "n => document.querySelector('.crew-nb .cnb-body').dataset.tab === n",
         arg="cards" if name == "results" else name,
     )
+    board.locator(TABS[name]).first.wait_for()
+
+
+def in_time(page: LabPage, held: Callable[[], object]) -> None:
+    """Wait until it holds."""
+    end = time.monotonic() + WAIT
+    while not held():
+        assert time.monotonic() < end, "not so in time"
+        page.page.wait_for_timeout(20)
 
 
 def text_of(page: LabPage, selector: str, text: str) -> None:
@@ -58,9 +70,9 @@ def test_a_batch_is_watched_to_its_end_reloaded_and_seen_twice(lab: Lab, browser
             page.run(1)
             for view in (page, second):
                 view.page.locator(".crew-nb [data-act=stop]").wait_for(state="detached")
-            page.page.wait_for_timeout(500)
+            for view in (board, other):
+                in_time(page, lambda view=view: set(statuses(view)) == {"done", "failed"})
             assert statuses(board) == statuses(other)
-            assert set(statuses(board)) == {"done", "failed"}
             assert second.errors == []
         assert page.errors == []
         assert page.outside == []
@@ -83,7 +95,8 @@ def test_an_open_row_its_scroll_and_a_selection_survive_updates(lab: Lab, browse
         # Select the words of the row that is open, by the page's own selection.
         board.locator('[data-item="22"] .cnb-label').evaluate("e => getSelection().selectAllChildren(e)")
         page.run(1)
-        page.page.wait_for_timeout(2000)
+        counts: set[str] = set()
+        in_time(page, lambda: counts.add(board.locator(".cnb-chips").inner_text()) or len(counts) > 3)
         assert board.locator(".cnb-scroll").evaluate("e => e.scrollTop") == before
         assert row.get_attribute("aria-expanded") == "true"
         assert page.page.evaluate("() => String(getSelection())") == "topic=Vertical farms"
@@ -103,12 +116,12 @@ def test_a_thousand_rows_scroll_smoothly_while_64_stream(
         page.done(0)
         board = page.board()
         page.run(1)
-        page.page.wait_for_timeout(1500)
+        board.locator(".cnb-say:visible").first.wait_for()
         measured = page.page.evaluate(
             """async () => {
                 const view = document.querySelector('.crew-nb .cnb-scroll');
                 let most = 0, frames = [], last = performance.now();
-                const end = last + 4000;
+                const end = last + 2000;
                 while (last < end) {
                     await new Promise(requestAnimationFrame);
                     const now = performance.now();
@@ -173,7 +186,8 @@ def test_everything_is_done_by_keyboard_alone(lab: Lab, browser: Browser) -> Non
 def test_a_person_answers_in_the_row(lab: Lab, browser: Browser) -> None:
     """The form shows the draft, takes feedback, and the answer reaches the batch."""
     play = "stage = Stage(Script(4, width=4, seed=2, person=1)); stage.jump(14)\nstage.board"
-    lab.write("ask.ipynb", [SETUP + play, "print(stage.script.commands)"])
+    told = "import asyncio\nwhile not stage.script.commands: await asyncio.sleep(0.01)\nprint(stage.script.commands)"
+    lab.write("ask.ipynb", [SETUP + play, told])
     with lab.open("ask.ipynb", browser) as page:
         page.run(0)
         page.done(0)
@@ -182,7 +196,6 @@ def test_a_person_answers_in_the_row(lab: Lab, browser: Browser) -> None:
         assert "synthesis asks for your view" in form.inner_text()
         form.locator("textarea").fill("shorter")
         form.get_by_role("button", name="Send feedback").click()
-        page.page.wait_for_timeout(300)
         page.run(1)
         page.done(1)
         assert page.output(1).strip() == "[('answer', {'run': 1, 'key': '1-p', 'text': 'shorter', 'approve': False})]"
@@ -204,7 +217,6 @@ def test_axe_finds_nothing_serious(lab: Lab, browser: Browser, theme: str) -> No
         board.locator(".cnb-taskcard").first.wait_for()
         for name in TABS:
             tab(page, board, name)
-            page.page.wait_for_timeout(600)
             found += [f"{name}: {v}" for v in serious(page.page, ".crew-nb")]
         assert found == []
 
@@ -287,7 +299,6 @@ def test_words_of_an_llm_never_run(lab: Lab, browser: Browser) -> None:
         assert "more characters are not shown here" in board.locator(".cnb-output").inner_text()
         for name in TABS:
             tab(page, board, name)
-            page.page.wait_for_timeout(600)
             assert board.is_visible()
             assert board.locator("script, img, iframe, style, svg [onload]").count() == 0
             assert board.locator("a[href^=javascript i]").count() == 0

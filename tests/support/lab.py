@@ -160,6 +160,7 @@ class Lab:
     ) -> Iterator[LabPage]:
         """Open a notebook in a fresh page, with its kernel started."""
         context = browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=scale)
+        context.set_default_timeout(WAIT * 1000)
         page = context.new_page()
         try:
             lab = LabPage(page, self.url, name, self.app)
@@ -173,6 +174,7 @@ class Lab:
     def view(self, name: str, browser: Browser) -> Iterator[LabPage]:
         """Open, in a second browser, a notebook whose kernel runs already; the kernel is left running."""
         context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(WAIT * 1000)
         try:
             lab = LabPage(context.new_page(), self.url, name, self.app)
             lab.load()
