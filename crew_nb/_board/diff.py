@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 WORDS = 20_000
 """Words of each text that are compared; the rest stands as one change."""
+_LINE = re.compile(r"[^\n]*\n+|[^\n]+")
+_WORD = re.compile(r"\S+\s*|\s+")
 _PAIRS = 100_000
 """Pairs of equal words that are tried in all; passages after that stand as one change."""
 
@@ -37,13 +39,13 @@ def words(a: str, b: str) -> tuple[Piece, ...]:
     """
     pieces: list[Piece] = []
     left = _PAIRS
-    lines = _split(a, r"[^\n]*\n+|[^\n]+"), _split(b, r"[^\n]*\n+|[^\n]+")
+    lines = _split(a, _LINE), _split(b, _LINE)
     left -= _pairs(*lines)
     for kind, old, new in _steps(*lines) if left >= 0 else [("changed", [a], [b])]:
         if kind == "same":
             _add(pieces, "same", "".join(new))
             continue
-        old_words, new_words = _split("".join(old), r"\S+\s*|\s+"), _split("".join(new), r"\S+\s*|\s+")
+        old_words, new_words = _split("".join(old), _WORD), _split("".join(new), _WORD)
         left -= _pairs(old_words, new_words)
         if left < 0:
             _change(pieces, "".join(old_words), "".join(new_words))
@@ -76,7 +78,7 @@ def folded(pieces: Sequence[Piece], near: int = 6) -> tuple[Piece, ...]:
     """The changes with `near` words around each; what lies between is counted."""
     kept: list[Piece] = []
     for place, piece in enumerate(pieces):
-        parts = _split(piece.text, r"\S+\s*|\s+")
+        parts = _split(piece.text, _WORD)
         before = near if place else 0
         after = near if place < len(pieces) - 1 else 0
         count = len(parts) - before - after
@@ -98,8 +100,8 @@ def share(pieces: Sequence[Piece]) -> str:
     return f"{same:,} words the same ({ratio:.0%}), {removed:,} removed, {added:,} added"
 
 
-def _split(text: str, pattern: str) -> list[str]:
-    parts = re.findall(pattern, text)
+def _split(text: str, pattern: re.Pattern[str]) -> list[str]:
+    parts = pattern.findall(text)
     return parts if len(parts) <= WORDS else [*parts[:WORDS], "".join(parts[WORDS:])]
 
 

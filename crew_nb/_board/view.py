@@ -42,11 +42,10 @@ PARSED = 1_000_000
 DETAIL_BYTES = 30_000
 _MARKS = re.compile(r"(?:^|(?<=\s))(?:#{1,6}|>|[-*+])(?:\s+|$)|[*`_]{2,}")
 """Markdown's marks, which in a closed row are only in the way."""
-_HEADING = re.compile(r"\A\s*#{1,6} [^\n]*\n+(?=.*\S)", re.DOTALL)
-"""A heading that text follows: it mostly says the inputs again."""
+_HEADING = re.compile(r"#{1,6} ")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How words begin that a spreadsheet program takes for a formula."""
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?%?")
 LANE_SPANS = 300
 LOG_LINES = 250
 """Lines of the log in a frozen board."""
@@ -129,12 +128,18 @@ def row(run: RunState, origin: float, shape: int) -> Json:
         waits=[_wait(run, w, origin) for w in run.waits[:4]],
         error=None if run.error is None or stopped else one_line(f"{run.error.type}: {run.error.message}", 2 * TAIL),
         stopped=one_line(_why_stopped(run), 2 * TAIL) if stopped else None,
-        said=_MARKS.sub("", one_line(_HEADING.sub("", run.output, count=1), TAIL)) if run.status == "done" else None,
+        said=_MARKS.sub("", one_line(_without_heading(run.output), TAIL)) if run.status == "done" else None,
         offline=run.offline,
         from_record=run.from_record,
         dropped_calls=run.dropped_calls,
         worker=one_line(run.worker, 60),
     )
+
+
+def _without_heading(text: str) -> str:
+    """The text without a heading that more follows: it mostly says the inputs again."""
+    heading, _, rest = text.lstrip().partition("\n")
+    return rest if _HEADING.match(heading) and (rest := rest.lstrip()) else text
 
 
 def _task(task: TaskState, origin: float) -> Json:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import datetime
 import enum
 import json
+import re
 import sys
+from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from crew_nb._state.secrets import Secrets
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
+
+_NOT_IN_NAMES = re.compile(r"\W+")
 
 
 def cell(
@@ -40,10 +46,32 @@ def cell(
             needed[f"from {type(value).__module__} import {type(value).__qualname__.partition('.')[0]}"] = None
     lines = ["batch = cnb.kickoff_for_each(", f"    {crew},", "    inputs=["]
     for row in inputs:
-        items = (f"{_literal(k)}: {_literal(v)}{'.read_bytes()' if k in reads else ''}" for k, v in row.items())
+        told = _told(row, Secrets(given=row).scrub_inputs(row))
+        items = (f"{_literal(k)}: {_literal(v)}{'.read_bytes()' if k in reads else ''}" for k, v in told.items())
         lines.append(f"        {{{', '.join(items)}}},")
-    lines += ["    ],", *(f"    {name}={_literal(value)}," for name, value in options.items()), ")"]
+    shown = _told(options, Secrets().scrub_values(dict(options)))
+    lines += ["    ],", *(f"    {name}={_literal(value)}," for name, value in shown.items()), ")"]
+    if any(_VARIABLE in line for line in lines):
+        needed["import os"] = None
     return "\n".join([*sorted(needed, key=_order), "", *lines, "results = await batch"])
+
+
+class _Variable(str):
+    """What the cell takes from the environment: a secret, which a notebook would keep."""
+
+
+_VARIABLE = "os.environ["
+
+
+def _told(value: Any, clean: Any, name: str = "") -> Any:
+    """The value with a variable in place of each text that has a secret in it; `clean` is what it is without them."""
+    if isinstance(clean, str) and value != clean:
+        return _Variable(_NOT_IN_NAMES.sub("_", name).upper() or "SECRET")
+    if isinstance(value, Mapping) and isinstance(clean, Mapping):
+        return {key: _told(item, clean.get(key, item), str(key)) for key, item in value.items()}
+    if type(value) is list and type(clean) is list:
+        return [_told(item, its, name) for item, its in zip(value, clean, strict=True)]
+    return value
 
 
 def _order(line: str) -> int:
@@ -51,6 +79,8 @@ def _order(line: str) -> int:
 
 
 def _literal(value: Any) -> str:
+    if isinstance(value, _Variable):
+        return f"{_VARIABLE}{json.dumps(str(value), ensure_ascii=False)}]"
     if isinstance(value, enum.Enum):
         return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, str):

@@ -24,15 +24,21 @@ _OUTPUT = "raw|pydantic|json|json_dict|tasks_output|token_usage|to_dict"
 """What is read off a crew's output."""
 
 # A pattern in the error's text, and the pitfall behind it; the first that fits is shown.
-_ERRORS = (
-    (r"asyncio\.run\(\) cannot be called from a running event loop", "asyncio-run"),
-    (r"This event loop is already running|Cannot run the event loop while another loop is running", "asyncio-run"),
-    (r"invoked synchronously from within a running event loop", "sync-kickoff"),
-    (r"Executor is already running", "shared-agent"),
-    (r"CrewKickoffStartedEvent[\s\S]*<coroutine object", "async-callback"),
-    (r"'coroutine' object (has no attribute|is not (iterable|subscriptable))", "not-awaited"),
-    (rf"'(_GatheringFuture|_asyncio\.Task)' object (has no attribute '({_OUTPUT})'|is not sub)", "gather-not-awaited"),
-    (r"execution timed out after \d+ seconds\. Consider increasing max_execution_time", "max-execution-time"),
+_ERRORS = tuple(
+    (re.compile(pattern), code)
+    for pattern, code in (
+        (r"asyncio\.run\(\) cannot be called from a running event loop", "asyncio-run"),
+        (r"This event loop is already running|Cannot run the event loop while another loop is running", "asyncio-run"),
+        (r"invoked synchronously from within a running event loop", "sync-kickoff"),
+        (r"Executor is already running", "shared-agent"),
+        (r"CrewKickoffStartedEvent[\s\S]{0,1000}<coroutine object", "async-callback"),
+        (r"'coroutine' object (has no attribute|is not (iterable|subscriptable))", "not-awaited"),
+        (
+            rf"'(_GatheringFuture|_asyncio\.Task)' object (has no attribute '({_OUTPUT})'|is not sub)",
+            "gather-not-awaited",
+        ),
+        (r"execution timed out after \d+ seconds\. Consider increasing max_execution_time", "max-execution-time"),
+    )
 )
 
 
@@ -55,7 +61,7 @@ def hint(error: BaseException) -> Finding | None:
             return finding(code, _place(error), name=link.name)
         text = f"{type(link).__name__}: {link}"
         for pattern, code in _ERRORS:
-            if re.search(pattern, text):
+            if pattern.search(text):
                 return finding(_precise(code, error, link), _place(error))
     return None
 

@@ -35,7 +35,7 @@ from crew_nb._state import loop as _loop
 from crew_nb._state.errors import BlueprintError, CrewNbError, NotFinishedError, OptionError
 from crew_nb._state.html import Html, el, join
 from crew_nb._state.options import DEFAULT_CONCURRENCY, DEFAULT_RETRIES, Options, options
-from crew_nb._state.secrets import SCRUBBER
+from crew_nb._state.secrets import Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -407,7 +407,7 @@ class Launcher:
             el("p", el("strong", f"Launch {self._shape.title}"), f" — {count}. Run this cell to have the form.")
         ]
         if rows:
-            parts.append(_table([f.name for f in self._fields], [SCRUBBER.scrub_inputs(row) for row in rows]))
+            parts.append(_table([f.name for f in self._fields], [Secrets(given=row).scrub_inputs(row) for row in rows]))
         if batch is not None and rows:
             parts[1:] = [el("details", el("summary", "Inputs"), *parts[1:])]
         body = el("div", *parts, class_="crew-nb mathjax_ignore tex2jax_ignore", dir="auto")

@@ -149,6 +149,7 @@ class Cluster:
                 run.close()
             # As for a local run: threads that are still inside an LLM call.
             attempt.threads.update(range(-ended.dropped_calls, 0))
+            attempt.secrets.learn(ended.secrets)
             if ended.error:
                 error = there.unpacked_error(ended.error, ended.info.traceback if ended.info else "")
                 error.__dict__["crew_nb_info"] = ended.info

@@ -33,12 +33,12 @@ from crew_nb._engine import failure as _failure
 from crew_nb._engine import prices as _prices
 from crew_nb._engine.calls import Gate
 from crew_nb._engine.engine import engine
+from crew_nb._engine.hide import Stream
 from crew_nb._engine.limits import Budget
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import events as ev
 from crew_nb._state.attempt import Attempt
 from crew_nb._state.errors import BudgetExceededError, NobodyToAskError
-from crew_nb._state.secrets import SCRUBBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -162,6 +162,8 @@ class Ended:
     error: bytes = b""
     info: ev.ErrorInfo | None = None
     dropped_calls: int = 0
+    secrets: frozenset[str] = frozenset()
+    """What stands in the output and only this worker knows to be secret."""
 
 
 Message = Happened | Ask | Release | Judged | Ended
@@ -403,6 +405,7 @@ class _HostedRun:
         self.gate = RemoteGate(host, start.number)
         self.attempt = Attempt(start.index, self._post, self.gate)
         self.attempt.looked_through = host.looked_through
+        self._stream = Stream(self.attempt.secrets)
         self._ended = False
         loop = asyncio.get_running_loop()
         context = contextvars.Context()
@@ -412,9 +415,8 @@ class _HostedRun:
     def _post(self, event: ev.Event) -> None:
         if isinstance(event, ev.CrewReady):
             event = replace(event, worker=self._host.name)
-        elif isinstance(event, ev.CallFailed | ev.TaskFailed):  # the client knows no keys that only this worker has
-            event = replace(event, message=SCRUBBER.scrub(event.message))
-        self._host.post(Happened(self._start.number, event))
+        for clean in self._stream.clean(event):  # the client knows no keys that only this worker has
+            self._host.post(Happened(self._start.number, clean))
 
     async def _drive(self) -> None:
         start = self._start
@@ -423,7 +425,7 @@ class _HostedRun:
             source = await asyncio.to_thread(self._host.factory, start.blueprint)
             plan = Plan(index=start.index, source=source, inputs=unpickled(start.inputs), label=start.label)
             output = await _engine.kick_off(plan, self.attempt, stream=start.stream, keep_replay=start.keep_replay)
-            self._end(Ended(number, output=_packed_output(output)))
+            self._end(Ended(number, output=_packed_output(output), secrets=self._said_in(output)))
         except asyncio.CancelledError:
             self._end(Ended(number, dropped_calls=len(self.attempt.threads)))
         except BaseException as error:
@@ -438,7 +440,13 @@ class _HostedRun:
                     "a task has human_input=True, but nobody can answer on a Dask worker. "
                     "Run it in the notebook, without on=, or build the crew with human_input=False."
                 )
-            self._end(Ended(number, error=packed_error(cause), info=_scrubbed(_failure.info(cause))))
+            secrets = self.attempt.secrets
+            info = secrets.scrub_fields(_failure.info(cause, secrets))
+            self._end(Ended(number, error=packed_error(cause), info=info))
+
+    def _said_in(self, output: Any) -> frozenset[str]:
+        texts = [part.raw for part in (output, *getattr(output, "tasks_output", ())) if hasattr(part, "raw")]
+        return frozenset(self.attempt.secrets.said_in("\n".join(map(str, texts))))
 
     def stop(self, reason: str) -> None:
         """No call starts from now on, and those in flight are ended where they can be."""
@@ -589,10 +597,6 @@ def unpacked_error(packed: bytes, traceback: str) -> BaseException:
         setattr(error, key, value)
     error.__cause__ = RemoteTraceback(traceback)
     return error
-
-
-def _scrubbed(info: ev.ErrorInfo) -> ev.ErrorInfo:
-    return replace(info, message=SCRUBBER.scrub(info.message), traceback=SCRUBBER.scrub(info.traceback))
 
 
 def _travels(value: object) -> bool:

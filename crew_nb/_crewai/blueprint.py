@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import kinds as _kinds
-from crew_nb._crewai.inputs import DEEPEST, PLACEHOLDER, is_named, one_line, plain_value, rows_of, short
+from crew_nb._crewai.inputs import PLACEHOLDER, is_named, one_line, plain_value, rows_of, short
 from crew_nb._state.errors import BlueprintError
-from crew_nb._state.secrets import SCRUBBER
+from crew_nb._state.secrets import Secrets, learn_environment
 
 if TYPE_CHECKING:
     from crewai import Crew
@@ -55,10 +55,10 @@ class Plan:
         kind.separate(subject)
         return subject
 
-    def relabel(self, words: str) -> str:
+    def relabel(self, words: str, secrets: Secrets) -> str:
         """The label `words` without what has become known as a secret since."""
         # Where it was cut short, half a secret may be left that would not be known again.
-        return label(self.source, self.inputs) if len(words) >= LABEL_KEPT else SCRUBBER.scrub(words)
+        return label(self.source, self.inputs, secrets) if len(words) >= LABEL_KEPT else secrets.scrub(words)
 
     @property
     def braces(self) -> dict[str, str]:
@@ -103,7 +103,7 @@ def plans_for(crews: Iterable[Any]) -> list[Plan]:
     if not given:
         raise BlueprintError("gather() was given no crew. Write cnb.gather(crew_a, crew_b), or cnb.gather(*crews).")
     plans = []
-    SCRUBBER.learn_environment()
+    learn_environment()
     try:
         for index, item in enumerate(given):
             source, inputs = _pair(index, item) if isinstance(item, tuple) else (item, None)
@@ -139,7 +139,7 @@ def plans_from(blueprint: Any, rows: Iterable[Any]) -> list[Plan]:
     Raises:
         BlueprintError: When one of the inputs cannot be run.
     """
-    SCRUBBER.learn_environment()
+    learn_environment()
     return [_plan(i, blueprint, row, where=f"inputs[{i}]", checked=True) for i, row in enumerate(rows)]
 
 
@@ -148,7 +148,6 @@ def template(source: Any) -> Any:
     kind = _kinds.find(source)
     if kind is None:
         return source
-    SCRUBBER.learn_from(source)  # before the inputs are shown and kept: its keys may stand in them
     return kind.copy(source)
 
 
@@ -307,9 +306,7 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = F
         kind = _kinds.find(source)
         own = factory_arguments(source, inputs or {}) if kind is None else {}
         for key, value in (inputs or {}).items():
-            if key in own:
-                _learn_secrets(value)
-            else:
+            if key not in own:
                 plain_value(value, key)
         if kind is not None:
             missing = kind.missing(source, inputs)
@@ -326,11 +323,12 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = F
     )
 
 
-def label(source: Any, inputs: Mapping[str, Any] | None) -> str:
+def label(source: Any, inputs: Mapping[str, Any] | None, secrets: Secrets | None = None) -> str:
     """A row's name for people: its inputs, or the crew's name."""
     if inputs:
         # Before it is cut: a part of a secret would not be known again.
-        text = ", ".join(f"{k}={one_line(v)}" for k, v in SCRUBBER.scrub_inputs(inputs).items())
+        known = secrets if secrets is not None else Secrets(given=inputs)
+        text = ", ".join(f"{k}={one_line(v, known)}" for k, v in known.scrub_inputs(inputs).items())
     elif kind := _kinds.find(source):
         text = kind.label(source)
     else:
@@ -340,14 +338,3 @@ def label(source: Any, inputs: Mapping[str, Any] | None) -> str:
 
 def _name(source: Any) -> str:
     return str(getattr(source, "__name__", None) or getattr(type(source), "__name__", "factory"))
-
-
-def _learn_secrets(value: Any, depth: int = 0) -> None:
-    """Let the objects in an input tell which of their fields are secret; dicts are looked through for that anyway."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if not isinstance(value, list | tuple | set | frozenset):
-        SCRUBBER.learn_from(value)
-    elif depth < DEEPEST:
-        for item in value:
-            _learn_secrets(item, depth + 1)

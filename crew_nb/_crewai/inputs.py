@@ -10,10 +10,12 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from crew_nb._state.errors import BlueprintError
-from crew_nb._state.secrets import SCRUBBER
+
+if TYPE_CHECKING:
+    from crew_nb._state.secrets import Secrets
 
 DEEPEST = 40
 """Levels of nesting that an input may have; what a run is known by follows some more."""
@@ -110,7 +112,7 @@ def short(value: Any) -> str:
     return f"{text[:57]}…" if len(text) > 60 else text
 
 
-def one_line(value: Any) -> str:
+def one_line(value: Any, secrets: Secrets) -> str:
     """The value for people, without secrets."""
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
@@ -118,7 +120,7 @@ def one_line(value: Any) -> str:
         shown = type(value).__name__ if is_crewais(value) else str(value)
     except Exception:  # a user's class may raise anything
         shown = type(value).__name__
-    return " ".join(SCRUBBER.scrub(shown).split())
+    return " ".join(secrets.scrub(shown).split())
 
 
 def is_crewais(value: Any) -> bool:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from crew_nb._crewai import names as _crewai
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import events as ev
-from crew_nb._state.secrets import SCRUBBER
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class Listener:
             name=event.model or "LLM",
             task=self._place(event),
             agent=(event.agent_role or "").strip(),
-            detail=_last_message(event.messages),
+            detail=self._last_message(event.messages),
         )
 
     def _chunk(self, source: Any, event: Any) -> None:
@@ -113,7 +112,7 @@ class Listener:
             call=event.call_id,
             kind="llm",
             task=self._place(event),
-            output=_text(event.response),
+            output=self._text(event.response),
             usage=usage,
             cost=cost if usage.total_tokens else None,
         )
@@ -124,7 +123,7 @@ class Listener:
     def _tool_started(self, source: Any, event: Any) -> None:
         place = self._place(event)
         key = f"tool-{next(self._count)}"
-        self._tools.setdefault((place, event.tool_name), []).append((_text(event.tool_args), key))
+        self._tools.setdefault((place, event.tool_name), []).append((self._text(event.tool_args), key))
         self._post(
             ev.CallStarted,
             call=key,
@@ -132,13 +131,13 @@ class Listener:
             name=event.tool_name,
             task=place,
             agent=(event.agent_role or "").strip(),
-            detail=_text(event.tool_args),
+            detail=self._text(event.tool_args),
         )
 
     def _tool_finished(self, source: Any, event: Any) -> None:
         place = self._place(event)
         key = self._tool_key(place, event)
-        self._post(ev.CallFinished, call=key, kind="tool", task=place, output=_text(event.output))
+        self._post(ev.CallFinished, call=key, kind="tool", task=place, output=self._text(event.output))
 
     def _tool_failed(self, source: Any, event: Any) -> None:
         place = self._place(event)
@@ -150,19 +149,40 @@ class Listener:
         begun = self._tools.get((place, event.tool_name))
         if not begun:
             return ""
-        asked = _text(event.tool_args)
+        asked = self._text(event.tool_args)
         return begun.pop(next((n for n, (args, _) in enumerate(begun) if args == asked), 0))[1]
 
     def _agent_log(self, source: Any, event: Any) -> None:
         answer = event.formatted_answer
         thought = getattr(answer, "thought", "") or ""
         if thought and not str(thought).startswith(_crewai.SAYS_NOTHING):
-            self._attempt.log(f"{(event.agent_role or '').strip()}: {_cut(str(thought))}", self._place(event))
+            self._attempt.log(f"{(event.agent_role or '').strip()}: {self._cut(str(thought))}", self._place(event))
 
     def _noted(self, source: Any, event: Any) -> None:
         words = event.type.replace("_", " ")
         about = getattr(event, "error", None) or getattr(event, "query", None) or ""
-        self._attempt.log(f"{words}{': ' + _cut(str(about)) if about else ''}", self._place(event))
+        self._attempt.log(f"{words}{': ' + self._cut(str(about)) if about else ''}", self._place(event))
+
+    def _last_message(self, messages: Any) -> str:
+        if isinstance(messages, list) and messages and isinstance(messages[-1], Mapping):
+            return self._cut(self._text(messages[-1].get("content")))
+        return self._cut(self._text(messages))
+
+    def _text(self, value: Any) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return self._cut(value)
+        try:
+            return self._cut(json.dumps(value, ensure_ascii=False, default=str))
+        except (TypeError, ValueError):
+            return self._cut(str(value))
+
+    def _cut(self, text: str) -> str:
+        if len(text) <= DETAIL_KEPT:
+            return text
+        # A secret that is cut in two would not be known again, so it goes first.
+        return f"{self._attempt.secrets.scrub(text[: 2 * DETAIL_KEPT])[:DETAIL_KEPT]}… ({len(text):,} characters)"
 
     def _post(self, event: type[ev.Event], /, **fields: Any) -> None:
         self._attempt.post(event(run=self._attempt.index, at=time.time(), **fields))
@@ -189,27 +209,3 @@ _HEARD: Mapping[str, Callable[[Listener, Any, Any], None]] = {
     "knowledge_search_query_failed": Listener._noted,
     "context_window_summarization_started": Listener._noted,
 }
-
-
-def _last_message(messages: Any) -> str:
-    if isinstance(messages, list) and messages and isinstance(messages[-1], Mapping):
-        return _cut(_text(messages[-1].get("content")))
-    return _cut(_text(messages))
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return _cut(value)
-    try:
-        return _cut(json.dumps(value, ensure_ascii=False, default=str))
-    except (TypeError, ValueError):
-        return _cut(str(value))
-
-
-def _cut(text: str) -> str:
-    if len(text) <= DETAIL_KEPT:
-        return text
-    # A secret that is cut in two would not be known again, so it goes first.
-    return f"{SCRUBBER.scrub(text[: 2 * DETAIL_KEPT])[:DETAIL_KEPT]}… ({len(text):,} characters)"

@@ -22,11 +22,10 @@ ToolCall = dict[str, Any]
 _SCHEMA = re.compile(r"OpenAPI schema: (?=\{)")
 _TOOL = re.compile(r"^Tool Name: (?P<name>.+)\nTool Arguments: (?=\{)", re.MULTILINE)
 _ROLE = re.compile(r"^You are (?P<role>[^\n]{1,80}?)\. ")
-_TASK = re.compile(
-    r"Current Task: (?P<task>.*?)(?:\n+This is the expected criteria for your final answer: (?P<expected>.*?)"
-    r"\n?you MUST return the actual|\n+Provide your complete response|\n+Begin! |\Z)",
-    re.DOTALL,
-)
+_TASK = "Current Task: "
+_EXPECTED = "\nThis is the expected criteria for your final answer: "
+_TASK_ENDS = ("\nProvide your complete response", "\nBegin! ")
+_EXPECTED_ENDS = ("you MUST return the actual", *_TASK_ENDS)
 _CONTEXT = re.compile(
     r"This is the context you're working with:\n(?P<context>.*?)(?:\n\nProvide your complete|\Z)", re.DOTALL
 )
@@ -36,7 +35,7 @@ _ABOUT = re.compile(
     re.I,
 )
 _TOPIC_END = re.compile(
-    r"\s+(?:for|with|to|that|which|using|so|as|and\s+(?:report|list|write|give|sum|explain|return|find|describe))\b.*",
+    r" (?:for|with|to|that|which|using|so|as|and (?:report|list|write|give|sum|explain|return|find|describe))\b.*",
     re.I,
 )
 _COUNT = re.compile(r"\b(\d{1,2})\b[^.\n]{0,30}?\b(?:bullet|point|item|fact|idea|trend|line|step|sentence)", re.I)
@@ -106,7 +105,7 @@ class Prompt:
         found = _ABOUT.search(self.task)
         # Without a preposition the first word is a verb, as in "Describe Mars".
         words = found["topic"] if found else self.task.split("\n")[0].split(".")[0].partition(" ")[2] or self.task
-        return " ".join(_TOPIC_END.sub("", words).split()[:7]).strip(" `'\"*#") or "the task"
+        return " ".join(_TOPIC_END.sub("", " ".join(words.split())).split()[:7]).strip(" `'\"*#") or "the task"
 
 
 def read(messages: Sequence[Message]) -> Prompt:
@@ -117,19 +116,26 @@ def read(messages: Sequence[Message]) -> Prompt:
     results = [t for m, t in zip(messages, contents, strict=True) if m.get("role") == "tool"]
     results += [found["result"].strip() for t in said if (found := _OBSERVATION.search(t))]
     last = next((t for m, t in zip(messages, contents, strict=True) if m.get("role") == "user"), "")
-    task, context, role = _TASK.search(asked), _CONTEXT.search(asked), _ROLE.search(asked)
+    _, told, given = asked.partition(_TASK)
+    task, expected = _until(given, _TASK_ENDS).partition(_EXPECTED)[::2]
+    context, role = _CONTEXT.search(asked), _ROLE.search(asked)
     schema = _SCHEMA.search(asked)
     return Prompt(
         text="\n".join(contents),
         role=role["role"].strip() if role else "",
-        task=_CONTEXT.sub("", task["task"] if task else last).strip(),
-        expected=(task["expected"] or "").strip() if task else "",
+        task=_CONTEXT.sub("", task if told else last).strip(),
+        expected=_until(expected, _EXPECTED_ENDS).strip(),
         context=context["context"].strip() if context else "",
         tool_results=tuple(results),
         schema=_bare(_json_at(asked, schema.end())) if schema else None,
         text_tools=tuple(_text_tools(asked)),
         turn=len(said),
     )
+
+
+def _until(text: str, ends: Sequence[str]) -> str:
+    """The text before the first of these that is in it."""
+    return text[: min((place for end in ends if (place := text.find(end)) >= 0), default=len(text))]
 
 
 def tokens(text: str) -> list[str]:
@@ -281,15 +287,16 @@ def _text_tools(asked: str) -> Iterator[dict[str, Any]]:
     for found in _TOOL.finditer(asked):
         arguments = _json_at(asked, found.end()) or {}
         parameters = arguments if "properties" in arguments else {"type": "object", "properties": arguments}
-        rest = asked[found.end() :]
-        about = rest.split("Tool Description: ", 1)[-1].split("\nTool Name: ", 1)[0].split("\n\nIMPORTANT:", 1)[0]
+        end = asked.find("\nTool Name: ", found.end())
+        rest = asked[found.end() : end if end >= 0 else None]
+        about = rest.partition("Tool Description: ")[2].partition("\n\nIMPORTANT:")[0]
         yield {"name": found["name"].strip(), "description": about, "parameters": parameters}
 
 
 def _json_at(text: str, start: int) -> dict[str, Any] | None:
     try:
         value, _ = json.JSONDecoder().raw_decode(text, start)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -23,6 +23,7 @@ from crew_nb._engine import engine as _engine
 from crew_nb._engine import failure as _failure
 from crew_nb._engine.calls import Gate
 from crew_nb._engine.engine import engine
+from crew_nb._engine.hide import Hiding
 from crew_nb._engine.limits import ErrorLimit, Slots
 from crew_nb._record import fingerprint as _fingerprint
 from crew_nb._record import record as _record
@@ -31,7 +32,7 @@ from crew_nb._state import events as ev
 from crew_nb._state import state as _state
 from crew_nb._state.attempt import Attempt
 from crew_nb._state.errors import BudgetExceededError, RunCancelledError, RunTimeoutError
-from crew_nb._state.secrets import HIDDEN, SCRUBBER
+from crew_nb._state.secrets import HIDDEN, learn_environment
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -57,9 +58,6 @@ END_SECONDS = 1.0
 RECORD_SECONDS = 0.3
 """How long a run without a result waits to be on disk before its row is final; one that is done waits as it must."""
 
-HIDE_SHARE = 0.05
-"""How much of the loop's time may go into hiding what was shown before it was known to be secret."""
-
 LOADING = "loading CrewAI…"
 
 
@@ -69,12 +67,15 @@ class Driver:
     def __init__(
         self, key: str, plans: Sequence[Plan], options: Options, slots: Slots | None, runner: _engine.Runner
     ) -> None:
-        SCRUBBER.learn_environment()
         self.key = key
         self.options = options
         self.created = time.time()
         self.finished: float | None = None
+        outer = _attempt.current.get()
+        self.hiding = Hiding(plans, options.title, outer.secrets if outer is not None else None)
         self.states: list[RunState] = [_state.new_run(plan.index, plan.label, self.created) for plan in plans]
+        for index, clean in self.hiding.found(self.states, at_once=True).items():
+            self.states[index] = clean
         self.outputs: list[CrewOutput | None] = [None] * len(plans)
         self.errors: list[BaseException | None] = [None] * len(plans)
         self.events: list[ev.Event] = []
@@ -123,10 +124,6 @@ class Driver:
         self._hidden_inputs: dict[int, Mapping[str, object] | None] = {}
         """Inputs of runs that the record had, as it has them: without secrets."""
         self._name = ""
-        self._unmet = {id(plan.source) for plan in plans if callable(plan.source)}
-        """Factories that have built no crew yet: which keys their LLMs have is not known."""
-        self._learnt = SCRUBBER.learnt
-        self._hide_after = 0.0
 
     @property
     def all_ended(self) -> bool:
@@ -183,7 +180,7 @@ class Driver:
                 self.note(f"{words[0].upper()}{words[1:]}.")
 
     def _launch(self, index: int, kept: tuple[StoredRun, CrewOutput] | None = None) -> None:
-        attempt = Attempt(index, self.post, self._gate_now(), self.note)
+        attempt = Attempt(index, self.post, self._gate_now(), self.note, self.hiding.of(index))
         attempt.asks_by = self.asks_by
         attempt.looked_through = self._looked_through
         with self._finality:
@@ -293,13 +290,15 @@ class Driver:
                 await asyncio.sleep(UNWIND_SECONDS / 10)
         self._drain()
         index = attempt.index
-        SCRUBBER.learn_environment()  # the run may have set some
+        learn_environment()  # the run may have set some
         try:
             event = self._outcome(attempt, error, output, kept)
         except Exception as trouble:  # an error or an output whose own methods raise: the run ends all the same
             error, output = trouble, None
             event = self._outcome(attempt, error, None, None)
-        event = SCRUBBER.scrub_fields(event)
+        *rest, event = self.hiding.clean(event)  # type: ignore[assignment]
+        for piece in rest:
+            self._apply(piece)
         self._meet(index)
         self._hide_learnt()
         if output is not None and kept is None:
@@ -355,7 +354,7 @@ class Driver:
             run=attempt.index,
             at=now,
             status="cancelled" if cancelled else "failed",
-            error=_failure.info(error),
+            error=_failure.info(error, self.hiding.of(attempt.index)),
             dropped_calls=len(attempt.threads),
         )
 
@@ -381,48 +380,38 @@ class Driver:
     ) -> Future[str | None]:
         inputs, key = self._hidden_inputs.get(index, self._plans[index].inputs), self._run_keys[index]
         return self._store.put_run(
-            self.key, index, key, state, output=output, encode=_outputs.encode, inputs=inputs, events=events
+            self.key,
+            index,
+            key,
+            state,
+            output=output,
+            encode=_outputs.encode,
+            inputs=inputs,
+            events=events,
+            secrets=self.hiding.of(index),
         )
 
     def _put_batch(self) -> None:
-        """The batch on disk; of inputs whose factory may yet bring a key that stands in them, the names only."""
-        labels = [
-            ", ".join(f"{name}=…" for name in plan.inputs or {}) if id(plan.source) in self._unmet else run.label
-            for plan, run in zip(self._plans, self.states, strict=True)
-        ]
-        self._store.put_batch(self.key, self._name, self.created, labels, {"options": self.options.shown()})
+        name = self._name if self._name != self.options.title else self.hiding.title()
+        labels, meta = self.hiding.labels(self.states), {"options": self.options.shown()}
+        self._store.put_batch(self.key, name, self.created, labels, meta, secrets=self.hiding.secrets)
 
     def _meet(self, index: int) -> None:
-        """A factory's first crew is there, or failed: what it tells is known, and what was held back is stored."""
-        source = id(self._plans[index].source)
-        if source in self._unmet:
-            self._unmet.discard(source)
+        """A factory's first crew is there, or failed: what was held back until then is stored."""
+        if self.hiding.meet(index):
             self._hide_learnt(at_once=True)
-            # Where each run has a factory of its own, not after each of them.
-            if not self._unmet or len(self._unmet).bit_count() == 1:
-                self._put_batch()
+            self._put_batch()
 
     def _hide_learnt(self, *, at_once: bool = False) -> None:
         """Take what has become known as a secret out of what was shown and kept before."""
-        begun = time.monotonic()
-        if SCRUBBER.learnt == self._learnt or (begun < self._hide_after and not at_once):
-            return
-        self._learnt = SCRUBBER.learnt
-        found = False
-        for index, (plan, state) in enumerate(zip(self._plans, self.states, strict=True)):
-            clean = state if state.started is None and state.error is None else SCRUBBER.scrub_fields(state)
-            label = plan.relabel(state.label)
-            if clean is state and label == state.label:
-                continue
-            found = True
-            self.states[index] = clean = replace(clean, label=label)
-            if state.final:
+        found = self.hiding.found(self.states, at_once=at_once)
+        for index, clean in found.items():
+            self.states[index] = clean
+            if clean.final:
                 self._put_run(index, clean, self.outputs[index], self._events_of[index])
         if found:
             self._put_batch()
             self.changed()
-        now = time.monotonic()
-        self._hide_after = now + (now - begun) / HIDE_SHARE
 
     def _after(self, event: ev.RunFinished) -> None:
         """What one run's end means for the others."""
@@ -590,7 +579,8 @@ class Driver:
         while self._inbox:
             event = self._inbox.popleft()
             # What is shown, kept and saved is made from events: here is where a secret ends.
-            self._apply(event if isinstance(event, ev.CallChunk) else SCRUBBER.scrub_fields(event))
+            for clean in self.hiding.clean(event):
+                self._apply(clean)
             if isinstance(event, ev.CrewReady):
                 self._meet(event.run)
         self._hide_learnt()

@@ -36,7 +36,7 @@ from crew_nb._engine.watch import Watch
 from crew_nb._record import record as _record
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import events as ev
-from crew_nb._state.secrets import SCRUBBER
+from crew_nb._state.secrets import learn_environment
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -225,9 +225,9 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
         attempt.looked_through.add(id(plan.source))
         if words := _blueprint.idle_inputs(plan, subject):
             attempt.note(words)
-        SCRUBBER.learn_from(subject)  # embedders, memories and whatever else may hide a key
-    SCRUBBER.learn_environment()  # a factory may set some
-    SCRUBBER.learn_once(ready.llms + ready.tools)
+        attempt.secrets.learn_from(subject)  # embedders, memories and whatever else may hide a key
+    learn_environment()  # a factory may set some
+    attempt.secrets.learn_once(ready.llms + ready.tools)
     _crewai.listen(_listen.Listener(attempt, _prices.price))
     _crewai.forbid_tools_when(lambda: attempt.stop_reason)
     if stream:

@@ -10,7 +10,7 @@ from pathlib import Path
 from crew_nb._crewai import names as _crewai
 from crew_nb._engine import retry as _retry
 from crew_nb._state import events as ev
-from crew_nb._state.secrets import SCRUBBER, is_secret
+from crew_nb._state.secrets import Secrets, is_secret, learn_environment
 
 LOOKED_AT = 1_000
 """How many objects in the hands of a failed function are searched for keys: the engine's loop waits for it."""
@@ -33,12 +33,12 @@ def _story(error: BaseException) -> str:
     return f"In your code:\n{''.join(traceback.format_list(own))}{last}\nThe whole of it:\n{whole}"
 
 
-def _learn_secrets(error: BaseException) -> None:
+def _learn_secrets(error: BaseException, secrets: Secrets) -> None:
     """Learns what the code that failed had in its hands, so that it is hidden where the error tells of it.
 
     That is how a key is known that a factory gave to an LLM, or put into the environment, before it failed.
     """
-    SCRUBBER.learn_environment()
+    learn_environment()
     told: set[int] = set()
     following: BaseException | None = error
     while following is not None and id(following) not in told:
@@ -47,10 +47,10 @@ def _learn_secrets(error: BaseException) -> None:
             with suppress(Exception):  # the user's objects are looked at
                 named = [frame.f_locals]
                 if not frame.f_code.co_filename.startswith((_HERE, *_LIBRARIES)):
-                    SCRUBBER.learn_from(dict(frame.f_locals), most=LOOKED_AT)
+                    secrets.learn_from(dict(frame.f_locals), most=LOOKED_AT)
                     named.append(frame.f_globals)
                 texts = [item for names in named for item in list(names.items()) if isinstance(item[1], str)]
-                SCRUBBER.learn(text for name, text in texts if is_secret(name, text) and not text.isalpha())
+                secrets.learn(text for name, text in texts if is_secret(name, text) and not text.isalpha())
         following = following.__cause__ or following.__context__
 
 
@@ -69,12 +69,12 @@ def cause(error: BaseException) -> BaseException:
     return error
 
 
-def info(error: BaseException) -> ev.ErrorInfo:
-    """The error as text, with what to do about it."""
+def info(error: BaseException, secrets: Secrets) -> ev.ErrorInfo:
+    """The error as text, with what to do about it; `secrets` learns what it may give away."""
     known: ev.ErrorInfo | None = vars(error).get("crew_nb_info")
     if known is not None:  # it happened on another machine
         return known
-    _learn_secrets(error)
+    _learn_secrets(error, secrets)
     verdict = _retry.classify(error)
     return ev.ErrorInfo(
         type=type(error).__name__,

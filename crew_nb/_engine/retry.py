@@ -157,10 +157,11 @@ _TOO_LONG = re.compile(
     r"|exceeds? (the )?(token limit|maximum number of tokens)|too many (input )?tokens",
     re.IGNORECASE,
 )
-_KEY_MISSING = re.compile(
-    r"\b(?P<key>api_key|[A-Z0-9_]+_API_KEY)\b[^.]*\b(?:required|must be set|not set|missing)\b"
-    r"|\b[Ss]et (?:the )?`?(?P<named>[A-Z0-9_]+_API_KEY)\b"
-)
+_KEY = re.compile(r"\b(?:api_key|[A-Z0-9_]+_API_KEY)\b")
+_IS_MISSING = re.compile(r"\b(?:required|must be set|not set|missing)\b")
+_SET_KEY = re.compile(r"\b[Ss]et (?:the )?`?([A-Z0-9_]+_API_KEY)\b")
+_NOT_ALNUM = re.compile(r"[^a-z0-9]")
+_SCHEME_AND_HOST = re.compile(r"\A(\w+://)(?:[^/@?#]*@)?([^/?#]+)")
 _BUGS = (
     TypeError,
     AttributeError,
@@ -365,7 +366,7 @@ def _codes(error: BaseException) -> list[str]:
         # Python's own PermissionError is about a file, not about a key.
         *(c.__name__ for c in type(error).__mro__ if c is not PermissionError),
     ]
-    return [re.sub(r"[^a-z0-9]", "", code.lower()) for code in found if isinstance(code, str)]
+    return [_NOT_ALNUM.sub("", code.lower()) for code in found if isinstance(code, str)]
 
 
 def _body(error: BaseException) -> Any:
@@ -435,26 +436,36 @@ def _until(date: str) -> float | None:
 
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_PART = r"(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s)"
+_PART = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ms|us|µs|ns|d|h|m|s)")
+_PARTS = re.compile(f"(?:{_PART.pattern})+")
 
 
 def _duration(text: object) -> float | None:
     """Seconds of `6m0s`, `120ms`, `1.5s` or `12`."""
     if not isinstance(text, str):
         return None
-    if re.fullmatch(f"(?:{_PART})+", text):
-        return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
+    if _PARTS.fullmatch(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     return _number(text)
 
 
 def _is_missing_key(text: str) -> bool:
-    return _KEY_MISSING.search(text) is not None or "api key not valid" in text.lower()
+    return _missing_key(text) is not None or "api key not valid" in text.lower()
+
+
+def _missing_key(text: str) -> str | None:
+    """The key that the text says is missing, by its name."""
+    for sentence in text.split("."):
+        key = _KEY.search(sentence)
+        if key is not None and _IS_MISSING.search(sentence, key.end()):
+            return key[0]
+    asked = _SET_KEY.search(text)
+    return asked and asked[1]
 
 
 def _key_name(error: BaseException, origin: str) -> str:
     """The environment variable that holds the key, as far as can be told."""
-    missing = _KEY_MISSING.search(str(error))
-    named = missing and (missing["key"] or missing["named"])
+    named = _missing_key(str(error))
     if named and named != "api_key":
         return named
     for host, key in _KEY_BY_HOST.items():
@@ -470,7 +481,7 @@ def _origin(error: BaseException) -> str:
             url = getattr(getattr(holder, "request", None), "url", None)
         except RuntimeError:  # httpx raises for an error without a request
             continue
-        found = re.match(r"(\w+://)(?:[^/@?#]*@)?([^/?#]+)", str(url or ""))
+        found = _SCHEME_AND_HOST.match(str(url or ""))
         if found:
             return found[1] + found[2]
     return ""

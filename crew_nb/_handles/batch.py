@@ -19,7 +19,6 @@ from crew_nb._handles.run import Run
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import loop as _loop
 from crew_nb._state.errors import CrewNbError
-from crew_nb._state.secrets import SCRUBBER
 from crew_nb._state.state import BatchState
 
 if TYPE_CHECKING:
@@ -51,8 +50,8 @@ class Batch:
     ) -> None:
         self.key = uuid.uuid4().hex[:12]
         """Its name in the record."""
-        self.name = SCRUBBER.scrub(options.title)
         self._driver = Driver(self.key, plans, options, slots, runner)
+        self.name = self._driver.hiding.secrets.scrub(options.title)
         self.runs: tuple[Run, ...] = tuple(Run(self, plan.index, plan.inputs) for plan in plans)
         """The handles of its runs, in input order."""
         self._snapshot: BatchState | None = None
@@ -102,6 +101,7 @@ class Batch:
                 self.runs[run.index].inputs,
                 None if end is None else errors[end],
                 None if end is None else outputs[end],
+                _secrets=self._driver.hiding.of(run.index),
             )
             for run, end in ended
         )
@@ -132,7 +132,7 @@ class Batch:
             gate = driver.gate
             self._snapshot = BatchState(
                 key=self.key,
-                name=SCRUBBER.scrub(self.name),
+                name=driver.hiding.secrets.scrub(self.name),
                 runs=tuple(driver.states),
                 created=driver.created,
                 finished=driver.finished,
@@ -158,7 +158,7 @@ class Batch:
         for state in self._driver.states:
             counts[state.status] = counts.get(state.status, 0) + 1
         words = ", ".join(f"{n} {status}" for status, n in counts.items())
-        return f"<Batch {SCRUBBER.scrub(self.name) or self.key} of {len(self)}: {words}>"
+        return f"<Batch {self._driver.hiding.secrets.scrub(self.name) or self.key} of {len(self)}: {words}>"
 
     def _repr_html_(self) -> str:
         # One line: the launching cell, whose last line this may be, has its board already.

@@ -16,7 +16,7 @@ from crew_nb._engine import failure as _failure
 from crew_nb._record import file as _file
 from crew_nb._state import errors as _errors
 from crew_nb._state.errors import CrewNbError, NotFinishedError, RunCancelledError, RunFailedError
-from crew_nb._state.secrets import SCRUBBER
+from crew_nb._state.secrets import Secrets
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Result:
     _output: CrewOutput | None
     _unreadable: str = ""
     """Why the output that was kept cannot be read, where it cannot."""
+    _secrets: Secrets = dataclasses.field(default_factory=Secrets)
 
     @property
     def index(self) -> int:
@@ -65,7 +66,7 @@ class Result:
             NotFinishedError: When it has not ended yet.
         """
         state = self.state
-        check_done(state, self.error, join="batch")
+        check_done(state, self.error, "batch", self._secrets)
         if self._output is None:
             why = f"cannot be read ({self._unreadable})" if self._unreadable else "was not kept"
             raise CrewNbError(
@@ -134,7 +135,7 @@ class Result:
         structured = None
         if output is not None:
             structured = output.pydantic.model_dump() if output.pydantic is not None else output.json_dict
-            structured = SCRUBBER.scrub_values(structured)
+            structured = self._secrets.scrub_values(structured)
         return _static.ResultCard(
             index=state.index,
             label=state.label,
@@ -149,19 +150,19 @@ class Result:
         )
 
 
-def check_done(state: RunState, error: BaseException | None, join: str) -> None:
+def check_done(state: RunState, error: BaseException | None, join: str, secrets: Secrets) -> None:
     """Raise what reading the output of a run that is not done raises; `join` is what to await first."""
     if not state.final:
         raise NotFinishedError(f"run {state.index} ({state.label}) is {state.status}. Write `await {join}` first.")
     if state.status != "done":
-        raise failure(state, error)
+        raise failure(state, error, secrets)
 
 
-def failure(state: RunState, error: BaseException | None) -> RunFailedError:
+def failure(state: RunState, error: BaseException | None, secrets: Secrets) -> RunFailedError:
     """The error that reading the output of such a run raises, with the crew's error, if that is known, as its cause."""
-    if isinstance(error, RunFailedError) and _is_of(error, state):
+    if isinstance(error, RunFailedError) and _is_of(error, state, secrets):
         # New each time: a traceback grows wherever its error is raised.
-        found = type(error)(state.index, state.label, SCRUBBER.scrub(error.reason))
+        found = type(error)(state.index, state.label, secrets.scrub(error.reason))
         found.__cause__ = error.__cause__ if error.__traceback__ is None else error
         return found
     told, what = state.error, "for a reason that was not kept"
@@ -171,15 +172,15 @@ def failure(state: RunState, error: BaseException | None) -> RunFailedError:
         what = f"{told.type}: {told.message}"
     hint = f" ({told.hint})" if told is not None and told.hint else ""
     kind = RunCancelledError if state.status == "cancelled" else RunFailedError
-    found = kind(state.index, state.label, SCRUBBER.scrub(f"{state.status}: {what}{hint}"))
+    found = kind(state.index, state.label, secrets.scrub(f"{state.status}: {what}{hint}"))
     found.__cause__ = error
     return found
 
 
-def _is_of(error: RunFailedError, state: RunState) -> bool:
+def _is_of(error: RunFailedError, state: RunState, secrets: Secrets) -> bool:
     """Whether the error tells of this very run; one of a batch that was started inside it names another."""
     # What has become known as a secret meanwhile is gone from the state only.
-    return error.index == state.index and state.label in (error.label, SCRUBBER.scrub(error.label))
+    return error.index == state.index and state.label in (error.label, secrets.scrub(error.label))
 
 
 def _as_it_was(state: RunState) -> BaseException | None:
@@ -189,12 +190,12 @@ def _as_it_was(state: RunState) -> BaseException | None:
     told = state.error
     kind = getattr(_errors, told.type, None) if told is not None else None
     if told is None or not (isinstance(kind, type) and issubclass(kind, CrewNbError)):
-        return failure(state, None)
+        return failure(state, None, Secrets())
     if not issubclass(kind, RunFailedError):
         return kind(told.message)
     reason = told.message.removeprefix(f"run {state.index} ({state.label}) ")
     # One that names another run came from a batch that was started inside this one.
-    return failure(state, None) if reason == told.message else kind(state.index, state.label, reason)
+    return failure(state, None, Secrets()) if reason == told.message else kind(state.index, state.label, reason)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -271,7 +272,11 @@ class Results(Sequence[Result]):
     @property
     def errors(self) -> list[RunFailedError]:
         """The errors of the runs that failed or were cancelled; each has its `index`, and the crew's error as cause."""
-        return [failure(item.state, item.error) for item in self._items if item.status in ("failed", "cancelled")]
+        return [
+            failure(item.state, item.error, item._secrets)
+            for item in self._items
+            if item.status in ("failed", "cancelled")
+        ]
 
     @property
     def usage(self) -> UsageMetrics:
@@ -324,7 +329,7 @@ class Results(Sequence[Result]):
 
     def _run_row(self, item: Result) -> dict[str, Any]:
         state = item.state
-        inputs = {f"inputs.{key}": value for key, value in SCRUBBER.scrub_inputs(item.inputs or {}).items()}
+        inputs = {f"inputs.{key}": value for key, value in item._secrets.scrub_inputs(item.inputs or {}).items()}
         return {
             "run": state.index,
             **inputs,
@@ -346,7 +351,7 @@ class Results(Sequence[Result]):
             RunFailedError: When one of the runs has no output.
         """
         a, b = self[i], self[j]
-        shown = a.state.label, SCRUBBER.scrub(a.raw), b.state.label, SCRUBBER.scrub(b.raw)
+        shown = a.state.label, a._secrets.scrub(a.raw), b.state.label, b._secrets.scrub(b.raw)
         return Comparison(_static.compare(*shown), _text.compare(*shown))
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -372,8 +377,10 @@ class Results(Sequence[Result]):
             path,
             self.state,
             [item._output for item in self._items],
+            encode=_outputs.encode,
             inputs=[item.inputs for item in self._items],
             events=self.events,
+            secrets=[item._secrets for item in self._items],
         )
 
     def __repr__(self) -> str:

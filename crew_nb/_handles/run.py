@@ -76,7 +76,7 @@ class Run:
             RunFailedError: When the run failed or was cancelled; the crew's error is its cause.
             NotFinishedError: When it has not ended yet.
         """
-        _results.check_done(self.state, self.error, join="run")
+        _results.check_done(self.state, self.error, "run", self._batch._driver.hiding.of(self.index))
         output = self._batch._driver.outputs[self.index]
         assert output is not None, "a run that is done has an output"
         return output

@@ -12,7 +12,7 @@ from crew_nb._record import codec as _codec
 from crew_nb._record.loaded import LoadedBatch, StoredRun, batch_of, parsed
 from crew_nb._state.errors import RecordError
 from crew_nb._state.plain import Encode, Json, dumps, plain
-from crew_nb._state.secrets import SCRUBBER
+from crew_nb._state.secrets import Secrets, learn_environment, together
 from crew_nb._state.state import BatchState, RunState
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def write(
     encode: Encode = plain,
     inputs: Sequence[Mapping[str, Any] | None] = (),
     events: Iterable[Event] = (),
+    secrets: Sequence[Secrets] = (),
 ) -> Path:
     """Writes a batch to one file that `read` reads.
 
@@ -44,13 +45,15 @@ def write(
         encode: What makes JSON of an output.
         inputs: Each run's inputs, or nothing.
         events: Events of all runs, in order.
+        secrets: What is hidden in each run, or nothing; what stands in the environment is hidden in all of them.
 
     Raises:
         RecordError: The file cannot be written.
     """
     target = Path(path).expanduser()
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    SCRUBBER.learn_environment()
+    learn_environment()
+    whole = together(secrets)
     by_run: dict[int, list[Event]] = {}
     for event in events:
         by_run.setdefault(event.run, []).append(event)
@@ -60,20 +63,21 @@ def write(
             "kind": KIND,
             "version": VERSION,
             "key": state.key,
-            "name": SCRUBBER.scrub(state.name),
+            "name": whole.scrub(state.name),
             "created": state.created,
             "indices": [run.index for run in state.runs],
-            "labels": [SCRUBBER.scrub(run.label) for run in state.runs],
-            "notes": [SCRUBBER.scrub(note) for note in state.notes],
+            "labels": [whole.scrub(run.label) for run in state.runs],
+            "notes": [whole.scrub(note) for note in state.notes],
         }
         for place, (run, output) in enumerate(zip(state.runs, outputs, strict=True)):
             given = inputs[place] if place < len(inputs) else None
+            hidden = secrets[place] if place < len(secrets) else whole
             yield {
                 "place": place,
-                "inputs": plain(None if given is None else SCRUBBER.scrub_inputs(given), SCRUBBER.scrub),
-                "state": _codec.encode(run, SCRUBBER.scrub),
-                "output": None if output is None else encode(output, SCRUBBER.scrub),
-                "events": _codec.encode_events(by_run.get(run.index, ()), SCRUBBER.scrub),
+                "inputs": plain(None if given is None else hidden.scrub_inputs(given), hidden.scrub),
+                "state": _codec.encode(run, hidden.scrub),
+                "output": None if output is None else encode(output, hidden.scrub),
+                "events": _codec.encode_events(by_run.get(run.index, ()), hidden.scrub),
             }
 
     try:

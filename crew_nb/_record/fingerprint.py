@@ -91,6 +91,7 @@ _MODEL_NAMES = ("MODEL", "MODEL_NAME", "OPENAI_MODEL_NAME")
 """Environment variables by which CrewAI chooses the LLM of an agent that names none."""
 _DARK = frozenset({"eval", "exec", "globals", "__import__"})
 _BARE_BASES = (object, abc.ABC, typing.Generic, typing.Protocol)
+_ID_NAME = re.compile(r"(?i)(^|_)u?u?id$|Id$")
 _ID = re.compile(r"(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 PASSES = 5
 """How often a blueprint is walked, at the most, until all that its functions write is known."""
@@ -540,7 +541,7 @@ def _is_id(name: str, value: object) -> bool:
     """Whether an attribute is an id, which is another one each time."""
     if isinstance(value, uuid.UUID):
         return True
-    named = re.search(r"(?i)(^|_)u?u?id$|Id$", name) is not None
+    named = _ID_NAME.search(name) is not None
     return named and isinstance(value, str) and _ID.fullmatch(value) is not None
 
 

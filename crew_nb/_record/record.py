@@ -30,7 +30,7 @@ from crew_nb._record.kept import BatchInfo, Kept
 from crew_nb._record.loaded import LoadedBatch, StoredRun, batch_of, labels_of, parsed
 from crew_nb._state.errors import RecordError
 from crew_nb._state.plain import Encode, dumps, plain, unplain
-from crew_nb._state.secrets import SCRUBBER
+from crew_nb._state.secrets import Secrets, learn_environment
 from crew_nb._state.state import RunState
 
 if TYPE_CHECKING:
@@ -92,7 +92,13 @@ class Record:
     # -- writing -------------------------------------------------------------------------------------------------
 
     def put_batch(
-        self, key: str, name: str, created: float, labels: Sequence[str], meta: Mapping[str, Any] | None = None
+        self,
+        key: str,
+        name: str,
+        created: float,
+        labels: Sequence[str],
+        meta: Mapping[str, Any] | None = None,
+        secrets: Secrets | None = None,
     ) -> Future[str | None]:
         """Writes that a batch was started, in place of what was put of it before.
 
@@ -102,20 +108,22 @@ class Record:
             created: Unix seconds.
             labels: One per run, in order.
             meta: Whatever else is worth keeping.
+            secrets: As for `put_run`.
 
         Returns:
             As `put_run`.
         """
-        SCRUBBER.learn_environment()
+        learn_environment()
+        hidden = secrets if secrets is not None else Secrets()
         labels, meta = tuple(labels), dict(meta or {})
 
         def rows() -> Rows:
             row = store.BatchRow(
                 _utf8(key),
-                _text(name),
+                _utf8(hidden.scrub(name)),
                 created,
-                dumps(_codec.encode(labels, _scrub)),
-                dumps(plain(meta, _scrub)),
+                dumps(_codec.encode(labels, hidden.scrub)),
+                dumps(plain(meta, hidden.scrub)),
             )
             self._remember(row.key, row)
             return [row], []
@@ -133,6 +141,7 @@ class Record:
         encode: Encode = plain,
         inputs: Mapping[str, Any] | None = None,
         events: Iterable[Event] = (),
+        secrets: Secrets | None = None,
     ) -> Future[str | None]:
         """Writes the end of a run, in place of an earlier end of the same run.
 
@@ -145,6 +154,7 @@ class Record:
             encode: What makes JSON of an output; called on the writer's thread.
             inputs: Its inputs; those with a secret name are hidden.
             events: Its events, in order.
+            secrets: What is to be hidden in it; that of the environment otherwise.
 
         Returns:
             A future that is resolved after the commit: with None, or with the reason where the run could not be
@@ -153,18 +163,19 @@ class Record:
         events = tuple(events)
 
         def rows() -> Rows:
-            SCRUBBER.learn_environment()
-            shown = None if inputs is None else SCRUBBER.scrub_inputs(inputs)
+            learn_environment()
+            hidden = secrets if secrets is not None else Secrets()
+            shown = None if inputs is None else hidden.scrub_inputs(inputs)
             row = store.RunRow(
                 batch=_utf8(batch_key),
                 place=index,
                 run_key=_utf8(run_key),
                 status=state.status,
                 finished=state.finished or state.last_event,
-                inputs=dumps(plain(shown, _scrub)),
-                state=dumps(_codec.encode(state, _scrub)),
-                output=None if output is None else dumps(encode(output, _scrub)),
-                events=dumps(_codec.encode_events(events, _scrub)),
+                inputs=dumps(plain(shown, hidden.scrub)),
+                state=dumps(_codec.encode(state, hidden.scrub)),
+                output=None if output is None else dumps(encode(output, hidden.scrub)),
+                events=dumps(_codec.encode_events(events, hidden.scrub)),
                 tokens=state.usage.total_tokens,
                 cost=state.cost,
             )
@@ -492,15 +503,11 @@ def _stored(
 
 def _text(text: str) -> str:
     """A name as it is stored: without secrets, and as SQLite can hold it."""
-    return _utf8(_scrub(text))
+    return _utf8(Secrets().scrub(text))
 
 
 def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
-
-
-def _scrub(text: str) -> str:
-    return SCRUBBER.scrub(text)
 
 
 def _reason(path: Path, error: BaseException) -> str:

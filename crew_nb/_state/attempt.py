@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
 
 from crew_nb._state import events as ev
+from crew_nb._state.secrets import Secrets
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
@@ -82,11 +83,14 @@ class Attempt:
         post: Callable[[ev.Event], None],
         gate: Gate,
         note: Callable[[str], None] = lambda text: None,
+        secrets: Secrets | None = None,
     ) -> None:
         self.index = index
         self.gate = gate
         self.note = note
         """Puts a line for people into the head of the board; on the engine's loop."""
+        self.secrets = secrets if secrets is not None else Secrets()
+        """What is to be hidden in this run."""
         self.places: dict[str, int] = {}
         """Position of each CrewAI task by its id."""
         self.stop_reason = ""

@@ -28,6 +28,7 @@ FrontEnd = Literal["jupyterlab", "notebook", "vscode", "colab", "nbclient", "ter
 
 SAFE_NEST_ASYNCIO2 = (1, 7, 3)
 """Before it, and with nest_asyncio itself, ipykernel >= 7.1 loses cells that are queued during a nested run."""
+_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,4 +331,4 @@ def _version(package: str) -> str:
 
 def _numbers(version: str) -> tuple[int, ...]:
     """`1.7.4` as (1, 7, 4); a version that is none as (), which is before all others."""
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    return tuple(int(part) for part in _DIGITS.findall(version)[:3])

@@ -19,15 +19,12 @@ from sse_starlette import EventSourceResponse
 from crew_nb._engine.engine import engine
 from crew_nb._handles.batch import Batch
 from crew_nb._state import events as ev
-from crew_nb._state.secrets import SCRUBBER
-from crew_nb._state.state import RunState, Status
+from crew_nb._state.secrets import Secrets
+from crew_nb._state.state import Status
 from crew_nb._state.usage import Usage
 
 SSE_SECONDS = 0.1
 """Least time between two bursts of server-sent events to one listener."""
-HELD = 500
-"""Characters of an unfinished word that a listener waits for; longer ones are no words."""
-_INK = "".join(map(chr, range(33, 127)))
 SSE_KEPT = 10_000
 """Pieces of text kept for a listener that reads slowly; the oldest are dropped."""
 MESSAGE_KEPT = 1_000
@@ -93,33 +90,35 @@ class Order:
     """As they came, for the answer."""
 
 
-_TRACE = re.compile(r"[ +|]*(?:Exception Group )?Traceback \(most recent call last\)|\bFile \\?\"[^\"\n]+\", line \d")
+_TRACE = re.compile(r"(?:Exception Group )?Traceback \(most recent call last\)|\bFile \\?\"[^\"\n]+\", line \d")
 
 
-def words(message: str) -> str:
+def words(message: str, secrets: Secrets) -> str:
     """An error's message for a client: of a traceback in it the last line only, which says what was raised."""
     trace = _TRACE.search(message)
     if trace is not None:
         last = message.rstrip().rpartition("\n")[2]
         raised = "" if last[:1].isspace() or _TRACE.search(last) else last
-        message = f"{message[: trace.start()].rstrip()} {raised}".strip()
-    return SCRUBBER.scrub(message)[:MESSAGE_KEPT]
+        before = message[: trace.start()].rstrip(" +|\n")  # the frame around the members of a group
+        message = f"{before} {raised}".strip()
+    return secrets.scrub(message)[:MESSAGE_KEPT]
 
 
-def _result(state: RunState, inputs: Any) -> dict[str, Any]:
-    error = state.error
+def _result(order: Order, index: int) -> dict[str, Any]:
+    state = order.batch.runs[index].state
+    error, secrets = state.error, order.batch._driver.hiding.of(index)
     return {
-        "inputs": inputs,
+        "inputs": order.inputs[index],
         "status": state.status,
-        "raw": SCRUBBER.scrub(state.output) if state.status == "done" else None,
-        "error": error and {"type": error.type, "message": words(error.message)},
+        "raw": secrets.scrub(state.output) if state.status == "done" else None,
+        "error": error and {"type": error.type, "message": words(error.message, secrets)},
         "usage": state.usage.to_dict(),
     }
 
 
 def results(order: Order) -> list[dict[str, Any]]:
     """What became of each run, in input order."""
-    return [_result(run.state, inputs) for run, inputs in zip(order.batch.runs, order.inputs, strict=True)]
+    return [_result(order, index) for index in range(len(order.inputs))]
 
 
 def status_of(key: str, order: Order) -> dict[str, Any]:
@@ -190,15 +189,11 @@ async def events(order: Order) -> AsyncIterator[dict[str, str]]:
 
     await asyncio.wrap_future(engine.submit(listen()))
     told: list[Any] = [None] * len(batch.runs)
-    held: dict[tuple[int, int | None], str] = {}  # words that may go on: half a key would not be known as one
     try:
         while True:
             for place, text in listener.pieces().items():
-                said = held.pop(place, "") + text
-                cut = len(said.rstrip(_INK)) if len(said) < HELD else len(said)
-                held[place] = said[cut:]
-                if cut:
-                    yield _text(place, said[:cut])
+                if text:
+                    yield _event("text", {"run": place[0], "task": place[1], "text": text})
             for index, run in enumerate(batch.runs):
                 state = run.state
                 row = (state.status, tuple((t.spec.name, t.status) for t in state.tasks))
@@ -208,10 +203,7 @@ async def events(order: Order) -> AsyncIterator[dict[str, str]]:
                 tasks = [{"name": name, "status": status} for name, status in row[1]]
                 yield _event("run", {"run": index, "status": row[0], "tasks": tasks})
                 if state.final:
-                    for place in [p for p in held if p[0] == index]:
-                        if last := held.pop(place):
-                            yield _text(place, last)
-                    yield _event("result", {"run": index, **_result(state, order.inputs[index])})
+                    yield _event("result", {"run": index, **_result(order, index)})
             if all(row is not None and row[0] in ("done", "failed", "cancelled") for row in told):
                 yield _event("end", {"status": batch.status})
                 return
@@ -219,10 +211,6 @@ async def events(order: Order) -> AsyncIterator[dict[str, str]]:
             await listener.wait()
     finally:
         engine.call(batch.taps.remove, listener.tap)
-
-
-def _text(place: tuple[int, int | None], text: str) -> dict[str, str]:
-    return _event("text", {"run": place[0], "task": place[1], "text": SCRUBBER.scrub(text)})
 
 
 def _event(name: str, data: Any) -> dict[str, str]:

@@ -20,6 +20,7 @@ from crew_nb._engine.engine import engine
 from crew_nb._engine.limits import Slots
 from crew_nb._handles.batch import Batch
 from crew_nb._state.errors import CrewNbError
+from crew_nb._state.secrets import Secrets
 from crew_nb.serve.answers import STOP_SECONDS, Order, words
 from crew_nb.serve.requests import echo, row
 
@@ -98,7 +99,7 @@ class Desk:
             plans = _blueprint.plans_from(self._crew, rows)
             batch = Batch(plans, options, self._slots, runner_for(plans, options))
         except CrewNbError as error:
-            raise HTTPException(422, words(str(error))) from None
+            raise HTTPException(422, words(str(error), Secrets())) from None
         order = Order(batch, [echo(item, row) for item, row in zip(items, rows, strict=True)])
         self._active.add(batch)
         work.add(batch)

@@ -32,7 +32,7 @@ from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai.inputs import DEEPEST, PLACEHOLDER
 from crew_nb._state import plain as _plain
 from crew_nb._state.errors import BlueprintError
-from crew_nb._state.secrets import SCRUBBER, is_secret_name
+from crew_nb._state.secrets import Secrets, is_secret_name
 
 
 class _Strict(Request):
@@ -193,7 +193,7 @@ def _told(name: str, kind: Any, default: Any) -> Any:
         json.dumps(told, allow_nan=False)
     except Exception:  # a user's class may raise anything
         return None
-    clean = SCRUBBER.scrub_inputs({name: told}) == {name: told} and "*" * 10 not in str(told)  # a SecretStr's mask
+    clean = Secrets().scrub_inputs({name: told}) == {name: told} and "*" * 10 not in str(told)  # a SecretStr's mask
     return told if clean else None
 
 
@@ -258,4 +258,4 @@ def echo(item: Any, row: dict[str, Any]) -> Any:
             item.model_dump_json(by_alias=True, exclude_unset=True, fallback=str, warnings=False)  # inf becomes null
         )
     except Exception:  # bytes that are no text, or whatever a user's class raises
-        return _plain.plain(row, SCRUBBER.scrub)
+        return _plain.plain(row, Secrets(given=row).scrub)

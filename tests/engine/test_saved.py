@@ -11,7 +11,6 @@ import pytest
 import crew_nb as cnb
 from crew_nb._record import record as _record
 from crew_nb._record.record import Record
-from crew_nb._state.secrets import SCRUBBER
 from tests.support import crews
 from tests.support.server import Server, llm
 
@@ -61,7 +60,7 @@ def test_what_becomes_known_as_a_secret_is_taken_out_of_the_labels_that_are_kept
     batch = cnb.kickoff_for_each(crews.one(llm(server)), _topics(secret, "B"), name="late", show=False)
     server.wait_for(lambda stats: stats.in_flight == 2)
     assert _labels("late")[0] == f"topic={secret}"
-    SCRUBBER.learn([secret])
+    batch._driver.hiding.secrets.learn([secret])
     server.configure(hold=False)
     server.release()
     batch.wait(60)

@@ -58,3 +58,28 @@ def test_a_crew_is_named_as_a_cell_can_name_it() -> None:
     assert named(lambda: None, {"Out": {7: of}, "_": of}, of) == ("Out[7].crew", [])
     name, lines = named(lambda: None, {}, of)
     assert ast.parse(_code.cell(name, [{}], {}, lines).replace("await ", ""))
+
+
+def test_no_secret_is_written_into_the_cell() -> None:
+    """A notebook is kept and shared: what is secret comes from the environment, at any depth, and in options too."""
+    key = "sk-proj-Ab12cd34EF56gh78IJ90kl12MN34op56"
+    row = {
+        "topic": "AI",
+        "api_key": key,
+        "auth": [{"db password": "hunter2-hunter2"}],
+        "note": f"use {key}",
+        "token": "AI",
+    }
+    text = _code.cell("build", [row], {"name": f"with {key}"})
+    assert key not in text
+    assert "hunter2" not in text
+    assert "import os\n" in text
+    for part in (
+        '"topic": "AI"',
+        '"api_key": os.environ["API_KEY"]',
+        '"auth": [{"db password": os.environ["DB_PASSWORD"]}]',
+        '"note": os.environ["NOTE"]',
+        'name=os.environ["NAME"]',
+    ):
+        assert part in text
+    ast.parse(text.replace("await ", ""))

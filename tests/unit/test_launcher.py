@@ -400,7 +400,8 @@ def test_what_the_form_holds_is_no_state_of_a_widget(build: Any) -> None:
     say(launcher, "hello", view="v")
     (message,) = sent(launcher)
     assert (message["view"], message["words"]["rows"]) == ("v", given)
-    assert "sk-1234567890abcdef" in message["words"]["code"]
+    assert "sk-1234567890abcdef" not in message["words"]["code"]
+    assert '"api_key": os.environ["API_KEY"]' in message["words"]["code"]
 
 
 def test_where_nobody_watches_there_is_no_widget(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,12 +272,13 @@ def test_only_the_user_may_read_the_file(tmp_path: Path) -> None:
 def test_no_secret_reaches_the_disk(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In inputs, errors, tracebacks, events, outputs, names and labels; in the store, its log and a saved file."""
     from crew_nb._state.events import ErrorInfo
-    from crew_nb._state.secrets import SCRUBBER
+    from crew_nb._state.secrets import Secrets
 
     in_env, in_llm, in_inputs = "env-value-0123", "llm-value-4567", "inputs-value-89"
     by_shape = "sk-proj-Ab12cd34EF56gh78IJ90kl12MN34op56"
     monkeypatch.setenv("SOME_SERVICE_TOKEN", in_env)
-    SCRUBBER.learn([in_llm])
+    secrets = Secrets()
+    secrets.learn([in_llm, in_inputs])
     every = f"{in_env} {in_llm} {in_inputs} {by_shape}"
     inputs = {"topic": every, "api_key": in_inputs, "raw": every.encode(), "deep": [{"password": "hunter2"}]}
     error = ErrorInfo(type="AuthError", message=every, traceback=f"File x\n  {every}", hint=every)
@@ -290,8 +291,9 @@ def test_no_secret_reaches_the_disk(path: Path, tmp_path: Path, monkeypatch: pyt
     for event in events:
         state = advance(state, event)
     with opened(path) as kept:
-        kept.put_run("b", 0, "k", state, output={every: [every]}, inputs=inputs, events=events).result(60)
-        kept.put_batch("b", every, 1.0, [every], {"m": every}).result(60)
+        output = {every: [every]}
+        kept.put_run("b", 0, "k", state, output=output, inputs=inputs, events=events, secrets=secrets).result(60)
+        kept.put_batch("b", every, 1.0, [every], {"m": every}, secrets=secrets).result(60)
         files = [path, path.with_name("runs.sqlite-wal")]
         content = b"".join(f.read_bytes() for f in files)
         saved = _file.write(
@@ -300,6 +302,7 @@ def test_no_secret_reaches_the_disk(path: Path, tmp_path: Path, monkeypatch: pyt
             [every],
             inputs=[inputs],
             events=events,
+            secrets=[secrets],
         ).read_bytes()
         kept.put_batch("b2", "", 1.0, [])
     for secret in (in_env, in_llm, in_inputs, by_shape, "hunter2"):
