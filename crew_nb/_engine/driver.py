@@ -72,7 +72,7 @@ class Driver:
         self.created = time.time()
         self.finished: float | None = None
         outer = _attempt.current.get()
-        self.hiding = Hiding(plans, options.title, outer.secrets if outer is not None else None)
+        self.hiding = Hiding(plans, outer.secrets if outer is not None else None)
         self.states: list[RunState] = [_state.new_run(plan.index, plan.label, self.created) for plan in plans]
         for index, clean in self.hiding.found(self.states, at_once=True).items():
             self.states[index] = clean
@@ -392,8 +392,9 @@ class Driver:
         )
 
     def _put_batch(self) -> None:
-        name = self._name if self._name != self.options.title else self.hiding.title()
-        labels, meta = self.hiding.labels(self.states), {"options": self.options.shown()}
+        name, labels = self.hiding.title(self._name), self.hiding.labels(self.states)
+        options = {k: self.hiding.title(v) if isinstance(v, str) else v for k, v in self.options.shown().items()}
+        meta = {"options": options}
         self._store.put_batch(self.key, name, self.created, labels, meta, secrets=self.hiding.secrets)
 
     def _meet(self, index: int) -> None:

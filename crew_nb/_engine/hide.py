@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from crew_nb._state import events as ev
-from crew_nb._state.secrets import ENVIRONMENT, SHORTEST, Secrets, learn_environment, together
+from crew_nb._state.secrets import ENVIRONMENT, SHORTEST, Secrets, learn_environment, texts_in, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -53,13 +53,11 @@ class Stream:
 class Hiding:
     """The secrets of a batch and of its runs; what one run's inputs say is hidden in that run alone."""
 
-    def __init__(self, plans: Sequence[Plan], title: str, above: Secrets | None) -> None:
+    def __init__(self, plans: Sequence[Plan], above: Secrets | None) -> None:
         learn_environment()
         self.secrets = Secrets(above)
         self.secrets.on_learnt = self._all_due
         self._plans = plans
-        self._title = title
-        self._title_due = True
         self._runs: dict[int, Secrets] = {}
         self._streams: dict[int, Stream] = {}
         self._due: set[int] = set()
@@ -87,15 +85,13 @@ class Hiding:
         if isinstance(event, ev.RunFinished):
             self._streams.pop(event.run, None)
 
-    def title(self) -> str:
-        """The batch's name; as long as a key of the crews to come may stand in it, none."""
-        if self._title_due:
-            self._title_due = False
-            self._title = self.secrets.scrub(self._title)
-            if len(self._title) >= SHORTEST:  # the inputs' own secrets are rare, and names are short
-                given = [self.of(index) for index, plan in enumerate(self._plans) if plan.inputs]
-                self._title = together(given).scrub(self._title)
-        return "" if self._unmet and any(map(_may_be_key, self._title.split())) else self._title
+    def title(self, words: str) -> str:
+        """What the batch is called, on disk; as long as a key of the crews to come may stand in it, nothing."""
+        if not any(map(_may_be_key, words.split())):
+            return self.secrets.scrub(words)
+        said = [i for i, plan in enumerate(self._plans) if any(text in words for text in texts_in(plan.inputs))]
+        clean = together([self.secrets, *map(self.of, said)]).scrub(words)
+        return "" if self._unmet and any(map(_may_be_key, clean.split())) else clean
 
     def labels(self, states: Iterable[RunState]) -> list[str]:
         """The rows' names; of inputs whose factory may yet bring a key that stands in them, the names only."""
@@ -135,7 +131,6 @@ class Hiding:
 
     def _all_due(self) -> None:
         self._due.update(range(len(self._plans)))
-        self._title_due = True
 
 
 def _may_be_key(word: str) -> bool:

@@ -143,6 +143,7 @@ class Attempt:
             slots.release()
         if self.closed:
             self._post = self.note = _dropped
+            self.secrets = Secrets()
             self.inner = []
 
     def log(self, text: str, task: int | None = None) -> None:

@@ -555,6 +555,11 @@ def _forms(values: Iterable[str]) -> set[str]:
     return forms
 
 
+def texts_in(inputs: Mapping[str, Any] | None) -> Iterator[str]:
+    """The texts in inputs that are long enough to be a secret, at any depth."""
+    return (text for leaf in _leaves(inputs or {}, 0) for text in _texts(leaf) if len(text) >= SHORTEST)
+
+
 def _leaves(value: Any, depth: int) -> Iterator[Any]:
     """What is in containers, but is none."""
     if not isinstance(value, Mapping | list | tuple | set | frozenset):

@@ -344,7 +344,7 @@ def _closes_over(api_key: str) -> Callable[[], str]:
         SimpleNamespace(base_url=f"https://{KEY}@proxy.example/v1"),
         SimpleNamespace(deep=[{"client": _Slotted()}]),
     ],
-    ids=str,
+    ids=range(14),
 )
 def test_keys_are_found_where_people_keep_them(keeper: object) -> None:
     """Private attributes, slots, classes, addresses, closures, globals that a function names."""
