@@ -442,7 +442,7 @@ def faults(source: Any, inputs: Sequence[Mapping[str, Any]]) -> dict[int, str]:
     found = {}
     for place, row in enumerate(inputs):
         try:
-            _blueprint._plan(place, source, row, where=f"inputs[{place}]", checked=True)
+            _blueprint._plan(place, source, row, where=f"inputs[{place}]", verb="kickoff_for_each", checked=True)
         except BlueprintError as error:
             found[place] = str(error)
     return found

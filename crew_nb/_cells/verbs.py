@@ -12,6 +12,7 @@ from crew_nb._cluster import runner_for
 from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._handles.batch import Batch
 from crew_nb._state import loop as _loop
+from crew_nb._state.errors import BlueprintError
 from crew_nb._state.options import Options, RunOptions, options
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def kickoff(crew: CrewLike, inputs: Mapping[str, Any] | None = None, **given: Un
         crew: A `Crew`, which is copied and never run itself, or a function that returns one.
         inputs: Names and values for the crew's placeholders and the function's parameters.
     """
-    return _launch(_blueprint.plans_for([(crew, inputs)]), options(**given)).runs[0]
+    return _launch(_blueprint.plans_for([(crew, inputs)], "kickoff"), options(**given)).runs[0]
 
 
 @_spelled_out
@@ -83,6 +84,8 @@ def gather(*crews: CrewLike | tuple[CrewLike, Mapping[str, Any] | None], **given
     Args:
         *crews: A `Crew`, a function that returns one, or a pair (crew, inputs), each.
     """
+    if "inputs" in given:
+        raise BlueprintError("gather() takes no inputs=. Give pairs: cnb.gather((crew_a, {...}), (crew_b, {...})).")
     return _launch(_blueprint.plans_for(crews), options(**given))
 
 

@@ -41,7 +41,7 @@ from crew_nb._state.attempt import Attempt
 from crew_nb._state.errors import BudgetExceededError, NobodyToAskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from crew_nb._crewai.names import CrewOutput
     from crew_nb._engine.retry import Verdict
@@ -265,6 +265,7 @@ class Host:
         self.max_retries = max_retries
         self.looked_through: set[int] = set()
         """Factories of which a crew has been looked through, by id; `_factories` keeps them."""
+        self.met: dict[Hashable, int] = {}
         self._key = key
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
@@ -406,6 +407,7 @@ class _HostedRun:
         self.attempt = Attempt(start.index, self._post, self.gate)
         self.attempt.looked_through = host.looked_through
         self._stream = Stream(self.attempt.secrets)
+        self.attempt.met = host.met
         self._ended = False
         loop = asyncio.get_running_loop()
         context = contextvars.Context()

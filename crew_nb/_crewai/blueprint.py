@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import datetime
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._crewai import kinds as _kinds
-from crew_nb._crewai.inputs import PLACEHOLDER, is_named, one_line, plain_value, rows_of, short
-from crew_nb._state.errors import BlueprintError
+from crew_nb._crewai.callables import looked_through
+from crew_nb._crewai.inputs import is_crewais, is_file, is_named, one_line, plain_value, rows_of, short
+from crew_nb._crewai.placeholders import Data, names_in
+from crew_nb._crewai.projects import closed_for_others, closing_project
+from crew_nb._state.errors import BlueprintError, UnfaithfulCopyError
 from crew_nb._state.secrets import Secrets, learn_environment
 
 if TYPE_CHECKING:
@@ -25,6 +29,17 @@ if TYPE_CHECKING:
 
 LABEL_KEPT = 200
 """Characters of a row's label."""
+
+Verb = Literal["kickoff", "gather", "kickoff_for_each"]
+
+_ADVICE: dict[Verb, str] = {
+    "kickoff": "inputs={inputs}",
+    "gather": "a pair: (crew, {inputs})",
+    "kickoff_for_each": "inputs=[{inputs}, ...]",
+}
+"""How inputs are given to a verb."""
+
+BRACES_MEANT = "For braces that are meant as they are, give them as the value: {meant}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +51,8 @@ class Plan:
     """The Crew or the factory as the user gave it."""
     inputs: Mapping[str, Any] | None
     label: str
+    verb: Verb = "kickoff"
+    """What it was given to."""
 
     def build(self) -> Any:
         """What is run, this run's own; called in a worker thread, once per try.
@@ -44,16 +61,28 @@ class Plan:
             BlueprintError: When a factory returns something else than a Crew, or inputs miss a placeholder.
         """
         given = _kinds.find(self.source)
-        subject = given.copy(self.source) if given is not None else _call_factory(self.source, self.inputs)
+        if given is not None:
+            subject, written = given.copy(self.source), frozenset[int]()
+        else:
+            subject, written = _call_factory(self.source, self.inputs)
         kind = given or _kinds.kind_of(subject)
-        missing = [name for name in kind.missing(subject, self.inputs) if name not in self.braces | self.defaults]
-        if missing:
-            raise BlueprintError(_missing_text(missing, self.inputs, kind.placeholders(subject)))
+        data = Data(self._taken, written)
         if not kind.takes_other_inputs(subject):
-            for name in kind.placeholders(subject) & set(self.inputs or {}):
+            names = kind.placeholders(subject, data)
+            missing = sorted(names - set(self.inputs or {}) - set(self.defaults))
+            if missing and not self.is_taken:
+                raise BlueprintError(_missing_text(missing, self.inputs, names, self.verb, BRACES_MEANT))
+            for name in names & set(self.inputs or {}):
                 plain_value((self.inputs or {})[name], name)
-        kind.separate(subject)
+        kind.settle(subject, data, leave_unknown=self.is_taken)
         return subject
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether no input is left for the crew's own texts: what is in braces there is no placeholder."""
+        if _kinds.find(self.source):
+            return not self.inputs
+        return set(self.inputs or {}) <= set(factory_arguments(self.source, self.inputs or {}))
 
     def relabel(self, words: str, secrets: Secrets) -> str:
         """The label `words` without what has become known as a secret since."""
@@ -61,20 +90,9 @@ class Plan:
         return label(self.source, self.inputs, secrets) if len(words) >= LABEL_KEPT else secrets.scrub(words)
 
     @property
-    def braces(self) -> dict[str, str]:
-        """What stands in braces in the inputs themselves (LaTeX, code), each as its own value.
-
-        A factory writes its inputs into the crew's texts, and CrewAI would take `{x}` in them for a placeholder.
-        """
-        if self.inputs is None or _kinds.find(self.source):
-            return {}
-        texts = [str(v) for v in self._shown.values() if isinstance(v, str | list | dict)]
-        return {name: f"{{{name}}}" for text in texts for name in PLACEHOLDER.findall(text)}
-
-    @property
     def kickoff_inputs(self) -> dict[str, Any] | None:
         """The inputs in the types that CrewAI's interpolation takes; the others are for the factory alone."""
-        found = {**self.braces, **self.defaults, **self._shown}
+        found = {**self.defaults, **self._shown}
         return found or (None if self.inputs is None else {})
 
     @property
@@ -85,6 +103,14 @@ class Plan:
         return {name: value for name, value in _defaults(self.source).items() if name not in (self.inputs or {})}
 
     @property
+    def _taken(self) -> dict[str, Any]:
+        """What a factory takes by name, as far as a prompt can show it."""
+        if _kinds.find(self.source):
+            return {}
+        taken = factory_arguments(self.source, self.inputs or {})
+        return {name: value for name, value in self._shown.items() if name in taken}
+
+    @property
     def _shown(self) -> dict[str, Any]:
         shown = {}
         for name, value in (self.inputs or {}).items():
@@ -93,7 +119,7 @@ class Plan:
         return shown
 
 
-def plans_for(crews: Iterable[Any]) -> list[Plan]:
+def plans_for(crews: Iterable[Any], verb: Verb = "gather") -> list[Plan]:
     """One plan per crew of `gather`: a Crew, a factory, or a (crew, inputs) pair each.
 
     Raises:
@@ -101,13 +127,14 @@ def plans_for(crews: Iterable[Any]) -> list[Plan]:
     """
     given = list(crews)
     if not given:
-        raise BlueprintError("gather() was given no crew. Write cnb.gather(crew_a, crew_b), or cnb.gather(*crews).")
+        raise BlueprintError("gather() was given no crew. Write cnb.gather(crew_a, crew_b); a list after * is empty.")
     plans = []
     learn_environment()
     try:
         for index, item in enumerate(given):
             source, inputs = _pair(index, item) if isinstance(item, tuple) else (item, None)
-            plans.append(_plan(index, source, inputs, where=f"crew {index}"))
+            plans.append(_plan(index, source, inputs, where=f"crew {index}", verb=verb))
+        _refuse_shared_servers(plans)
     finally:
         for item in given:
             if inspect.iscoroutine(item):
@@ -130,6 +157,8 @@ def plans_for_each(source: Any, inputs: Any) -> list[Plan]:
     """
     rows = rows_of(inputs)
     check_source(source)
+    if len(rows) > 1 and (project := closing_project(source)) is not None:
+        raise UnfaithfulCopyError(closed_for_others(project))
     return plans_from(template(source), rows)
 
 
@@ -140,7 +169,18 @@ def plans_from(blueprint: Any, rows: Iterable[Any]) -> list[Plan]:
         BlueprintError: When one of the inputs cannot be run.
     """
     learn_environment()
-    return [_plan(i, blueprint, row, where=f"inputs[{i}]", checked=True) for i, row in enumerate(rows)]
+    verb: Verb = "kickoff_for_each"
+    return [_plan(i, blueprint, row, where=f"inputs[{i}]", verb=verb, checked=True) for i, row in enumerate(rows)]
+
+
+def _refuse_shared_servers(plans: list[Plan]) -> None:
+    known: list[Any] = []
+    for plan in plans:
+        if (project := closing_project(plan.source)) is None:
+            continue
+        if any(project is other for other in known):
+            raise UnfaithfulCopyError(f"crew {plan.index}: {closed_for_others(project)}")
+        known.append(project)
 
 
 def template(source: Any) -> Any:
@@ -177,20 +217,38 @@ def check_source(source: Any) -> None:
         raise BlueprintError("an Agent is not a Crew. Write Crew(agents=[agent], tasks=[Task(..., agent=agent)]).")
     if is_named(source, "Task"):
         raise BlueprintError("a Task is not a Crew. Write Crew(agents=[task.agent], tasks=[task]).")
+    if words := _starts(source):
+        raise BlueprintError(words)
     if inspect.iscoroutinefunction(source) or inspect.isasyncgenfunction(source):
         raise BlueprintError(
             f"{_name(source)} is an async factory. Write a plain `def {_name(source)}(...)` that returns the Crew; "
             "crews run in parallel anyway."
         )
     if not callable(source):
-        method = getattr(source, "crew", None)
-        hint = f" Give its method: {kind}().crew" if callable(method) else ""
-        raise BlueprintError(f"a {kind} is not a crew. Give a Crew, or a function that returns one.{hint}")
+        builds = callable(getattr(source, "crew", None))
+        line = f"`lambda: {kind}().crew()`" if builds else "a function that returns one"
+        raise BlueprintError(f"a {kind} is not a crew. Give a Crew, or {line}.")
     if inspect.isclass(source):
-        raise BlueprintError(
-            f"{source.__name__} is a class. Give a function that returns a Crew, "
-            f"such as {source.__name__}().crew or `lambda: ...`."
-        )
+        line = f"`lambda: {source.__name__}().crew()`" if hasattr(source, "crew") else "`lambda: ...`"
+        raise BlueprintError(f"{source.__name__} is a class. Give a function that returns a Crew: {line}.")
+
+
+_STARTS = re.compile("a?kickoff(_for_each)?(_async)?|train|test|replay|fork")
+"""Methods that start what they belong to."""
+
+
+def _starts(source: Any) -> str:
+    """What to write in the place of a crew's own `kickoff`, or of a function that only calls it; empty for others."""
+    function = looked_through(source)
+    owner = getattr(function, "__self__", None)
+    name = getattr(function, "__name__", "")
+    if owner is None or not _STARTS.fullmatch(name) or not is_crewais(owner):
+        return ""
+    kind = _kinds.find(owner)
+    return (
+        f"{name} of a {kind.name if kind else type(owner).__name__} starts it, and its calls are paid before there is "
+        "a run. Give the crew itself: cnb.kickoff(crew, inputs={...}) or cnb.kickoff_for_each(crew, inputs=[...])."
+    )
 
 
 def built(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Any:
@@ -209,13 +267,13 @@ def built(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Any:
     return crew
 
 
-def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Any:
+def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> tuple[Any, frozenset[int]]:
     begun = datetime.datetime.now()  # in local time, as CrewAI's own stamps are
     subject = built(factory, inputs)
-    return _kinds.kind_of(subject).adopt(subject, begun)
+    return _kinds.kind_of(subject).adopt(subject, begun, factory)
 
 
-def factory_arguments(factory: Callable[..., Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+def factory_arguments(factory: Callable[..., Any], inputs: Mapping[str, Any], verb: Verb = "kickoff") -> dict[str, Any]:
     """Those of the inputs that the factory's signature takes by name.
 
     Raises:
@@ -231,7 +289,7 @@ def factory_arguments(factory: Callable[..., Any], inputs: Mapping[str, Any]) ->
     by_name = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     missing = [p.name for p in by_name if p.default is p.empty and p.name not in inputs]
     if missing:
-        raise BlueprintError(_missing_text(missing, inputs, {p.name for p in by_name}, of=f"{_name(factory)}()"))
+        raise BlueprintError(_missing_text(missing, inputs, {p.name for p in by_name}, verb, of=f"{_name(factory)}()"))
     unnamed = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
     if unnamed:
         raise BlueprintError(
@@ -266,7 +324,10 @@ def idle_inputs(plan: Plan, subject: Any) -> str:
     """In words, that no input of the plan reaches its Crew object; empty where one does, or a callback may use them."""
     names = set(plan.inputs or {})
     kind = _kinds.find(plan.source)
-    if kind is None or not names or names & kind.placeholders(subject) or kind.takes_other_inputs(subject):
+    if kind is None or not names or kind.takes_other_inputs(subject):
+        return ""
+    files = {name for name, value in (plan.inputs or {}).items() if is_file(value)}
+    if names & (kind.placeholders(subject) | kind.reads(subject) | files):
         return ""
     braces = " or ".join(f"{{{name}}}" for name in sorted(map(str, names)))
     return (
@@ -275,14 +336,41 @@ def idle_inputs(plan: Plan, subject: Any) -> str:
     )
 
 
-def _missing_text(missing: list[str], inputs: Mapping[str, Any] | None, taken: set[str], of: str = "the crew") -> str:
+def unfilled(plan: Plan, subject: Any) -> str:
+    """In words, what stays in braces in the subject's texts as no input is there for it; empty where nothing does."""
+    kind = _kinds.kind_of(subject)
+    if not plan.is_taken or kind.takes_other_inputs(subject):
+        return ""
+    filled = {f"{{{name}}}" for name in plan.kickoff_inputs or {}}
+    braces = [words for words in kind.words_in_braces(subject, Data(plan._taken)) if words not in filled]
+    if not braces:
+        return ""
+    names = [name for words in braces for name in names_in(words)]
+    return f"Nothing was filled in for {', '.join(braces)}: no input has that name, and the text went out as it is." + (
+        f" Where it is a placeholder, write {_given(names, plan.verb)}." if names else ""
+    )
+
+
+def _given(names: Iterable[str], verb: Verb) -> str:
+    return _ADVICE[verb].replace("{inputs}", "{" + ", ".join(f'"{name}": ...' for name in names) + "}")
+
+
+def _missing_text(
+    missing: list[str],
+    inputs: Mapping[str, Any] | None,
+    taken: set[str],
+    verb: Verb,
+    more: str = "",
+    of: str = "the crew",
+) -> str:
     names = ", ".join(missing)
-    example = ", ".join(f'"{name}": ...' for name in [*(k for k in inputs or {} if k in taken), *missing])
     given = f"the inputs have only {', '.join(map(str, inputs))}" if inputs else "no inputs were given"
-    return f"{of} needs {names}, but {given}. Write inputs={{{example}}}."
+    write = _given([*(k for k in inputs or {} if k in taken), *missing], verb)
+    meant = ", ".join(f'"{name}": "{{{name}}}"' for name in missing)
+    return f"{of} needs {names}, but {given}. Write {write}. {more.replace('{meant}', meant)}".strip()
 
 
-def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = False) -> Plan:
+def _plan(index: int, source: Any, inputs: Any, *, where: str, verb: Verb, checked: bool = False) -> Plan:
     try:
         if not checked:
             check_source(source)
@@ -304,14 +392,15 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = F
                     )
         # What a factory takes by name may be any object.
         kind = _kinds.find(source)
-        own = factory_arguments(source, inputs or {}) if kind is None else {}
+        own = factory_arguments(source, inputs or {}, verb) if kind is None else {}
         for key, value in (inputs or {}).items():
             if key not in own:
                 plain_value(value, key)
         if kind is not None:
-            missing = kind.missing(source, inputs)
-            if missing:
-                raise BlueprintError(_missing_text(missing, inputs, kind.placeholders(source)))
+            names = kind.placeholders(source)
+            missing = sorted(names - set(inputs or {}))
+            if missing and inputs and not kind.takes_other_inputs(source):
+                raise BlueprintError(_missing_text(missing, inputs, names, verb, BRACES_MEANT))
             if not checked:
                 source = template(source)
     except BlueprintError as error:
@@ -319,7 +408,11 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, checked: bool = F
     except RecursionError:
         raise BlueprintError(f"{where}: the inputs are nested too deep, or hold themselves.") from None
     return Plan(
-        index=index, source=source, inputs=None if inputs is None else dict(inputs), label=label(source, inputs)
+        index=index,
+        source=source,
+        inputs=None if inputs is None else dict(inputs),
+        label=label(source, inputs),
+        verb=verb,
     )
 
 

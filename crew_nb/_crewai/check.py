@@ -5,24 +5,20 @@ Only looks at crews: nothing is kicked off, and no crew is changed.
 
 from __future__ import annotations
 
-import dis
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._crewai import kinds as _kinds
-from crew_nb._crewai import offload as _offload
 from crew_nb._crewai.blueprint import built
+from crew_nb._crewai.callables import async_function
 from crew_nb._crewai.names import agents_of
+from crew_nb._crewai.projects import project_of
 from crew_nb._state.errors import UnfaithfulCopyError
 
 if TYPE_CHECKING:
-    from types import FunctionType
-
     from crewai import Crew
 
     from crew_nb._crewai.blueprint import CrewLike
@@ -120,15 +116,15 @@ PITFALLS: dict[str, tuple[Severity, str, str]] = {
     ),
     "shared-memory": (
         "warning",
-        "Memory is kept by the crew's name, so runs at the same time read and write the same one: one user's run saw "
-        "another's secret.",
-        'Crew(..., name=f"research {topic}")  # in a factory: a memory for each run; or memory=False',
+        "Runs with one memory read and write it at the same time: one user's run saw another's secret. CrewAI keeps "
+        "memory by the crew's name, or where its object says.",
+        "{line}  # in a factory: a memory for each run; or memory=False",
     ),
     "async-callback": (
-        "error",
+        "note",
         "CrewAI does not await it: before the kickoff, the inputs become a coroutine and the crew fails; after it, "
-        "the output becomes one and is lost.",
-        "def callback(value): ...  # without async",
+        "the output becomes one and is lost. crew_nb awaits it.",
+        "run = cnb.kickoff(crew)  # or, for bare CrewAI, def callback(value): without async",
     ),
     "max-execution-time": (
         "note",
@@ -171,6 +167,8 @@ class Finding:
     what: str
     where: str
     instead: str
+    among: Hashable = None
+    """What several runs have to have in common for it to be one; None where a run alone has it."""
 
     def __str__(self) -> str:
         return self.text(self.title)
@@ -198,12 +196,12 @@ class Finding:
         return f"{_SIGNS[self.severity]} {self.severity}"
 
 
-def finding(code: str, where: str, **words: object) -> Finding:
+def finding(code: str, where: str, among: Hashable = None, **words: object) -> Finding:
     """The pitfall of that name, found there; `words` fill the line to write."""
     severity, what, instead = PITFALLS[code]
     for name, value in words.items():
         instead = instead.replace(f"{{{name}}}", str(value))
-    return Finding(code=code, severity=severity, what=what, where=where, instead=instead)
+    return Finding(code=code, severity=severity, what=what, where=where, instead=instead, among=among)
 
 
 class Findings(Sequence[Finding]):
@@ -253,7 +251,12 @@ def check(*crews: CrewLike | tuple[CrewLike, dict[str, Any]]) -> Findings:
         if callable(source):
             first, second = built(source, inputs), built(source, inputs)
             every += [(name, first), (f"{name}, built again", second)]
-            found += inspect_crew(first, name)
+            again = {f.among for f in inspect_crew(second, name)}
+            # What stands in the way of sharing may be made of the inputs, which were the same for both.
+            words = [str(value) for value in (inputs or {}).values()]
+            found += [
+                f for f in inspect_crew(first, name) if f.among in again and not any(w in str(f.among) for w in words)
+            ]
         else:
             if not any(source is crew for _, crew in every):
                 found += [*inspect_crew(source, name), *_copied(source, name)]
@@ -268,12 +271,11 @@ def inspect_crew(crew: Crew, name: str = "the crew") -> Iterator[Finding]:
     agents = agents_of(crew)
     limits = [(f"max_rpm={crew.max_rpm} of {name}", crew.max_rpm)]
     limits += [(f"max_rpm={a.max_rpm} of agent {_role(a)} in {name}", a.max_rpm) for a in agents]
-    yield from (finding("max-rpm", where, limit=limit) for where, limit in limits if limit)
-    if crew.memory:
-        yield finding("shared-memory", f"memory of {name}, whose name is {crew.name!r}")
+    yield from (finding("max-rpm", where, among="max-rpm", limit=limit) for where, limit in limits if limit)
+    yield from _memories(crew, name)
     for hook in ("before_kickoff_callbacks", "after_kickoff_callbacks"):
         for callback in getattr(crew, hook):
-            if coroutine := _coroutine(callback):
+            if coroutine := async_function(callback):
                 yield finding("async-callback", f"{coroutine}() in {hook} of {name}")
     for agent in agents:
         if limit := getattr(agent, "max_execution_time", None):
@@ -281,6 +283,23 @@ def inspect_crew(crew: Crew, name: str = "the crew") -> Iterator[Finding]:
     for task in crew.tasks:
         if task.human_input:
             yield finding("human-input", f"human_input=True of task {_task(task)} in {name}")
+
+
+def _memories(crew: Crew, name: str) -> Iterator[Finding]:
+    if crew.memory is True:
+        line = 'Crew(..., name=f"research {topic}")'
+        among = ("memory", crew.name)
+        yield finding("shared-memory", f"memory of {name}, whose name is {crew.name!r}", among=among, line=line)
+    given = [(crew.memory, name), *((getattr(a, "memory", None), f"agent {_role(a)} in {name}") for a in crew.agents)]
+    for memory, where in given:
+        if memory and memory is not True and not getattr(memory, "read_only", False):
+            view = getattr(memory, "root_path", None) or getattr(memory, "scopes", None)
+            whole = getattr(memory, "_memory", None) or memory
+            storage = getattr(whole, "storage", None)
+            root = str(view or getattr(whole, "root_scope", None) or "/")
+            place = ("memory", storage if isinstance(storage, str) else id(storage), root)
+            line = 'Memory(..., root_scope=f"/research/{topic}")'
+            yield finding("shared-memory", f"memory of {where}, at {root}", among=place, line=line)
 
 
 def _tasks_at_once(crew: Crew, name: str) -> Iterator[Finding]:
@@ -312,8 +331,10 @@ def _copied(crew: Crew, name: str) -> Iterator[Finding]:
     try:
         _kinds.kind_of(crew).copy(crew)
     except UnfaithfulCopyError as error:
-        lost = str(error).partition(". Give a factory")[0]
+        lost = str(error).partition(". Give ")[0]
         instead = "def build_crew():\n    ...\n    return Crew(agents=[...], tasks=[...])\n\ncnb.kickoff(build_crew)"
+        if (project := project_of(crew)) is not None:
+            instead = f"cnb.kickoff(lambda: {type(project).__name__}().crew())"
         yield Finding(code="unfaithful-copy", severity="error", what=f"{lost}.", where=name, instead=instead)
     managed = [agent for agent in agents_of(crew) if agent is not crew.manager_agent]
     for same in _alike(managed, key=lambda a: a.role):
@@ -345,53 +366,6 @@ def _is_written(part: Any, texts: Iterable[str]) -> bool:
     """Whether a kickoff has put inputs into one of its texts."""
     before = ((text, getattr(part, f"_original_{text}", None)) for text in texts)
     return any(given is not None and given != getattr(part, text) for text, given in before)
-
-
-def _coroutine(callback: Any, depth: int = 4) -> str:
-    """The async function that calling it would end in, by name; empty where none can be seen without calling it.
-
-    A plain function is looked through where it does nothing but return another's call: many a lambda, and what CrewAI
-    makes of `@before_kickoff` and `@after_kickoff`.
-    """
-    while isinstance(callback, functools.partial) or _is_moved(callback):
-        callback = callback.func if isinstance(callback, functools.partial) else callback.__wrapped__
-    function, owner = getattr(callback, "__func__", callback), getattr(callback, "__self__", None)
-    name = getattr(function, "__name__", "")
-    if not inspect.isfunction(function):  # an object that can be called
-        function, owner, name = type(callback).__call__, callback, f"{type(callback).__name__}.__call__"
-    if inspect.iscoroutinefunction(function):
-        return name
-    return _coroutine(_called(function, owner), depth - 1) if depth and inspect.isfunction(function) else ""
-
-
-def _is_moved(callback: Any) -> bool:
-    """Whether it is our wrapper of a callback of an isolated crew, which calls it in a thread."""
-    return getattr(callback, "__globals__", None) is vars(_offload) and hasattr(callback, "__wrapped__")
-
-
-def _called(function: FunctionType, owner: object) -> Any:
-    """What a function calls, where all that it does is to return this one call; None otherwise."""
-    steps = list(dis.get_instructions(function))
-    calls = [n for n, step in enumerate(steps) if step.opname in ("CALL", "CALL_KW", "CALL_FUNCTION_EX")]
-    first = next((n for n, step in enumerate(steps) if step.opname.startswith("LOAD_")), 0)  # what is called
-    if (
-        len(calls) != 1
-        or steps[calls[0] + 1].opname != "RETURN_VALUE"
-        or any("JUMP" in step.opname for step in steps)
-        or not steps[first].opname.startswith(("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_FAST"))
-    ):
-        return None
-    try:
-        names = inspect.getclosurevars(function)
-    except ValueError:  # a name that has no value yet
-        return None
-    own = dict.fromkeys(function.__code__.co_varnames[:1], owner)
-    found = {**names.globals, **names.nonlocals, **own}.get(steps[first].argval)
-    for step in steps[first + 1 :]:
-        if step.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
-            break
-        found = inspect.getattr_static(found, step.argval, None)  # no property of the user's is run
-    return found
 
 
 def _alike(things: Iterable[Any], key: Callable[[Any], Any]) -> list[list[Any]]:

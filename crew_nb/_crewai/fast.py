@@ -89,6 +89,7 @@ def accelerate(crew: Crew, *, keep_replay: bool = False) -> None:
         make_manager()
         _give(crew.manager_agent, DirectExecutor)
 
+    create_manager_agent._crew_nb = "a run"  # type: ignore[attr-defined]  # no copy takes it over
     # The manager of a hierarchical crew is made at kickoff.
     object.__setattr__(crew, "_create_manager_agent", create_manager_agent)
     if not keep_replay:

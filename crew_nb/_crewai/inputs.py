@@ -6,7 +6,6 @@ import datetime
 import decimal
 import enum
 import os
-import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 DEEPEST = 40
 """Levels of nesting that an input may have; what a run is known by follows some more."""
-
-PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")  # the names that CrewAI's interpolation knows
 
 
 def plain_value(value: Any, key: str = "", depth: int = 0) -> Any:
@@ -55,7 +52,7 @@ def plain_value(value: Any, key: str = "", depth: int = 0) -> Any:
         return inner(value.tolist()) if hasattr(value, "tolist") else str(value)
     if package == "ipaddress" or type(value).__module__ == "pydantic.networks":
         return str(value)
-    if is_named(value, "BaseFile") or type(value).__module__.startswith("crewai_files"):
+    if is_file(value):
         return value
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: inner(getattr(value, field.name)) for field in fields(value)}
@@ -126,6 +123,11 @@ def one_line(value: Any, secrets: Secrets) -> str:
 def is_crewais(value: Any) -> bool:
     """Whether it is an LLM, an agent or another of CrewAI's objects, which are models but no data."""
     return any(c.__module__.partition(".")[0] == "crewai" for c in type(value).__mro__)
+
+
+def is_file(value: Any) -> bool:
+    """Whether it is a file for the LLM, which CrewAI hands over by itself."""
+    return is_named(value, "BaseFile") or type(value).__module__.startswith("crewai_files")
 
 
 def is_named(value: Any, name: str) -> bool:

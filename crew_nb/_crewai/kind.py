@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from crew_nb._crewai.placeholders import NO_DATA
+
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Mapping
 
+    from crew_nb._crewai.placeholders import Data
     from crew_nb._state.events import TaskSpec
 
 
@@ -28,20 +30,35 @@ class Kind(Protocol):
             UnfaithfulCopyError: When something of it would be lost, with what it is and the factory to write.
         """
 
-    def adopt(self, built: Any, begun: datetime.datetime) -> Any:
-        """What a factory that was called at that time has built, made the run's own: a copy where others have it."""
+    def adopt(self, built: Any, begun: datetime.datetime, factory: Any) -> tuple[Any, frozenset[int]]:
+        """What a factory that was called at that time has built, made the run's own: a copy of what others have.
 
-    def separate(self, subject: Any) -> None:
-        """Take apart what its own parts share, where they could not run side by side."""
+        With it come the ids of those of its parts that the factory made for this run.
+
+        Raises:
+            UnfaithfulCopyError: When it has to be copied, and something would be lost.
+        """
+
+    def settle(self, subject: Any, data: Data, *, leave_unknown: bool) -> None:
+        """Take apart what its own parts share, and see to it that its texts are filled in once.
+
+        Args:
+            subject: It is the run's own.
+            data: What its factory was given.
+            leave_unknown: Whether names in braces that are no inputs stay as they are.
+        """
 
     def label(self, given: Any) -> str:
         """Its name for people."""
 
-    def placeholders(self, subject: Any) -> set[str]:
+    def placeholders(self, subject: Any, data: Data = NO_DATA) -> set[str]:
         """The names in braces that inputs fill."""
 
-    def missing(self, subject: Any, inputs: Mapping[str, Any] | None) -> list[str]:
-        """The inputs that it needs and are not given."""
+    def words_in_braces(self, subject: Any, data: Data) -> list[str]:
+        """What stands in braces in its texts and is no data."""
+
+    def reads(self, subject: Any) -> set[str]:
+        """Inputs that CrewAI puts into its prompts by itself."""
 
     def takes_other_inputs(self, subject: Any) -> bool:
         """Whether code of the user's sees the inputs before they are filled in, and may put others in their place."""

@@ -67,13 +67,17 @@ NAMES = {
     "crewai.core.providers.human_input:": "set_provider reset_provider",
     "crewai.types.usage_metrics:UsageMetrics": "from_provider_dict",
     "crewai.crew:Crew": (
-        "_create_manager_agent _drain_memory_writes _handle_crew_planning _memory _task_output_handler _train"
+        "_cache_handler _create_manager_agent _drain_memory_writes _handle_crew_planning _interpolate_inputs _memory "
+        "_rpm_controller _task_output_handler _train"
     ),
     "crewai.task:Task": (
         "_guardrail _guardrails _save_file _original_description _original_expected_output _original_output_file"
     ),
     "crewai.tasks.llm_guardrail:LLMGuardrail": "_validate_output",
-    "crewai.agents.agent_builder.base_agent:BaseAgent": "_original_role _original_goal _original_backstory",
+    "crewai.agents.agent_builder.base_agent:BaseAgent": (
+        "_constructor_cache_opt_in _logger _original_role _original_goal _original_backstory _rpm_controller"
+    ),
+    "crewai.project.crew_base:CrewBaseMeta": "_mcp_server_adapter",
     "crewai.agent.core:Agent": "_get_knowledge_search_query _retrieve_memory_context",
     "crewai.agents.agent_executor:AgentExecutor": (
         "_ainvoke_loop _append_message_to_state _copy_and_serialize_state _definition _downgrade_to_text_tool_calling "
@@ -107,7 +111,7 @@ def _has(owner: Any, name: str) -> bool:
     if hasattr(owner, name) or not inspect.isclass(owner):
         return hasattr(owner, name)
     fields = (getattr(base, "__private_attributes__", {}) for base in owner.__mro__)
-    methods = (f for f in vars(owner).values() if inspect.isfunction(f))
+    methods = (f for f in (getattr(f, "__func__", f) for f in vars(owner).values()) if inspect.isfunction(f))
     return any(name in f for f in fields) or any(name in f.__code__.co_names for f in methods)
 
 

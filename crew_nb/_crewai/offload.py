@@ -191,8 +191,8 @@ def offload(crew: Crew) -> None:
     belong to the whole process, and before them `step_callback`, which runs in a thread anyway.
     """
     moved = _same_for_same(_moved)  # CrewAI compares task callbacks, so as to call each once
-    crew.before_kickoff_callbacks = [moved(f) for f in crew.before_kickoff_callbacks]
-    crew.after_kickoff_callbacks = [moved(f) for f in crew.after_kickoff_callbacks]
+    crew.before_kickoff_callbacks = [_giving_on(moved(f)) for f in crew.before_kickoff_callbacks]
+    crew.after_kickoff_callbacks = [_giving_on(moved(f)) for f in crew.after_kickoff_callbacks]
     crew.task_callback = moved(crew.task_callback)
     _replace(crew, "_handle_crew_planning", waiting)
     agents = _crewai.agents_of(crew)
@@ -259,12 +259,28 @@ def _offload_task(task: Task, moved: Callable[[Any], Any]) -> None:
 
 
 def _moved(function: Any) -> Any:
-    if not inspect.iscoroutinefunction(function):
-        return function and waiting(function)
+    """A function of the user's that waits in a thread; of an async one CrewAI gets the result, not the coroutine."""
+    if function is None:
+        return None
+    start: Any = waiting(function)
+    if inspect.iscoroutinefunction(function):
+        start = functools.partial(on_loop, function, function)
 
     @functools.wraps(function)
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        return await on_loop(function, function, *args, **kwargs)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = start(*args, **kwargs)
+        return wait(result) if inspect.isawaitable(result) and can_wait() else result
+
+    return call
+
+
+def _giving_on(callback: Any) -> Any:
+    """A callback around a kickoff: one that returns nothing is there for what it does, and its value goes on."""
+
+    @functools.wraps(callback)
+    def call(value: Any) -> Any:
+        result = callback(value)
+        return value if result is None else result
 
     return call
 
@@ -303,4 +319,6 @@ def _driven(function: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Co
 def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
     """Put another function in one object's place of a method; models refuse that to the ordinary assignment."""
     if (method := getattr(owner, name, None)) is not None:
-        object.__setattr__(owner, name, wrap(method))
+        wrapper = wrap(method)
+        wrapper._crew_nb = "a run"  # no copy takes it over
+        object.__setattr__(owner, name, wrapper)

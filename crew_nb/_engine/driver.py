@@ -35,7 +35,7 @@ from crew_nb._state.errors import BudgetExceededError, RunCancelledError, RunTim
 from crew_nb._state.secrets import HIDDEN, learn_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 
     from crew_nb._crewai.blueprint import Plan
     from crew_nb._crewai.names import CrewOutput
@@ -121,6 +121,7 @@ class Driver:
         self._work: set[asyncio.Future[None]] = set()
         """What goes on beside the runs and is to come to its end."""
         self._looked_through: set[int] = set()
+        self._met: dict[Hashable, int] = {}
         self._hidden_inputs: dict[int, Mapping[str, object] | None] = {}
         """Inputs of runs that the record had, as it has them: without secrets."""
         self._name = ""
@@ -183,6 +184,7 @@ class Driver:
         attempt = Attempt(index, self.post, self._gate_now(), self.note, self.hiding.of(index))
         attempt.asks_by = self.asks_by
         attempt.looked_through = self._looked_through
+        attempt.met = self._met
         with self._finality:
             attempt.stop_reason = self.stop_all or ("stopped" if index in self._unwanted else "")
             self._unwanted.discard(index)

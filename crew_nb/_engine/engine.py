@@ -219,11 +219,13 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
         )
     )
     for finding in _check.inspect_crew(subject, f"the {kind.name} of run {plan.index}"):
-        if finding.severity != "note":  # notes are about bare CrewAI only
+        if finding.severity != "note" and attempt.is_met(finding.among):  # notes are about bare CrewAI only
             attempt.note(f"{finding.what} Write: {finding.instead}")
     if id(plan.source) not in attempt.looked_through:
         attempt.looked_through.add(id(plan.source))
         if words := _blueprint.idle_inputs(plan, subject):
+            attempt.note(words)
+        if words := _blueprint.unfilled(plan, subject):
             attempt.note(words)
         attempt.secrets.learn_from(subject)  # embedders, memories and whatever else may hide a key
     learn_environment()  # a factory may set some

@@ -15,7 +15,7 @@ from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Hashable, Iterator
 
 
 P = ParamSpec("P")
@@ -113,6 +113,8 @@ class Attempt:
         """Batches that its tools and callbacks launched: a stop reaches them too."""
         self.looked_through: set[int] = set()
         """Blueprints of the batch of which a crew has been looked through, by id."""
+        self.met: dict[Hashable, int] = {}
+        """What runs of the batch may have in common, and the first that had it."""
         self.slots: Place | None = None
         """The places for runs, while it takes one of them."""
         self.questions: dict[str, asyncio.Future[str]] = {}
@@ -120,6 +122,10 @@ class Attempt:
         self.asks_by: Literal["", "form", "input"] = ""
         """How a person can be asked: in the row's form, at the terminal, or not at all."""
         self._post = post
+
+    def is_met(self, among: Hashable) -> bool:
+        """Whether another run of the batch has this in common with it, or nothing need be in common."""
+        return among is None or self.met.setdefault(among, self.index) != self.index
 
     def post(self, event: ev.Event) -> None:
         """Hand an event to the batch; from any thread."""

@@ -29,7 +29,8 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._crewai import kinds as _kinds
-from crew_nb._crewai.inputs import DEEPEST, PLACEHOLDER
+from crew_nb._crewai.inputs import DEEPEST
+from crew_nb._crewai.placeholders import names_in
 from crew_nb._state import plain as _plain
 from crew_nb._state.errors import BlueprintError
 from crew_nb._state.secrets import Secrets, is_secret_name
@@ -177,7 +178,7 @@ def _in_own_words(factory: Any) -> set[str]:
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
         texts += [constant for constant in code.co_consts if constant != function.__doc__]
         texts += [names.get(name) for name in code.co_names]
-    return {name for text in texts if isinstance(text, str) for name in PLACEHOLDER.findall(text)}
+    return {name for text in texts if isinstance(text, str) for name in names_in(text)}
 
 
 def _field(name: str, kind: Any, default: Any) -> Any:

@@ -89,13 +89,14 @@ def test_inputs_are_the_factorys_to_change() -> None:
 
 
 def test_braces_in_the_data_are_data() -> None:
-    """LaTeX and code that a factory writes into its texts are no placeholders; one that is missed still is."""
+    """LaTeX and code that a factory writes into its texts are no placeholders; what an input is to fill still is."""
     topic = r"\frac{a}{b} and f{x}"
     result = cnb.kickoff(lambda topic: _told(crews.agent(cnb.OfflineLLM()), topic), {"topic": topic}, show=False).wait(
         60
     )
     assert result.tasks_output[0].description == f"Tell about topic={topic}"
-    run = cnb.kickoff(lambda topic: _told(crews.agent(cnb.OfflineLLM()), "{year}"), {"topic": topic}, show=False)
+    inputs = {"topic": topic, "month": "May"}
+    run = cnb.kickoff(lambda topic: _told(crews.agent(cnb.OfflineLLM()), "{month} {year}"), inputs, show=False)
     with pytest.raises(cnb.RunFailedError, match="needs year"):
         run.wait(60)
     with pytest.raises(cnb.BlueprintError, match="without the slash"):

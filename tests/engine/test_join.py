@@ -284,9 +284,9 @@ def test_an_agent_that_only_a_task_names(server: Server) -> None:
 
 
 def test_a_callback_that_gives_back_something_else(server: Server) -> None:
-    """An `after_kickoff` callback without a result fails its run, with what to write, and hangs nobody."""
+    """An `after_kickoff` callback with another result fails its run, with what to write, and hangs nobody."""
     crew = crews.one(llm(server))
-    crew.after_kickoff_callbacks.append(lambda result: None)
+    crew.after_kickoff_callbacks.append(lambda result: result.raw)
     result = cnb.kickoff(crew, {"topic": "x"}, show=False)
     with pytest.raises(cnb.RunFailedError, match="return the result"):
         result.wait(60)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from crewai import Agent, Crew, Process, Task
+from crewai.memory.unified_memory import Memory
 from crewai.project import CrewBase, after_kickoff, before_kickoff
 from crewai.project import crew as crew_method
 
@@ -188,16 +189,14 @@ def test_equal_roles_and_equal_tasks_are_real():
 def test_a_crew_that_cannot_be_copied():
     """What the verbs would refuse is an error here, with the factory to write; the factory itself is fine."""
 
-    class Special(Crew):
-        pass
-
     def build() -> Crew:
         by = agent()
-        return Special(agents=[by], tasks=[task("Research", by)])
+        before = task("Before", by)
+        return Crew(agents=[by], tasks=[task("Research", by, context=[before])])
 
     (found,) = cnb.check(build())
     assert (found.code, found.severity) == ("unfaithful-copy", "error")
-    assert "it is a Special" in found.what
+    assert "a task outside the crew" in found.what
     assert "def build_crew():" in found.instead
     assert not cnb.check(build)
 
@@ -216,9 +215,9 @@ async def test_max_rpm_limits_each_copy_on_its_own():
 @pytest.mark.parametrize("hook", ["before_kickoff_callbacks", "after_kickoff_callbacks"])
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
 async def test_async_callbacks_are_not_awaited(hook):
-    """Before a kickoff they break the crew, after it they take the place of its output."""
+    """Bare CrewAI's: before a kickoff they break the crew, after it they take the place of its output."""
     (found,) = cnb.check(one(**{hook: [async_callback]}))
-    assert (found.code, found.severity) == ("async-callback", "error")
+    assert (found.code, found.severity) == ("async-callback", "note")
     assert found.where == f"async_callback() in {hook} of the crew"
     try:
         output = await one(**{hook: [async_callback]}).akickoff(inputs={})
@@ -294,7 +293,7 @@ def test_async_methods_of_a_crewbase_class_are_found():
         def crew(self) -> Crew:
             return one()
 
-    (found,) = (f for f in cnb.check(Research().crew) if f.severity == "error")  # the class hands out one crew
+    (found,) = (f for f in cnb.check(Research().crew) if f.code == "async-callback")  # the class hands out one crew
     assert found.where == "prepare() in before_kickoff_callbacks of the crew"
 
 
@@ -344,16 +343,25 @@ def test_memory_is_shared_by_the_crews_name():
     assert (found.code, found.where) == ("shared-memory", "memory of the crew, whose name is 'reports'")
 
 
+def test_memories_that_runs_do_not_share_are_none():
+    """A factory that makes one for each input is not warned of; one that hands out the same is."""
+
+    def build(topic: str, root: str = "") -> Crew:
+        memory = Memory(llm=quick(), embedder=lambda texts: [[1.0]] * len(texts), root_scope=root or f"/of/{topic}")
+        return one(memory=memory)
+
+    assert not cnb.check((build, {"topic": "tea"}))
+    (found,) = cnb.check((lambda topic: build(topic, "/all"), {"topic": "tea"}))
+    assert (found.code, found.where) == ("shared-memory", "memory of the crew, at /all")
+
+
 def test_the_gravest_comes_first_and_the_text_is_safe():
     """Errors before warnings before notes; a role is data, in text and in HTML."""
     evil = agent("<img src=x onerror=alert(1)>", max_rpm=1)
     left, right = (task(side, evil, async_execution=True) for side in ("left", "right"))
-    judged = crew(left, right, task("join", agent("Editor", evil.llm), context=[left, right]))
-
-    async def after(result: object) -> object:
-        return result
-
-    judged.after_kickoff_callbacks.append(after)
+    judged = crew(
+        left, right, task("join", agent("Editor", evil.llm), context=[left, right, task("of another crew", evil)])
+    )
     found = cnb.check(judged)
     order = [f.severity for f in found]
     assert order == sorted(order, key=["error", "warning", "note"].index)
