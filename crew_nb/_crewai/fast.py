@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import offload as _offload
+from crew_nb._crewai import twins as _twins
 from crew_nb._crewai.names import agents_of
 from crew_nb._crewai.offload import offload
 from crew_nb._state import attempt as _attempt
@@ -22,6 +23,7 @@ __all__ = ["accelerate", "install", "offload", "unfamiliar", "why_not"]
 
 def install() -> None:
     """Spare runs of ours, on both paths, what CrewAI does over and over for each crew; other crews notice nothing."""
+    _twins.install()
     _crewai.skip_idle_listeners(_is_ours_here)
     _crewai.keep_no_chunks(_is_ours_here)
     _crewai.remember_set_up(_is_ours_here)

@@ -445,8 +445,11 @@ def executor_moved() -> list[str]:
         with contextlib.suppress(ImportError, AttributeError):
             found = importlib.import_module(module)  # noqa: TID251 - a name of CrewAI's
             owner = getattr(found, cls) if cls else found
+        if owner is None:
+            moved.append(f"{module.removeprefix('crewai.')}{'.' * bool(cls)}{cls} (not there)")
+            continue
         for name, _, known in (step.partition("=") for step in steps.split()):
-            digest = _digest(vars(owner).get(name)) if owner is not None else "not there"
+            digest = _digest(vars(owner).get(name))
             if digest not in known.split("/"):
                 moved.append(f"{cls or module.rpartition('.')[2]}.{name} ({digest})")
     return moved

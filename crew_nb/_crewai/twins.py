@@ -28,16 +28,23 @@ _within: ContextVar[frozenset[tuple[int, str]]] = ContextVar("crew_nb_within", d
 """Async methods, by object and name, for which a twin runs here: one that calls back gets CrewAI's."""
 
 
-def hear_sync(crew: Crew) -> None:
-    """Let the sync methods of a crew's objects be run where they are meant; CrewAI's classes are changed, once each."""
+def install() -> None:
+    """Hear sync methods in all that is run within runs of ours, crews in the steps of a flow too."""
+    from crewai import Agent, Crew, Task
     from crewai.knowledge.knowledge import Knowledge
     from crewai.knowledge.storage.knowledge_storage import KnowledgeStorage
+    from crewai.llms.base_llm import BaseLLM
     from crewai.utilities.converter import Converter
 
+    for cls in (Agent, BaseLLM, Converter, Crew, Knowledge, KnowledgeStorage, Task):
+        _hear(cls)
+
+
+def hear_sync(crew: Crew) -> None:
+    """The same for what a crew is made of; CrewAI's classes are changed, once each."""
     agents = _crewai.agents_of(crew)
-    objects = (crew, *crew.tasks, *agents, *_crewai.llms(crew))
     executors = (getattr(agent, "executor_class", None) for agent in agents)
-    for cls in {Knowledge, KnowledgeStorage, Converter, *map(type, objects), *executors}:
+    for cls in {*map(type, (crew, *crew.tasks, *agents, *_crewai.llms(crew))), *executors}:
         if cls is not None:
             _hear(cls)
 
