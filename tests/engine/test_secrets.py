@@ -12,6 +12,7 @@ from pydantic import PrivateAttr
 import crew_nb as cnb
 from crew_nb._record import record as _record
 from crew_nb._state.events import CallChunk
+from crew_nb._state.secrets import ENVIRONMENT
 from tests.support import crews
 
 if TYPE_CHECKING:
@@ -64,6 +65,16 @@ def test_a_token_of_one_input_is_hidden_in_its_run_alone() -> None:
     batch = cnb.kickoff_for_each(crew, rows, name="tokens", show=False)
     assert [r.raw for r in batch.wait(60)] == [f"The token is {KEY}."] * 2
     assert [r.state.output for r in cnb.load("tokens")] == [f"The token is {HIDDEN}.", f"The token is {KEY}."]
+
+
+def test_what_a_batch_has_learnt_is_known_to_it_alone() -> None:
+    """Nothing of it stays with the process, so that hiding costs the same after any number of requests."""
+    before = ENVIRONMENT.version
+    rows = [{"topic": str(n), "auth_token": f"{KEY}{n}"} for n in range(20)]
+    cnb.kickoff_for_each(crews.one(saying("fine")), rows, show=False).wait(60)
+    assert ENVIRONMENT.version is before
+    again = cnb.kickoff_for_each(crews.one(saying(f"{KEY}7")), [{"topic": "A"}], show=False).wait(60)
+    assert again[0].state.output == f"{KEY}7"
 
 
 class Client:

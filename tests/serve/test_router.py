@@ -225,7 +225,8 @@ async def test_a_client_that_goes_away_stops_its_runs(site: Make, server: Server
     where = urlsplit(made.url)
     body = json.dumps(topics("a", "b", "c")).encode()
     head = (
-        f"POST /research HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST /research HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection((where.hostname, where.port)) as connection:
         connection.sendall(head.encode() + body)
