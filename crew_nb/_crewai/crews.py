@@ -200,7 +200,9 @@ def _claim(parts: Iterable[Any]) -> list[Any]:
 def _specs(crew: Crew) -> tuple[ev.TaskSpec, ...]:
     return tuple(
         ev.TaskSpec(
-            name=" ".join((task.name or task.description or "task").split())[:80],
+            name=" ".join((task.name or task.description or "task").split())[
+                :1_000
+            ],  # a whole secret is known, half of one is not
             agent=str(getattr(task.agent, "role", "") or "").strip(),
             joins=joins,
             is_async=bool(task.async_execution),

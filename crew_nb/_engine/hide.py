@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SHARE = 0.05
 """How much of the loop's time may go into hiding what was shown before it was known to be secret."""
 
+NAME_KEPT = 80
+"""Characters of a task's name, which may be its whole description."""
+
 
 class Stream:
     """The events of one run on their way to people and disks, without secrets; used by one thread at a time."""
@@ -47,7 +50,10 @@ class Stream:
             for held in self._held.values():
                 yield replace(held, text=self._secrets.cut_short(held.text))
             self._held.clear()
-        yield self._secrets.scrub_fields(event)
+        event = self._secrets.scrub_fields(event)
+        if isinstance(event, ev.CrewReady):
+            event = replace(event, tasks=tuple(replace(task, name=task.name[:NAME_KEPT]) for task in event.tasks))
+        yield event
 
 
 class Hiding:

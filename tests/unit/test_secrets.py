@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel, PrivateAttr, SecretStr
 
 from crew_nb._engine.hide import Stream
-from crew_nb._state.events import CallChunk, CallFailed, CallFinished, RunFinished
+from crew_nb._state.events import CallChunk, CallFailed, CallFinished, CrewReady, RunFinished, TaskSpec
 from crew_nb._state.secrets import HIDDEN, PAST, Secrets, is_secret, is_secret_name, learn_environment, together
 
 if TYPE_CHECKING:
@@ -459,3 +459,15 @@ def test_a_stream_of_words_is_told_at_once() -> None:
     said = [event.text for text in ("The quick", " brown", " fox", " 日本語") for event in stream.clean(
         CallChunk(run=0, at=0.0, call="c", text=text))]  # fmt: skip
     assert said == ["The ", "quick ", "brown ", "fox 日本語"]
+
+
+def test_a_task_named_by_its_description_shows_no_part_of_a_key() -> None:
+    """It is cut to a name only when the key in it is gone."""
+    secrets = Secrets()
+    secrets.learn([KEY])
+    for before in range(40, 80):
+        spec = TaskSpec(name=f"{'y' * before} {KEY} and more words", agent="Clerk")
+        (ready,) = Stream(secrets).clean(CrewReady(run=0, at=0.0, tasks=(spec,), path="direct"))
+        assert isinstance(ready, CrewReady)
+        assert KEY[:4] not in ready.tasks[0].name
+        assert len(ready.tasks[0].name) <= 80
