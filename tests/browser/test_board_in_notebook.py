@@ -55,6 +55,40 @@ def test_keys_that_are_pressed_in_the_board_are_not_the_notebook_s(notebook: Lab
         page.page.wait_for_function(f"n => ({count})() === n - 1", arg=cells)
 
 
+def test_the_editor_s_keys_are_the_editor_s_in_the_board_and_in_the_form(notebook: Lab, browser: Browser) -> None:
+    """Ctrl+S saves wherever the focus is, a field is still edited by its own keys, and Escape leads to the cell."""
+    play = "stage = Stage(Script(6, width=6, seed=2)); stage.jump(2)\nstage.board"
+    form = "import crew_nb as cnb\ndef build(topic: str): ...\ncnb.launcher(build)"
+    notebook.write("save.ipynb", [SETUP + play, form])
+    count = "() => window.jupyterapp.shell.currentWidget.context.model.cells.length"
+    saves = "(_, { id }) => { if (id === 'docmanager:save') window.saves += 1 }"
+    with notebook.open("save.ipynb", browser) as page:
+        for cell in (0, 1):
+            page.run(cell)
+            page.done(cell)
+        keys = page.page.keyboard
+        board, form_of = page.page.locator(".cnb-board"), page.page.locator(".cnb-launch")
+        places = [
+            board.locator('.cnb-row[data-run="0"]'),
+            board.locator(".cnb-filter"),
+            form_of.get_by_role("button", name="Paste"),
+            form_of.get_by_label("topic, row 0"),
+        ]
+        page.page.evaluate(f"() => {{ window.saves = 0; window.jupyterapp.commands.commandExecuted.connect({saves}) }}")
+        for saved, place in enumerate(places, 1):
+            place.focus()
+            keys.press("Control+s")
+            page.page.wait_for_function("n => window.saves === n", arg=saved)
+        keys.type("words")
+        keys.press("Control+a")
+        keys.press("Delete")
+        assert places[-1].input_value() == ""
+        keys.press("Escape")
+        page.page.wait_for_function("() => document.activeElement.matches('.jp-Cell')")
+        keys.press("b")  # which adds a cell
+        page.page.wait_for_function(f"() => ({count})() === 3")
+
+
 def test_a_batch_is_watched_and_stopped(notebook: Lab, browser: Browser) -> None:
     """The board is live, its Stop reaches the batch, its final state is there, and nothing is asked for elsewhere."""
     play = "stage = Stage(Script(6, width=6, seed=2)); stage.jump(2)\nstage.board"

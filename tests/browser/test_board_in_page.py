@@ -428,3 +428,28 @@ def test_rows_are_whole_in_cells_of_any_width(browser: Browser) -> None:
                     wide = page.locator(".cnb-line > bdi:last-child").last.bounding_box()
                     assert wide is not None
                     assert wide["width"] > 180
+
+
+def test_vs_code_has_its_keys_and_its_background(browser: Browser) -> None:
+    """Its page listens for shortcuts on the window, and lays the output of a widget on white in a dark theme too."""
+    white = ".cell-output-ipywidget-background { background: white !important }"
+    with board_page(
+        browser, Still(BatchState(key="k", name="n", runs=(new_run(0, "topic=a", 0.0),), created=0.0))
+    ) as shown:
+        shown.page.add_style_tag(content=white)
+        shown.page.evaluate(
+            """() => {
+              document.querySelector("main").className = "cell-output-ipywidget-background";
+              window.heard = [];
+              window.addEventListener("keydown", e => heard.push(e.key));
+            }"""
+        )
+        background = "() => getComputedStyle(document.querySelector('main')).backgroundColor"
+        assert shown.page.evaluate(background) == "rgba(0, 0, 0, 0)"
+        shown.page.locator('.cnb-row[data-run="0"]').focus()
+        for key in ("d", "d", "Enter", "F1", "Control+Shift+p", "Control+s", "ArrowDown"):
+            shown.page.keyboard.press(key)
+        shown.page.locator(".cnb-filter").focus()
+        for key in ("x", "Control+z", "Control+s"):
+            shown.page.keyboard.press(key)
+        assert [key for key in shown.page.evaluate("heard") if key not in ("Control", "Shift")] == ["F1", "p", "s", "s"]

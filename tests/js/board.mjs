@@ -11,7 +11,7 @@ export function page() {
     unobserve() {}
     disconnect() {}
   };
-  const names = ["window", "document", "Node", "Element", "Text", "HTMLInputElement", "MutationObserver", "ResizeObserver", "AbortController"];
+  const names = ["window", "document", "Node", "Element", "Text", "HTMLInputElement", "MutationObserver", "ResizeObserver", "AbortController", "navigator"];
   for (const name of [...names, "matchMedia", "getComputedStyle", "requestAnimationFrame", "cancelAnimationFrame", "getSelection"])
     globalThis[name] = typeof window[name] === "function" && /^[a-z]/.test(name) ? window[name].bind(window) : window[name];
   return window;

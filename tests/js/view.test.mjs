@@ -159,6 +159,31 @@ test("what is pressed in the board does not reach the notebook, on its way down 
   close = () => {};
 });
 
+test("Escape closes what is open, then leads out of the board; what is searched for is emptied first", async () => {
+  model.say(tick(1, [row(0)]));
+  await drawn();
+  let out = 0;
+  document.addEventListener("keydown", () => out++);
+  const press = () => document.activeElement.dispatchEvent(new window.KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+  find('[data-run="0"]').click();
+  find('[data-run="0"]').focus();
+  await drawn();
+  press();
+  await drawn();
+  assert.equal(find('[data-run="0"]').getAttribute("aria-expanded"), "false");
+  assert.equal(out, 0);
+  press();
+  assert.equal(out, 1);
+  assert.equal(el.contains(document.activeElement), false);
+  find(".cnb-filter").focus();
+  find(".cnb-filter").value = "topic";
+  press();
+  assert.equal(out, 1);
+  find(".cnb-filter").value = "";
+  press();
+  assert.equal(out, 2);
+});
+
 test("a button that is pressed keeps the focus, when it can no longer be used and when it goes", async () => {
   const rows = (status) => [row(0, { status }), row(1, { status })];
   model.say(tick(1, rows("running")));

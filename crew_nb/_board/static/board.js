@@ -20,11 +20,44 @@ function coded(text) {
 }
 
 // shared/keys.js
+var EDIT = /^(a|c|x|y|insert)$/;
+var EDIT_SHIFTED = /^(v|z|arrow(left|right|up|down)|home|end|backspace|delete)$/;
+var EDIT_MAC = /^[abdefhknopty]$/;
+function isText(el) {
+  return el.matches("textarea, select, [contenteditable]") || el.matches("input") && !el.matches("[type=checkbox], [type=radio], [type=button], [type=file]");
+}
+function isEditors(e, el) {
+  if (/^F\d+$/.test(e.key)) return true;
+  if (!(e.ctrlKey || e.metaKey) || e.key === "Enter" || e.getModifierState("AltGraph")) return false;
+  const key = (/^Key[A-Z]$/.test(e.code) && !/^[a-z]$/i.test(e.key) ? e.code.slice(3) : e.key).toLowerCase();
+  if (!isText(el)) return !(/^(c|insert)$/.test(key) && !e.shiftKey && !e.altKey);
+  const mac = /^Mac/.test(navigator.platform);
+  if (mac && e.ctrlKey && !e.metaKey) return !EDIT_MAC.test(key);
+  if (e.altKey) return true;
+  return !(EDIT_SHIFTED.test(key) || EDIT.test(key) && !e.shiftKey);
+}
+function leave(root) {
+  const around = (
+    /** @type {HTMLElement | null | undefined} */
+    root.parentElement?.closest(".jp-Cell") ?? root.parentElement?.closest("[tabindex]")
+  );
+  around?.focus({ preventScroll: true });
+  const focused = (
+    /** @type {HTMLElement | null} */
+    document.activeElement
+  );
+  if (root.contains(focused)) focused?.blur();
+}
 function takeKeys(root, signal, heard) {
   const take = (e) => {
     if (!e.composedPath().includes(root)) return;
-    e.stopPropagation();
-    heard(e);
+    if (isEditors(
+      e,
+      /** @type {Element} */
+      e.composedPath()[0]
+    )) return;
+    if (!heard(e) && e.key === "Escape" && !e.isComposing) leave(root);
+    else e.stopPropagation();
   };
   window.addEventListener("keydown", take, { capture: true, signal });
 }
@@ -722,9 +755,10 @@ var View = class {
   typed(field, el, kind) {
     void [field, el, kind];
   }
-  /** A key was pressed, outside of a field. @param {KeyboardEvent} e @param {HTMLElement} target */
+  /** A key was pressed, outside of a field; whether Escape did something. @param {KeyboardEvent} e @param {HTMLElement} target @returns {boolean} */
   key(e, target) {
     void [e, target];
+    return false;
   }
   /** Ctrl+Enter was pressed in a text. @param {HTMLElement} target */
   sent(target) {
@@ -1849,13 +1883,16 @@ var Runs = class extends View {
         /** @type {HTMLElement | null} */
         target.closest(".cnb-item")?.dataset.item
       );
-      if (!open.has(run)) return;
+      if (!open.has(run)) return false;
       this.toggle(run);
       this.reveal(run);
-    } else if (target.matches(".cnb-row[data-run]") && !this.moved(e) && (e.key === "Enter" || e.key === " ")) {
+      return true;
+    }
+    if (target.matches(".cnb-row[data-run]") && !this.moved(e) && (e.key === "Enter" || e.key === " ")) {
       e.preventDefault();
       this.toggle(active);
     }
+    return false;
   }
 };
 
@@ -2140,24 +2177,27 @@ var Timeline = class extends View {
   }
   /** @override @param {KeyboardEvent} e @param {HTMLElement} target */
   key(e, target) {
-    if (e.key === "0") return this.scale.fit();
-    if (["+", "=", "-"].includes(e.key)) return this.scale.by(e.key === "-" ? 2 : 0.5);
+    if (e.key === "0") this.scale.fit();
+    else if (["+", "=", "-"].includes(e.key)) this.scale.by(e.key === "-" ? 2 : 0.5);
     const lane = (
       /** @type {HTMLElement | null} */
       target.closest(".cnb-lane[data-run]")
     );
-    if (!lane) return;
+    if (!lane) return false;
     const bars = (
       /** @type {HTMLElement[]} */
       [...lane.querySelectorAll(".cnb-span")]
     );
     const at = bars.indexOf(target);
-    if (e.key === "Escape") {
-      if (at >= 0) lane.focus();
-    } else if (e.key === "ArrowRight" || e.key === "ArrowLeft" && at >= 0) {
+    if (e.key === "Escape" && at >= 0) {
+      lane.focus();
+      return true;
+    }
+    if (e.key === "ArrowRight" || e.key === "ArrowLeft" && at >= 0) {
       e.preventDefault();
       bars[at + (e.key === "ArrowRight" ? 1 : -1)]?.focus();
     } else if (!this.moved(e) && e.key === "Enter") this.board.show(this.board.active);
+    return false;
   }
 };
 
@@ -2249,7 +2289,10 @@ var Tip = class {
       /** @type {HTMLElement} */
       e.target
     );
-    if (!el.dataset.tip) return this.hide();
+    if (!el.dataset.tip) {
+      this.hide();
+      return;
+    }
     const box = el.getBoundingClientRect();
     this.show(el, box.left + Math.min(40, box.width / 2), box.bottom, box.top);
   }
@@ -2264,8 +2307,11 @@ var Tip = class {
     const fits = below + this.el.offsetHeight <= box.height - 4;
     this.el.style.top = `${fits ? below : Math.max(4, top - box.top - this.el.offsetHeight - 8)}px`;
   }
+  /** Whether there was one. */
   hide() {
+    const shown = !this.el.hidden;
     this.el.hidden = true;
+    return shown;
   }
 };
 
@@ -2624,7 +2670,7 @@ var Board = class {
     else this.view.typed(field, el, e.type);
     this.schedule();
   }
-  /** @param {KeyboardEvent} e */
+  /** Whether Escape did something. @param {KeyboardEvent} e */
   key(e) {
     this.wire.used = seconds();
     const target = (
@@ -2633,11 +2679,13 @@ var Board = class {
     );
     if (target.matches("input, textarea, select") || e.altKey || e.ctrlKey && e.key !== "Enter" || e.metaKey) {
       if (e.key === "Enter" && (e.ctrlKey || e.metaKey) && target.matches("textarea")) this.view.sent(target);
-      return;
+      return target.matches("[type=search]") && /** @type {HTMLInputElement} */
+      target.value !== "";
     }
-    if (target.getAttribute("role") === "tab") return this.tabs.key(e);
-    if (e.key === "Escape") this.tip.hide();
-    this.view.key(e, target);
+    const tipped = e.key === "Escape" && this.tip.hide();
+    if (target.getAttribute("role") !== "tab") return this.view.key(e, target) || tipped;
+    this.tabs.key(e);
+    return tipped;
   }
   /** @param {FocusEvent} e */
   focused(e) {

@@ -14,11 +14,44 @@ function h(tag, attributes = {}, ...children) {
 }
 
 // shared/keys.js
+var EDIT = /^(a|c|x|y|insert)$/;
+var EDIT_SHIFTED = /^(v|z|arrow(left|right|up|down)|home|end|backspace|delete)$/;
+var EDIT_MAC = /^[abdefhknopty]$/;
+function isText(el) {
+  return el.matches("textarea, select, [contenteditable]") || el.matches("input") && !el.matches("[type=checkbox], [type=radio], [type=button], [type=file]");
+}
+function isEditors(e, el) {
+  if (/^F\d+$/.test(e.key)) return true;
+  if (!(e.ctrlKey || e.metaKey) || e.key === "Enter" || e.getModifierState("AltGraph")) return false;
+  const key = (/^Key[A-Z]$/.test(e.code) && !/^[a-z]$/i.test(e.key) ? e.code.slice(3) : e.key).toLowerCase();
+  if (!isText(el)) return !(/^(c|insert)$/.test(key) && !e.shiftKey && !e.altKey);
+  const mac = /^Mac/.test(navigator.platform);
+  if (mac && e.ctrlKey && !e.metaKey) return !EDIT_MAC.test(key);
+  if (e.altKey) return true;
+  return !(EDIT_SHIFTED.test(key) || EDIT.test(key) && !e.shiftKey);
+}
+function leave(root) {
+  const around = (
+    /** @type {HTMLElement | null | undefined} */
+    root.parentElement?.closest(".jp-Cell") ?? root.parentElement?.closest("[tabindex]")
+  );
+  around?.focus({ preventScroll: true });
+  const focused = (
+    /** @type {HTMLElement | null} */
+    document.activeElement
+  );
+  if (root.contains(focused)) focused?.blur();
+}
 function takeKeys(root, signal, heard) {
   const take = (e) => {
     if (!e.composedPath().includes(root)) return;
-    e.stopPropagation();
-    heard(e);
+    if (isEditors(
+      e,
+      /** @type {Element} */
+      e.composedPath()[0]
+    )) return;
+    if (!heard(e) && e.key === "Escape" && !e.isComposing) leave(root);
+    else e.stopPropagation();
   };
   window.addEventListener("keydown", take, { capture: true, signal });
 }
@@ -690,7 +723,7 @@ var Form = class {
     this.retry = h("button", { type: "button", class: "cnb-go", click: () => this.send({ t: "retry" }) }, "Retry failed");
     this.root = h(
       "div",
-      { class: "crew-nb cnb-launch", "data-lm-suppress-shortcuts": "true", role: "form", "aria-labelledby": `${this.id}-title` },
+      { class: "crew-nb cnb-launch", role: "form", "aria-labelledby": `${this.id}-title` },
       h("div", { class: "cnb-formhead" }, h("strong", { id: `${this.id}-title` }, "Launch ", h("bdi", {}, model.get("title"))), this.sheet.counter, this.adders.el),
       this.adders.box,
       this.sheet.table,
@@ -728,7 +761,7 @@ var Form = class {
       this.root.addEventListener(name, () => this.sign(), { passive: true });
     takeKeys(this.root, stop.signal, (e) => {
       this.sign();
-      this.key(e);
+      return this.key(e);
     });
     const idle = (e) => (
       /** @type {HTMLElement} */
@@ -823,7 +856,7 @@ var Form = class {
     this.signed = now;
     this.send({ t: "touch" });
   }
-  /** @param {KeyboardEvent} e */
+  /** Whether Escape did something. @param {KeyboardEvent} e */
   key(e) {
     const el = (
       /** @type {HTMLElement} */
@@ -835,12 +868,14 @@ var Form = class {
     } else if (e.key === "Escape" && this.adders.panel) {
       e.preventDefault();
       this.adders.shut();
+      return true;
     } else if (e.key === "Enter" && el.id === `${this.id}-column`) {
       this.adders.box.querySelector(".cnb-go")?.click();
     } else if (e.key === "Enter" && !e.shiftKey && el.matches("textarea[data-field], input[data-field]:not([type=checkbox])")) {
       e.preventDefault();
       this.sheet.down(el);
     }
+    return false;
   }
 };
 

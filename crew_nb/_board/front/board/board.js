@@ -227,17 +227,19 @@ export class Board {
     this.schedule();
   }
 
-  /** @param {KeyboardEvent} e */
+  /** Whether Escape did something. @param {KeyboardEvent} e */
   key(e) {
     this.wire.used = seconds();
     const target = /** @type {HTMLElement} */ (e.composedPath()[0]);
     if (target.matches("input, textarea, select") || e.altKey || (e.ctrlKey && e.key !== "Enter") || e.metaKey) {
       if (e.key === "Enter" && (e.ctrlKey || e.metaKey) && target.matches("textarea")) this.view.sent(target);
-      return;
+      // What is searched for is emptied by it first.
+      return target.matches("[type=search]") && /** @type {HTMLInputElement} */ (target).value !== "";
     }
-    if (target.getAttribute("role") === "tab") return this.tabs.key(e);
-    if (e.key === "Escape") this.tip.hide();
-    this.view.key(e, target);
+    const tipped = e.key === "Escape" && this.tip.hide();
+    if (target.getAttribute("role") !== "tab") return this.view.key(e, target) || tipped;
+    this.tabs.key(e);
+    return tipped;
   }
 
   /** @param {FocusEvent} e */

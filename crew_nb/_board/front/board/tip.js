@@ -23,7 +23,10 @@ export class Tip {
   /** @param {FocusEvent} e */
   focused(e) {
     const el = /** @type {HTMLElement} */ (e.target);
-    if (!el.dataset.tip) return this.hide();
+    if (!el.dataset.tip) {
+      this.hide();
+      return;
+    }
     const box = el.getBoundingClientRect();
     this.show(el, box.left + Math.min(40, box.width / 2), box.bottom, box.top);
   }
@@ -40,7 +43,10 @@ export class Tip {
     this.el.style.top = `${fits ? below : Math.max(4, top - box.top - this.el.offsetHeight - 8)}px`;
   }
 
+  /** Whether there was one. */
   hide() {
+    const shown = !this.el.hidden;
     this.el.hidden = true;
+    return shown;
   }
 }

@@ -94,9 +94,10 @@ export class View {
     void [field, el, kind];
   }
 
-  /** A key was pressed, outside of a field. @param {KeyboardEvent} e @param {HTMLElement} target */
+  /** A key was pressed, outside of a field; whether Escape did something. @param {KeyboardEvent} e @param {HTMLElement} target @returns {boolean} */
   key(e, target) {
     void [e, target];
+    return false;
   }
 
   /** Ctrl+Enter was pressed in a text. @param {HTMLElement} target */

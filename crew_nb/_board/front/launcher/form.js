@@ -40,7 +40,7 @@ export class Form {
     this.retry = h("button", { type: "button", class: "cnb-go", click: () => this.send({ t: "retry" }) }, "Retry failed");
     this.root = h(
       "div",
-      { class: "crew-nb cnb-launch", "data-lm-suppress-shortcuts": "true", role: "form", "aria-labelledby": `${this.id}-title` },
+      { class: "crew-nb cnb-launch", role: "form", "aria-labelledby": `${this.id}-title` },
       h("div", { class: "cnb-formhead" }, h("strong", { id: `${this.id}-title` }, "Launch ", h("bdi", {}, model.get("title"))), this.sheet.counter, this.adders.el),
       this.adders.box,
       this.sheet.table,
@@ -79,7 +79,7 @@ export class Form {
       this.root.addEventListener(name, () => this.sign(), { passive: true });
     takeKeys(this.root, stop.signal, (e) => {
       this.sign();
-      this.key(e);
+      return this.key(e);
     });
     // A button that has the focus is not disabled but marked so: it does nothing, by key or pointer.
     const idle = (/** @type {Event} */ e) => /** @type {HTMLElement} */ (e.target).closest("[aria-disabled=true]") && e.stopImmediatePropagation();
@@ -183,7 +183,7 @@ export class Form {
     this.send({ t: "touch" });
   }
 
-  /** @param {KeyboardEvent} e */
+  /** Whether Escape did something. @param {KeyboardEvent} e */
   key(e) {
     const el = /** @type {HTMLElement} */ (e.composedPath()[0]);
     if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
@@ -192,6 +192,7 @@ export class Form {
     } else if (e.key === "Escape" && this.adders.panel) {
       e.preventDefault();
       this.adders.shut();
+      return true;
     } else if (e.key === "Enter" && el.id === `${this.id}-column`) {
       /** @type {HTMLElement | null} */ (this.adders.box.querySelector(".cnb-go"))?.click();
     } else if (e.key === "Enter" && !e.shiftKey && el.matches("textarea[data-field], input[data-field]:not([type=checkbox])")) {
@@ -199,5 +200,6 @@ export class Form {
       e.preventDefault();
       this.sheet.down(el);
     }
+    return false;
   }
 }

@@ -180,12 +180,15 @@ export class Runs extends View {
     const { active, open } = this.board;
     if (e.key === "Escape") {
       const run = Number(/** @type {HTMLElement | null} */ (target.closest(".cnb-item"))?.dataset.item);
-      if (!open.has(run)) return;
+      if (!open.has(run)) return false;
       this.toggle(run);
       this.reveal(run);
-    } else if (target.matches(".cnb-row[data-run]") && !this.moved(e) && (e.key === "Enter" || e.key === " ")) {
+      return true;
+    }
+    if (target.matches(".cnb-row[data-run]") && !this.moved(e) && (e.key === "Enter" || e.key === " ")) {
       e.preventDefault();
       this.toggle(active);
     }
+    return false;
   }
 }

@@ -85,17 +85,20 @@ export class Timeline extends View {
 
   /** @override @param {KeyboardEvent} e @param {HTMLElement} target */
   key(e, target) {
-    if (e.key === "0") return this.scale.fit();
-    if (["+", "=", "-"].includes(e.key)) return this.scale.by(e.key === "-" ? 2 : 0.5);
+    if (e.key === "0") this.scale.fit();
+    else if (["+", "=", "-"].includes(e.key)) this.scale.by(e.key === "-" ? 2 : 0.5);
     const lane = /** @type {HTMLElement | null} */ (target.closest(".cnb-lane[data-run]"));
-    if (!lane) return;
+    if (!lane) return false;
     const bars = /** @type {HTMLElement[]} */ ([...lane.querySelectorAll(".cnb-span")]);
     const at = bars.indexOf(target);
-    if (e.key === "Escape") {
-      if (at >= 0) lane.focus();
-    } else if (e.key === "ArrowRight" || (e.key === "ArrowLeft" && at >= 0)) {
+    if (e.key === "Escape" && at >= 0) {
+      lane.focus();
+      return true;
+    }
+    if (e.key === "ArrowRight" || (e.key === "ArrowLeft" && at >= 0)) {
       e.preventDefault();
       bars[at + (e.key === "ArrowRight" ? 1 : -1)]?.focus();
     } else if (!this.moved(e) && e.key === "Enter") this.board.show(this.board.active);
+    return false;
   }
 }
