@@ -66,7 +66,7 @@ def site(build: Callable[..., Crew]) -> Iterator[Callable[..., Site]]:
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client without a proxy."""
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(trust_env=False, timeout=30, limits=limits) as made:
+    async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as made:
         yield made
 
 

@@ -45,7 +45,7 @@ def on_engine(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def client(**limits: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(limits=httpx.Limits(**limits), trust_env=False, timeout=20)
+    return httpx.AsyncClient(limits=httpx.Limits(**limits), trust_env=False, timeout=60)
 
 
 def pool_of(http: httpx.AsyncClient) -> Any:
