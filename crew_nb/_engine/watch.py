@@ -85,9 +85,11 @@ class Watch:
             del before
 
     def _tell(self, frame: FrameType, seconds: float) -> None:
+        what = frame.f_locals.get("what") if frame.f_code is _ON_LOOP else None
+        if str(getattr(what, "__module__", "")).startswith(("crewai.", "crew_nb.")):
+            return  # these do await: it is the machine that is busy, and in threads a stop would not reach them
         task = asyncio.current_task(self._loop)
         attempt = next((a for a in list(self._watched) if task in a.tasks), None)
-        what = frame.f_locals.get("what") if frame.f_code is _ON_LOOP else None
         if what is not None:
             _offload.held.add(what)
             name = f"{getattr(what, '__qualname__', what)}{'.acall' if isinstance(what, type) else ''}, which is async,"
