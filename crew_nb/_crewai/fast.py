@@ -28,6 +28,7 @@ def install() -> None:
     _crewai.keep_no_chunks(_is_ours_here)
     _crewai.remember_set_up(_is_ours_here)
     _crewai.ask_for_models(_is_ours_here)
+    _crewai.keep_output(_is_ours_here)
     _crewai.wait_for_files(_offload.wait, _offload.can_wait)
 
 

@@ -61,6 +61,7 @@ NAMES = {
     ),
     "crewai.utilities.internal_instructor:InternalInstructor": "to_pydantic",
     "crewai.utilities.file_store:": "_run_sync",
+    "crewai.rag.chromadb.client:": "suppress_logging",
     "crewai.memory.storage.kickoff_task_outputs_storage:KickoffTaskOutputsSQLiteStorage": "_initialize_db",
     "crewai_core.printer:": "set_suppress_console_output",
     "crewai_core.user_data:": "_load_user_data",
@@ -608,6 +609,28 @@ def ask_for_models(applies: Callable[[], bool]) -> None:
         if not getattr(convert, "_crew_nb", False):
             to_pydantic._crew_nb = True  # type: ignore[attr-defined]
             InternalInstructor.to_pydantic = to_pydantic  # type: ignore[method-assign]
+
+
+def keep_output(applies: Callable[[], bool]) -> None:
+    """Let a search of knowledge leave `sys.stdout` alone in runs of ours.
+
+    CrewAI puts another one in its place meanwhile, for the whole process: two searches at once give it back in the
+    wrong order, and nothing that the user prints afterwards is seen (1.15.30).
+    """
+    try:
+        from crewai.rag.chromadb import client
+    except ImportError:
+        return
+    stock = getattr(client, "suppress_logging", None)
+    if stock is None or getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def suppress_logging(*args: Any, **more: Any) -> Any:
+        return contextlib.suppress(UserWarning) if applies() else stock(*args, **more)
+
+    suppress_logging._crew_nb = True  # type: ignore[attr-defined]
+    client.suppress_logging = suppress_logging  # type: ignore[attr-defined]
 
 
 def wait_for_files(wait: Callable[[Coroutine[Any, Any, Any]], Any], can_wait: Callable[[], bool]) -> None:
