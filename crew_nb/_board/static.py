@@ -274,7 +274,7 @@ def _row(run: RunState, now: float, *, mixed: bool, costs: bool) -> Html:
     ]
     notes = ", ".join(m for m in marks if m)
     tasks: list[Node] = []
-    for place, task in enumerate(run.tasks):
+    for place, task in enumerate(run.own_tasks):
         joins = _summary.joins_text(run, place)
         name = _words.one_line(task.spec.name, 60)
         tasks += ["\u2002" if place else None, _sign(task.status), f" {name}" + (f" ← {joins}" if joins else "")]

@@ -98,7 +98,7 @@ def shape(run: RunState) -> list[Json]:
             is_async=t.spec.is_async,
             asks_human=t.spec.asks_human,
         )
-        for place, t in enumerate(run.tasks)
+        for place, t in enumerate(run.own_tasks)
     ]
 
 
@@ -123,7 +123,7 @@ def row(run: RunState, origin: float, shape: int) -> Json:
         last=None if run.final else _at(run.last_event, origin),
         tokens=run.usage.total_tokens,
         cost=run.cost,
-        tasks=[_task(t, origin) for t in run.tasks],
+        tasks=[_task(t, origin) for t in run.own_tasks],
         call=_running(run.calls),
         waits=[_wait(run, w, origin) for w in run.waits[:4]],
         error=None if run.error is None or stopped else one_line(f"{run.error.type}: {run.error.message}", 2 * TAIL),
@@ -167,7 +167,7 @@ def _wait(run: RunState, wait: Wait, origin: float) -> Json:
         since=_at(wait.since, origin),
         until=_at(wait.until, origin),
         detail=one_line(wait.detail, LABEL) or None,
-        task=wait.task,
+        task=run.own_place(wait.task),
         draft=_cut(_draft(run, wait), DRAFT) if person else None,
     )
 

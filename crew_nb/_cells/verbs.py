@@ -58,6 +58,8 @@ _OPTIONS = """    Options, the same for `kickoff`, `gather` and `kickoff_for_eac
         show: Show the board under the cell. name: What the board and the record call the batch.
         resume: Take what is finished from the record (True, or the name of the batches to look in); run the rest.
         on: A `dask.distributed.Client` to run on; this machine otherwise.
+        input_files: Files for every run, by name, as CrewAI's kickoffs take them.
+        response_format: The pydantic model that an Agent's answer is to fill.
         keep_replay: Write CrewAI's own store of task outputs too, for `crewai replay`.
 
     Raises:
@@ -127,6 +129,7 @@ def _make_board(place: Place, batch: Batch) -> None:
 
 def launch(plans: list[Plan], chosen: Options, show: Callable[[Batch], object], *, wait: bool = False) -> Batch:
     """Start what was planned; what all verbs and the launcher do in the end."""
+    plans = _blueprint.with_arguments(plans, chosen.how)
     batch = Batch(plans, chosen, runner=runner_for(plans, chosen))
     if chosen.show:
         show(batch)

@@ -118,7 +118,7 @@ class Cluster:
 
     async def kick_off(self, plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> CrewOutput:
         """Run one plan on the worker that has least to do; on another one if that is lost."""
-        inputs = there.pickled(plan.inputs)
+        inputs = there.pickled((plan.inputs, plan.how))
         blueprint = self._blueprints[id(plan.source)]
         self._note = attempt.note
         for trouble in self._unfit.values():
@@ -651,7 +651,7 @@ def _culprit(source: Any) -> str:
 
 def _check_inputs(plan: Plan) -> None:
     try:
-        there.pickled(plan.inputs)
+        there.pickled((plan.inputs, plan.how))
     except Exception:
         for name, value in (plan.inputs or {}).items():
             try:

@@ -86,6 +86,7 @@ class Start:
     index: int
     label: str
     inputs: bytes
+    """They, and further arguments of the kickoff."""
     stream: bool
     keep_replay: bool
 
@@ -425,7 +426,8 @@ class _HostedRun:
         number = start.number
         try:
             source = await asyncio.to_thread(self._host.factory, start.blueprint)
-            plan = Plan(index=start.index, source=source, inputs=unpickled(start.inputs), label=start.label)
+            inputs, how = unpickled(start.inputs)
+            plan = Plan(index=start.index, source=source, inputs=inputs, label=start.label, how=how)
             output = await _engine.kick_off(plan, self.attempt, stream=start.stream, keep_replay=start.keep_replay)
             self._end(Ended(number, output=_packed_output(output), secrets=self._said_in(output)))
         except asyncio.CancelledError:

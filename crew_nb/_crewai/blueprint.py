@@ -11,7 +11,7 @@ import datetime
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._crewai import kinds as _kinds
@@ -23,9 +23,12 @@ from crew_nb._state.errors import BlueprintError, UnfaithfulCopyError
 from crew_nb._state.secrets import Secrets, learn_environment
 
 if TYPE_CHECKING:
-    from crewai import Crew
+    from crewai import Agent, Crew, Flow
 
-    CrewLike = Crew | Callable[..., Crew]
+    from crew_nb._crewai.kind import Kind
+
+    Startable = Crew | Agent | Flow[Any] | type[Flow[Any]]
+    CrewLike = Startable | Callable[..., Startable]
 
 LABEL_KEPT = 200
 """Characters of a row's label."""
@@ -53,6 +56,8 @@ class Plan:
     label: str
     verb: Verb = "kickoff"
     """What it was given to."""
+    how: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of its kickoff: `input_files`, `response_format`."""
 
     def build(self) -> Any:
         """What is run, this run's own; called in a worker thread, once per try.
@@ -70,7 +75,7 @@ class Plan:
         if not kind.takes_other_inputs(subject):
             names = kind.placeholders(subject, data)
             missing = sorted(names - set(self.inputs or {}) - set(self.defaults))
-            if missing and not self.is_taken:
+            if missing and (not self.is_taken or kind.needs & set(missing)):
                 raise BlueprintError(_missing_text(missing, self.inputs, names, self.verb, BRACES_MEANT))
             for name in names & set(self.inputs or {}):
                 plain_value((self.inputs or {})[name], name)
@@ -89,9 +94,12 @@ class Plan:
         # Where it was cut short, half a secret may be left that would not be known again.
         return label(self.source, self.inputs, secrets) if len(words) >= LABEL_KEPT else secrets.scrub(words)
 
-    @property
-    def kickoff_inputs(self) -> dict[str, Any] | None:
-        """The inputs in the types that CrewAI's interpolation takes; the others are for the factory alone."""
+    def kickoff_inputs(self, kind: Kind, subject: Any) -> dict[str, Any] | None:
+        """The inputs of its kickoff, in the types that CrewAI's interpolation takes where that fills them in."""
+        if kind.takes_objects:
+            given = None if self.inputs is None else {k: _own(v) for k, v in self.inputs.items()}
+            taken = set() if _kinds.find(self.source) else set(factory_arguments(self.source, self.inputs or {}))
+            return kind.inputs(subject, given, taken)
         found = {**self.defaults, **self._shown}
         return found or (None if self.inputs is None else {})
 
@@ -183,12 +191,28 @@ def _refuse_shared_servers(plans: list[Plan]) -> None:
         known.append(project)
 
 
+def with_arguments(plans: list[Plan], how: Mapping[str, Any]) -> list[Plan]:
+    """The plans with further arguments of their kickoff.
+
+    Raises:
+        BlueprintError: When what is started takes no such argument.
+    """
+    if "response_format" in how:
+        for plan in plans:
+            kind = _kinds.find(plan.source)
+            if kind is not None and "response_format" not in kind.arguments:
+                raise BlueprintError(
+                    f"response_format= is for an Agent. For a {kind.name}, write output_pydantic=... on its last task."
+                )
+    return [replace(plan, how=dict(how)) for plan in plans] if how else plans
+
+
 def template(source: Any) -> Any:
     """The blueprint as it is now: what the user does to the Crew later does not reach the queued runs."""
     kind = _kinds.find(source)
     if kind is None:
         return source
-    return kind.copy(source)
+    return kind.template(source)
 
 
 def check_source(source: Any) -> None:
@@ -209,12 +233,10 @@ def check_source(source: Any) -> None:
         raise BlueprintError(f"got a {kind} where a crew was expected. Write cnb.gather(*crews), with the star.")
     if isinstance(source, Mapping | str | bytes | int | float) or source is None:
         raise BlueprintError(f"{short(source)} is not a crew. Give a Crew, or a function that returns one.")
-    if is_named(source, "Flow"):
-        raise BlueprintError(
-            "a Flow is not a Crew. Run it with `await flow.kickoff_async()`, or give the crews that it kicks off."
-        )
     if is_named(source, "BaseAgent"):
-        raise BlueprintError("an Agent is not a Crew. Write Crew(agents=[agent], tasks=[Task(..., agent=agent)]).")
+        raise BlueprintError(
+            f"a {kind} cannot be started by itself. Write Crew(agents=[agent], tasks=[Task(..., agent=agent)])."
+        )
     if is_named(source, "Task"):
         raise BlueprintError("a Task is not a Crew. Write Crew(agents=[task.agent], tasks=[task]).")
     if words := _starts(source):
@@ -263,7 +285,7 @@ def built(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Any:
         raise BlueprintError(f"{_name(factory)}() returned a coroutine. Write a plain function that returns the Crew.")
     if _kinds.find(crew) is None:
         got = "nothing (is its `return` missing?)" if crew is None else f"a {type(crew).__name__}"
-        raise BlueprintError(f"{_name(factory)}() returned {got}. A factory returns a crewai.Crew.")
+        raise BlueprintError(f"{_name(factory)}() returned {got}. A factory returns a Crew, a Flow or an Agent.")
     return crew
 
 
@@ -341,7 +363,7 @@ def unfilled(plan: Plan, subject: Any) -> str:
     kind = _kinds.kind_of(subject)
     if not plan.is_taken or kind.takes_other_inputs(subject):
         return ""
-    filled = {f"{{{name}}}" for name in plan.kickoff_inputs or {}}
+    filled = {f"{{{name}}}" for name in plan.kickoff_inputs(kind, subject) or {}}
     braces = [words for words in kind.words_in_braces(subject, Data(plan._taken)) if words not in filled]
     if not braces:
         return ""
@@ -394,12 +416,12 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, verb: Verb, check
         kind = _kinds.find(source)
         own = factory_arguments(source, inputs or {}, verb) if kind is None else {}
         for key, value in (inputs or {}).items():
-            if key not in own:
+            if key not in own and not (kind is not None and kind.takes_objects):
                 plain_value(value, key)
         if kind is not None:
             names = kind.placeholders(source)
             missing = sorted(names - set(inputs or {}))
-            if missing and inputs and not kind.takes_other_inputs(source):
+            if missing and (inputs or kind.needs) and not kind.takes_other_inputs(source):
                 raise BlueprintError(_missing_text(missing, inputs, names, verb, BRACES_MEANT))
             if not checked:
                 source = template(source)

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai.blueprint import built
 from crew_nb._crewai.callables import async_function
+from crew_nb._crewai.crews import CREW
 from crew_nb._crewai.names import agents_of
 from crew_nb._crewai.projects import project_of
-from crew_nb._state.errors import UnfaithfulCopyError
+from crew_nb._state.errors import BlueprintError
 
 if TYPE_CHECKING:
     from crewai import Crew
@@ -248,8 +249,12 @@ def check(*crews: CrewLike | tuple[CrewLike, dict[str, Any]]) -> Findings:
         source, inputs = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
         name = f"crew {index}" if len(crews) > 1 else "the crew"
         _blueprint.check_source(source)
-        if callable(source):
-            first, second = built(source, inputs), built(source, inputs)
+        kind = _kinds.find(source)
+        if kind is None:
+            first: Any
+            first, second = built(cast("Any", source), inputs), built(cast("Any", source), inputs)
+            if not CREW.owns(first):
+                continue
             every += [(name, first), (f"{name}, built again", second)]
             again = {f.among for f in inspect_crew(second, name)}
             # What stands in the way of sharing may be made of the inputs, which were the same for both.
@@ -257,10 +262,13 @@ def check(*crews: CrewLike | tuple[CrewLike, dict[str, Any]]) -> Findings:
             found += [
                 f for f in inspect_crew(first, name) if f.among in again and not any(w in str(f.among) for w in words)
             ]
+        elif kind is not CREW:
+            found += _copied_whole(source, name)
         else:
-            if not any(source is crew for _, crew in every):
-                found += [*inspect_crew(source, name), *_copied(source, name)]
-            every.append((name, source))
+            crew = cast("Crew", source)
+            if not any(crew is other for _, other in every):
+                found += [*inspect_crew(crew, name), *_copied(crew, name)]
+            every.append((name, crew))
     return Findings([*found, *_shared(every)])
 
 
@@ -326,16 +334,21 @@ def _waiting(crew: Crew, name: str) -> Iterator[Finding]:
         yield finding("one-chain", f"the {len(crew.tasks)} tasks of {name}")
 
 
-def _copied(crew: Crew, name: str) -> Iterator[Finding]:
-    """What a copy of the crew would get wrong; a factory's crews are not copied."""
+def _copied_whole(source: Any, name: str) -> Iterator[Finding]:
+    """That no copy can be made of it."""
     try:
-        _kinds.kind_of(crew).copy(crew)
-    except UnfaithfulCopyError as error:
+        _kinds.kind_of(source).copy(source)
+    except BlueprintError as error:
         lost = str(error).partition(". Give ")[0]
         instead = "def build_crew():\n    ...\n    return Crew(agents=[...], tasks=[...])\n\ncnb.kickoff(build_crew)"
-        if (project := project_of(crew)) is not None:
+        if CREW.owns(source) and (project := project_of(source)) is not None:
             instead = f"cnb.kickoff(lambda: {type(project).__name__}().crew())"
         yield Finding(code="unfaithful-copy", severity="error", what=f"{lost}.", where=name, instead=instead)
+
+
+def _copied(crew: Crew, name: str) -> Iterator[Finding]:
+    """What a copy of the crew would get wrong; a factory's crews are not copied."""
+    yield from _copied_whole(crew, name)
     managed = [agent for agent in agents_of(crew) if agent is not crew.manager_agent]
     for same in _alike(managed, key=lambda a: a.role):
         yield finding("equal-roles", f"{len(same)} agents with the role {_role(same[0])} in {name}")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._crewai import copies as _copies
 from crew_nb._crewai import fast as _fast
 from crew_nb._crewai import names as _crewai
-from crew_nb._crewai.kind import Ready
+from crew_nb._crewai.kind import Ask, Ready, claim
 from crew_nb._crewai.names import agents_of
 from crew_nb._crewai.placeholders import NO_DATA, Data, fill_once
 from crew_nb._crewai.projects import closed_for_others, closing_project, project_of
@@ -20,25 +18,27 @@ from crew_nb._state.errors import UnfaithfulCopyError
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from crewai import Crew, Task
-
-_claimed: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-"""Agents and tasks that a run has had, by id: a factory that hands one out again gets a copy of its crew."""
-
-_claiming = threading.Lock()  # factories are called in many threads at once, and may share what they hand out
 
 
 class _Crews:
     """The Crew, as a kind."""
 
     name = "crew"
+    arguments = frozenset({"input_files"})
+    needs = frozenset[str]()
+    takes_objects = False
 
     def owns(self, value: object) -> bool:
         """Whether it is a Crew."""
         module = sys.modules.get("crewai.crew")  # where nobody has loaded CrewAI, nothing is a Crew
         return module is not None and isinstance(value, module.Crew)
+
+    def template(self, given: Crew) -> Crew:
+        """A copy."""
+        return self.copy(given)
 
     def copy(self, given: Crew) -> Crew:
         """One with agents and tasks of its own."""
@@ -48,8 +48,8 @@ class _Crews:
         """The crew of a factory; what was there before, or what another run has, goes on being used, and is copied."""
         parts = {id(part): part for part in (built, *agents_of(built), *built.tasks)}
         restored = built.checkpoint_kickoff_event_id is not None  # with the stamps of when it was made
-        made = [part for part in _claim(parts.values()) if restored or not _made_before(part, begun)]
-        if (project := closing_project(built)) is not None and not _claim([project]):
+        made = [part for part in claim(parts.values()) if restored or not made_before(part, begun)]
+        if (project := closing_project(built)) is not None and not claim([project]):
             raise UnfaithfulCopyError(closed_for_others(project))
         if len(made) < len(parts):
             built = isolated_copy(built, made, by=factory)
@@ -86,6 +86,14 @@ class _Crews:
         """Whether it has callbacks that come before the kickoff."""
         return bool(subject.before_kickoff_callbacks)
 
+    def known_by(self, given: Crew) -> Any:
+        """The crew."""
+        return given
+
+    def inputs(self, subject: Crew, inputs: dict[str, Any] | None, taken: set[str]) -> dict[str, Any] | None:
+        """All of them."""
+        return inputs
+
     def make_ready(self, subject: Crew, *, keep_replay: bool) -> Ready:
         """Give it the direct executor where that does the same; its plain functions and sync twins go to threads."""
         hear_sync(subject)
@@ -94,7 +102,7 @@ class _Crews:
             _fast.accelerate(subject, keep_replay=keep_replay)
         _fast.offload(subject)
         return Ready(
-            steps=_specs(subject),
+            steps=specs(subject),
             places={str(task.id): place for place, task in enumerate(subject.tasks)},
             llms=_crewai.llms(subject),
             tools=[tool for agent in subject.agents for tool in agent.tools or []],
@@ -102,9 +110,16 @@ class _Crews:
             why=why,
         )
 
-    async def start(self, subject: Crew, inputs: dict[str, Any] | None) -> Any:
+    def asks(self, subject: Crew) -> Literal["never", "maybe", "surely"]:
+        """Whether a task has `human_input=True`."""
+        return "surely" if any(task.human_input for task in subject.tasks) else "never"
+
+    def let_ask(self, subject: Crew, ask: Ask) -> None:
+        """Its tasks ask by CrewAI's provider."""
+
+    async def start(self, subject: Crew, inputs: dict[str, Any] | None, how: Mapping[str, Any]) -> Any:
         """Its `CrewOutput`."""
-        output: Any = await subject.akickoff(inputs=inputs)
+        output: Any = await subject.akickoff(inputs=inputs, **{n: how[n] for n in self.arguments & set(how)})
         if not isinstance(output, _crewai.load().CrewOutput):
             raise TypeError(
                 f"the crew gave back {type(output).__name__} instead of its CrewOutput. "
@@ -184,20 +199,14 @@ def _unfaithful(lost: str, crew: Crew, factory: Any) -> str:
     return f"this Crew cannot be copied faithfully: {lost}. Give {line}."
 
 
-def _made_before(part: Any, moment: datetime.datetime) -> bool:
+def made_before(part: Any, moment: datetime.datetime) -> bool:
+    """Whether it was there at that time."""
     made = getattr(getattr(part.security_config, "fingerprint", None), "created_at", None)
     return isinstance(made, type(moment)) and made < moment
 
 
-def _claim(parts: Iterable[Any]) -> list[Any]:
-    """Those that no run had before; they are this run's from now on."""
-    with _claiming:
-        free = [part for part in parts if _claimed.get(id(part)) is not part]
-        _claimed.update({id(part): part for part in free})
-        return free
-
-
-def _specs(crew: Crew) -> tuple[ev.TaskSpec, ...]:
+def specs(crew: Crew) -> tuple[ev.TaskSpec, ...]:
+    """Its tasks as they are before they start, with what each waits for."""
     return tuple(
         ev.TaskSpec(
             name=" ".join((task.name or task.description or "task").split())[

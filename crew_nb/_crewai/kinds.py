@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from crew_nb._crewai.agents import AGENT
 from crew_nb._crewai.crews import CREW
+from crew_nb._crewai.flows import FLOW
 
 if TYPE_CHECKING:
     from crew_nb._crewai.kind import Kind
 
-KINDS: tuple[Kind, ...] = (CREW,)
+KINDS: tuple[Kind, ...] = (CREW, FLOW, AGENT)
 
 
 def find(value: object) -> Kind | None:

@@ -10,9 +10,14 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai.crews import specs as specs_of
+from crew_nb._crewai.flows import steps as steps_of
+from crew_nb._crewai.outputs import text as text_of
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import events as ev
 from crew_nb._state.usage import Usage
@@ -26,9 +31,20 @@ Price = Callable[[str, Usage, str | None], float | None]
 DETAIL_KEPT = 2_000
 """Characters kept of a prompt's last message, a tool's arguments or its result."""
 
-_STOPPABLE = frozenset({"llm_call_started", "llm_stream_chunk", "tool_usage_started", "task_started"})
+_STOPPABLE = frozenset(
+    {"llm_call_started", "llm_stream_chunk", "tool_usage_started", "task_started", "method_execution_started"}
+)
 _ENDS_BADLY = frozenset({"task_failed", "llm_call_failed", "tool_usage_error"})
 """What is told of work that was stopped, too; that is no failure."""
+
+FOUND_KEPT = 500
+"""Tasks of one run that have a place of their own; what more of them do is shown at their step."""
+
+LAST = " last"
+"""Where `places` keeps the last place that was given out; no id of CrewAI's."""
+
+_step: ContextVar[int | None] = ContextVar("crew_nb_step", default=None)
+"""The step of a flow, or the single agent, that this code runs in."""
 
 
 class Listener:
@@ -39,6 +55,9 @@ class Listener:
         self._price = price
         self._tools: dict[tuple[int | None, str], list[tuple[str, str]]] = {}
         self._count = itertools.count()
+        self._crews = itertools.count(1)
+        self._outer: dict[int, int | None] = {}
+        """The step around each agent that is at work in one."""
 
     def __call__(self, source: Any, event: Any) -> None:
         """Take one event of CrewAI."""
@@ -58,12 +77,101 @@ class Listener:
     def _place(self, event: Any) -> int | None:
         places = self._attempt.places
         place = places.get(str(getattr(event, "task_id", None)))
+        if place is not None:
+            return place
         # Delegated work and tools run under task objects of their own; the context knows the crew's task.
-        return place if place is not None else places.get(str(_crewai.current_task_id()))
+        place = places.get(str(_crewai.current_task_id()))
+        if place is not None:
+            return place
+        step = _step.get()
+        return step if step is not None else places.get("")
 
     def _task_place(self, source: Any, event: Any) -> int | None:
         task = getattr(event, "task", None) or source
         return self._attempt.places.get(str(getattr(task, "id", None)))
+
+    # --- flows and single agents -----------------------------------------------------------------------------------
+
+    def _found(self, specs: list[ev.TaskSpec], keys: list[str], step: int) -> None:
+        """Tasks that a step has begun come after those that are known, each by the key of its place."""
+        places = self._attempt.places
+        first = places[LAST] + 1
+        specs = [replace(spec, parent=step, joins=tuple(first + place for place in spec.joins)) for spec in specs]
+        for key in keys:
+            places[key] = places[LAST] = places[LAST] + 1
+        self._post(ev.TasksFound, tasks=tuple(specs))
+
+    def _in_step(self) -> int | None:
+        """The step that this code runs in, where there is room for what it begins."""
+        step = _step.get()
+        return step if self._attempt.places[LAST] < FOUND_KEPT else None
+
+    def _crew_started(self, source: Any, event: Any) -> None:
+        """A crew in a step of a flow: its tasks open inside the step."""
+        step = self._in_step()
+        tasks = list(getattr(source, "tasks", None) or ())
+        if step is None or not tasks or str(tasks[0].id) in self._attempt.places:
+            return
+        if self._attempt.streams:
+            _crewai.stream(_crewai.llms(source))
+        crew = next(self._crews)
+        keys = [str(task.id) for task in tasks]
+        self._found([replace(spec, crew=crew) for spec in specs_of(source)], keys, step)
+
+    def _agent_started(self, source: Any, event: Any) -> None:
+        """A single agent: the run itself, or in a step of a flow."""
+        place = self._attempt.places.get(f"agent:{source.id}")
+        if place is None:
+            step = self._in_step()
+            if step is None:
+                return
+            role = str(getattr(source, "role", "") or "agent").strip()
+            self._found([ev.TaskSpec(name=role, agent=role, crew=next(self._crews))], [f"agent:{source.id}"], step)
+            place = self._attempt.places[f"agent:{source.id}"]
+            if self._attempt.streams:
+                _crewai.stream([source.llm])
+        self._outer[place] = _step.get()
+        _step.set(place)
+        self._post(ev.TaskStarted, task=place, agent=str(getattr(source, "role", "")).strip())
+
+    def _agent_completed(self, source: Any, event: Any) -> None:
+        place = self._attempt.places.get(f"agent:{source.id}")
+        if place is not None:
+            self._post(ev.TaskFinished, task=place, output=str(event.output))
+            _step.set(self._outer.pop(place, None))
+
+    def _agent_failed(self, source: Any, event: Any) -> None:
+        place = self._attempt.places.get(f"agent:{source.id}")
+        if place is not None:
+            self._post(ev.TaskFailed, task=place, message=str(event.error))
+            _step.set(self._outer.pop(place, None))
+
+    def _step_place(self, source: Any, event: Any) -> int | None:
+        return self._attempt.places.get(f"step:{id(source)}:{event.method_name}")
+
+    def _step_started(self, source: Any, event: Any) -> None:
+        if self._step_place(source, event) is None:
+            step = self._in_step()  # a flow within a step
+            if step is None:
+                return
+            keys = [f"step:{id(source)}:{name}" for name in source._definition.methods]
+            self._found(list(steps_of(source)), keys, step)
+        place = self._step_place(source, event)
+        if place is not None:
+            _step.set(place)
+            self._post(ev.TaskStarted, task=place)
+
+    def _step_finished(self, source: Any, event: Any) -> None:
+        place = self._step_place(source, event)
+        if place is not None:
+            self._post(ev.TaskFinished, task=place, output=text_of(event.result))
+
+    def _step_failed(self, source: Any, event: Any) -> None:
+        place = self._step_place(source, event)
+        if place is not None:
+            self._post(ev.TaskFailed, task=place, message=str(event.error))
+
+    # --- tasks ------------------------------------------------------------------------------------------------------
 
     def _task_started(self, source: Any, event: Any) -> None:
         place = self._task_place(source, event)
@@ -101,6 +209,8 @@ class Listener:
 
     def _call_completed(self, source: Any, event: Any) -> None:
         usage = _crewai.usage(event.usage)
+        if self._attempt.hear_usage is not None:
+            self._attempt.hear_usage(_crewai.usage_metrics(usage))
         record = _attempt.call.get()
         if record is not None:
             record.usage += usage
@@ -189,6 +299,13 @@ class Listener:
 
 
 _HEARD: Mapping[str, Callable[[Listener, Any, Any], None]] = {
+    "method_execution_started": Listener._step_started,
+    "method_execution_finished": Listener._step_finished,
+    "method_execution_failed": Listener._step_failed,
+    "crew_kickoff_started": Listener._crew_started,
+    "lite_agent_execution_started": Listener._agent_started,
+    "lite_agent_execution_completed": Listener._agent_completed,
+    "lite_agent_execution_error": Listener._agent_failed,
     "task_started": Listener._task_started,
     "task_completed": Listener._task_completed,
     "task_failed": Listener._task_failed,

@@ -1,18 +1,99 @@
-"""What a crew returned to JSON and back: a `CrewOutput` whole, or any value that a callback put in its place."""
+"""What a run returned, whatever its kind: its text, what CrewAI itself would have given, and JSON and back."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel
 
 from crew_nb._state.plain import Json, Scrub, model_fields, plain, same, unplain
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class FlowOutput:
+    """What a flow's last step returned, and the state in which it ended."""
+
+    value: Any
+    state: Any
+    token_usage: Any = None
+
+    @property
+    def raw(self) -> str:
+        """The value as text."""
+        return text(self.value)
+
+    @property
+    def pydantic(self) -> Any:
+        """The value where it is a model, or the model of the crew or agent that gave it."""
+        return self.value if isinstance(self.value, BaseModel) and not _is_output(self.value) else _of(self, "pydantic")
+
+    @property
+    def json_dict(self) -> dict[str, Any] | None:
+        """The value where it is a dict, or that of the crew that gave it."""
+        return self.value if isinstance(self.value, dict) else _of(self, "json_dict")
+
+    @property
+    def tasks_output(self) -> list[Any]:
+        """The tasks of the crew that gave the value, if one did."""
+        return _of(self, "tasks_output") or []
+
+    def to_dict(self) -> dict[str, Any]:
+        """The structured value as a dict; empty where it has none."""
+        structured = self.pydantic
+        return structured.model_dump() if structured is not None else dict(self.json_dict or {})
+
+    def __getitem__(self, key: str) -> Any:
+        return self.value[key]
+
+    def __str__(self) -> str:
+        return self.raw
+
+
+def _is_output(value: Any) -> bool:
+    return hasattr(value, "raw") and (hasattr(value, "tasks_output") or hasattr(value, "agent_role"))
+
+
+def _of(output: FlowOutput, name: str) -> Any:
+    return getattr(output.value, name, None) if _is_output(output.value) else None
+
+
+def text(output: Any) -> str:
+    """What it says."""
+    if _is_output(output) or isinstance(output, FlowOutput):
+        return str(output.raw)
+    if isinstance(output, BaseModel):
+        return json.dumps(plain(output), ensure_ascii=False)
+    if isinstance(output, dict | list):
+        return json.dumps(output, ensure_ascii=False, default=str)
+    return "" if output is None else str(output)
+
+
+def given(output: Any) -> Any:
+    """What CrewAI itself would have returned: `CrewOutput`, `LiteAgentOutput`, a flow's value."""
+    return output.value if isinstance(output, FlowOutput) else output
+
+
+def stamp(output: Any, usage: Any) -> None:
+    """Let it tell the tokens of its run alone."""
+    if hasattr(output, "agent_role") and hasattr(output, "usage_metrics"):
+        output.usage_metrics = usage.model_dump()
+    elif hasattr(output, "token_usage"):
+        output.token_usage = usage
+
 
 _TASK_TEXTS = ("description", "name", "expected_output", "summary", "raw", "agent")
 
 
 def encode(output: Any, scrub: Scrub = same) -> dict[str, Json]:
     """What a crew returned as JSON: a `CrewOutput` whole, or any value that a callback put in its place."""
+    if isinstance(output, FlowOutput):
+        return {"flow": encode(output.value, scrub), "state": plain(output.state, scrub)}
+    if hasattr(output, "agent_role") and hasattr(output, "usage_metrics"):
+        return {"agent": {name: plain(value, scrub) for name, value in model_fields(output).items()}}
     if not (hasattr(output, "tasks_output") and hasattr(output, "token_usage")):
         return {"value": plain(output, scrub)}
     return {
@@ -44,6 +125,12 @@ def decode(tree: dict[str, Json], importing: bool = False) -> Any:
     Raises:
         Exception: Where the tree is not that of such an output.
     """
+    if "flow" in tree:
+        return FlowOutput(value=decode(tree["flow"], importing), state=unplain(tree["state"], importing))
+    if "agent" in tree:
+        from crewai.lite_agent_output import LiteAgentOutput
+
+        return _build(LiteAgentOutput, {name: unplain(value, importing) for name, value in tree["agent"].items()})
     if "value" in tree:
         return unplain(tree["value"], importing)
     from crewai.crews.crew_output import CrewOutput

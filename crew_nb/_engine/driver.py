@@ -17,6 +17,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import outputs as _outputs
 from crew_nb._engine import engine as _engine
@@ -304,7 +305,7 @@ class Driver:
         self._meet(index)
         self._hide_learnt()
         if output is not None and kept is None:
-            output.token_usage = _crewai.usage_metrics(self.states[index].usage)
+            _outputs.stamp(output, _crewai.usage_metrics(self.states[index].usage))
         attempt.closed = True
         attempt.gate.abandon(attempt)
         timer = self._forces.pop(index, None)
@@ -339,7 +340,7 @@ class Driver:
     ) -> ev.RunFinished:
         now = time.time()
         if error is None:
-            text = str(output.raw) if output is not None else ""
+            text = _outputs.text(output) if output is not None else ""
             if kept is None:
                 return ev.RunFinished(run=attempt.index, at=now, status="done", output=text)
             return ev.RunFinished(
@@ -681,9 +682,12 @@ def _run_keys(plans: Sequence[Plan]) -> list[Key]:
     keys = []
     for plan in plans:
         if id(plan.source) not in blueprints:
-            blueprints[id(plan.source)] = _fingerprint.fingerprint(plan.source)
+            kind = _kinds.find(plan.source)
+            known_by = plan.source if kind is None else kind.known_by(plan.source)
+            blueprints[id(plan.source)] = _fingerprint.fingerprint(known_by)
         blueprint = blueprints[id(plan.source)]
-        first = _fingerprint.run_key(blueprint, plan.inputs)
+        inputs = {**(plan.inputs or {}), **{f" {name}": value for name, value in plan.how.items()}}
+        first = _fingerprint.run_key(blueprint, inputs)
         repeat = repeats[first] = repeats.get(first, -1) + 1
-        keys.append(_fingerprint.run_key(blueprint, plan.inputs, repeat) if repeat else first)
+        keys.append(_fingerprint.run_key(blueprint, inputs, repeat) if repeat else first)
     return keys

@@ -25,6 +25,7 @@ from crew_nb._crewai import fast as _fast
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import listen as _listen
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai.crews import CREW
 from crew_nb._engine import calls as _calls
 from crew_nb._engine import human as _human
 from crew_nb._engine import imports as _imports
@@ -207,7 +208,8 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
         subject: Any = await work_out(_attempt.marked(plan.build))
     kind = _kinds.kind_of(subject)
     ready = kind.make_ready(subject, keep_replay=keep_replay)
-    attempt.places = ready.places
+    attempt.places = {**ready.places, _listen.LAST: len(ready.steps) - 1}
+    attempt.streams = stream
     attempt.post(
         ev.CrewReady(
             run=attempt.index,
@@ -218,9 +220,13 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
             offline=bool(ready.llms) and all(getattr(llm, "is_offline", False) for llm in ready.llms),
         )
     )
-    for finding in _check.inspect_crew(subject, f"the {kind.name} of run {plan.index}"):
-        if finding.severity != "note" and attempt.is_met(finding.among):  # notes are about bare CrewAI only
-            attempt.note(f"{finding.what} Write: {finding.instead}")
+    attempt.hear_usage = ready.hear_usage
+    for words in ready.notes:
+        attempt.note(words)
+    if CREW.owns(subject):
+        for finding in _check.inspect_crew(subject, f"the crew of run {plan.index}"):
+            if finding.severity != "note" and attempt.is_met(finding.among):  # notes are about bare CrewAI only
+                attempt.note(f"{finding.what} Write: {finding.instead}")
     if id(plan.source) not in attempt.looked_through:
         attempt.looked_through.add(id(plan.source))
         if words := _blueprint.idle_inputs(plan, subject):
@@ -234,8 +240,8 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
     _crewai.forbid_tools_when(lambda: attempt.stop_reason)
     if stream:
         _crewai.stream(ready.llms)
-    with _human.asking(attempt, subject), engine.watch.over(attempt):
-        return await kind.start(subject, plan.kickoff_inputs)
+    with _human.asking(attempt, kind, subject), engine.watch.over(attempt):
+        return await kind.start(subject, plan.kickoff_inputs(kind, subject), plan.how)
 
 
 class Runner(Protocol):

@@ -20,7 +20,7 @@ from crew_nb._state.errors import NobodyToAskError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from crew_nb._crewai.names import Crew
+    from crew_nb._crewai.kind import Kind
     from crew_nb._state.attempt import Attempt
     from crew_nb._state.state import RunState
 
@@ -28,22 +28,28 @@ _keys = itertools.count()
 
 
 @contextlib.contextmanager
-def asking(attempt: Attempt, crew: Crew) -> Iterator[None]:
-    """Ask people through the row of this attempt, where its crew asks at all.
+def asking(attempt: Attempt, kind: Kind, subject: Any) -> Iterator[None]:
+    """Ask people through the row of this attempt, where what it runs asks at all.
 
     Raises:
-        NobodyToAskError: When a task asks and nobody can answer here.
+        NobodyToAskError: When it surely asks and nobody can answer here.
     """
-    if not any(task.human_input for task in crew.tasks):
+    asks = kind.asks(subject)
+    if asks == "never":
         yield
         return
-    if not attempt.asks_by:
-        raise NobodyToAskError(
-            "a task has human_input=True, but nobody can answer here (no board, no terminal). "
-            "Run it in a notebook with show=True, or build the crew with human_input=False."
-        )
-    with _crewai.human_provider(Provider(attempt)):
+    if asks == "surely" and not attempt.asks_by:
+        raise NobodyToAskError(_NOBODY)
+    provider = Provider(attempt)
+    kind.let_ask(subject, provider.ask_from_thread)
+    with _crewai.human_provider(provider):
         yield
+
+
+_NOBODY = (
+    "a task or step asks a person (human_input=True, @human_feedback, ask()), but nobody can answer here (no board, no "
+    "terminal). Run it in a notebook with show=True, or build it without."
+)
 
 
 class Provider:
@@ -78,19 +84,35 @@ class Provider:
         context.ask_for_human_input = False
         return answer
 
+    def ask_from_thread(self, about: str, words: str, key: str) -> str:
+        """A step of a flow asks, from a worker thread; empty where the person has nothing to say.
+
+        Args:
+            about: What asks, in words.
+            words: What the person is to look at.
+            key: The step, as `places` knows it.
+        """
+        place = self._attempt.places.get(key)
+        return asyncio.run_coroutine_threadsafe(self._question(about, words, place), self._loop).result()
+
     async def _ask(self, answer: Any, context: Any) -> str:
         """The person's feedback; empty where they approve."""
+        place = self._attempt.places.get(str(getattr(context.task, "id", "")))
+        about = str(getattr(context.task, "name", None) or context.task.description)
+        return await self._question(about, str(answer.output), place)
+
+    async def _question(self, about: str, draft: str, place: int | None) -> str:
         attempt = self._attempt
+        if not attempt.asks_by:
+            raise NobodyToAskError(_NOBODY)
         key = f"person-{next(_keys)}"
-        place = attempt.places.get(str(getattr(context.task, "id", "")))
-        draft = str(answer.output)
         attempt.questions[key] = self._loop.create_future()
         attempt.leave()  # others go on meanwhile; its calls are still limited with all others
         common: dict[str, Any] = {"run": attempt.index, "key": key}
         attempt.post(ev.WaitStarted(at=time.time(), reason="person", task=place, detail=draft, **common))
         typing = None
         if attempt.asks_by == "input":
-            words = f"run {attempt.index}, {getattr(context.task, 'name', None) or context.task.description}"
+            words = f"run {attempt.index}, {about}"
             typing = self._loop.create_task(_typed(words, draft, attempt.questions[key]))
         try:
             return await attempt.questions[key]

@@ -42,7 +42,7 @@ class Result:
     inputs: Mapping[str, Any] | None
     error: BaseException | None
     """The crew's own error, or why it was stopped; None where it is done or goes on."""
-    _output: CrewOutput | None
+    _output: Any
     _unreadable: str = ""
     """Why the output that was kept cannot be read, where it cannot."""
     _secrets: Secrets = dataclasses.field(default_factory=Secrets)
@@ -58,13 +58,16 @@ class Result:
         return self.state.status
 
     @property
-    def output(self) -> CrewOutput:
-        """CrewAI's own output.
+    def output(self) -> Any:
+        """What CrewAI itself would have returned: a `CrewOutput`, a `LiteAgentOutput`, or a flow's value.
 
         Raises:
             RunFailedError: When the run failed or was cancelled; the crew's error is its cause.
             NotFinishedError: When it has not ended yet.
         """
+        return _outputs.given(self._whole())
+
+    def _whole(self) -> Any:
         state = self.state
         check_done(state, self.error, "batch", self._secrets)
         if self._output is None:
@@ -75,24 +78,29 @@ class Result:
         return self._output
 
     @property
+    def flow_state(self) -> Any:
+        """The state in which a flow ended: its model, or a dict."""
+        return self._whole().state
+
+    @property
     def raw(self) -> str:
-        """The crew's text."""
-        return self.output.raw
+        """The text of the output."""
+        return _outputs.text(self._whole())
 
     @property
     def pydantic(self) -> Any:
         """The structured output of the last task, or None."""
-        return self.output.pydantic
+        return getattr(self._whole(), "pydantic", None)
 
     @property
     def json_dict(self) -> dict[str, Any] | None:
         """The structured output of the last task as a dict, or None."""
-        return self.output.json_dict
+        return getattr(self._whole(), "json_dict", None)
 
     @property
     def tasks_output(self) -> list[Any]:
         """CrewAI's output of each task, in the crew's order."""
-        return self.output.tasks_output
+        return getattr(self._whole(), "tasks_output", [])
 
     @property
     def token_usage(self) -> UsageMetrics:
@@ -114,13 +122,13 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The structured output as a dict, as `CrewOutput.to_dict` gives it."""
-        return self.output.to_dict()
+        return dict(self._whole().to_dict())
 
     def __getitem__(self, key: str) -> Any:
-        return self.output[key]
+        return self._whole()[key]
 
     def __str__(self) -> str:
-        return str(self.output)
+        return _outputs.text(self._whole())
 
     def __repr__(self) -> str:
         state = self.state
@@ -134,7 +142,8 @@ class Result:
         state, output = self.state, self._output
         structured = None
         if output is not None:
-            structured = output.pydantic.model_dump() if output.pydantic is not None else output.json_dict
+            model = getattr(output, "pydantic", None)
+            structured = model.model_dump() if model is not None else getattr(output, "json_dict", None)
             structured = self._secrets.scrub_values(structured)
         return _static.ResultCard(
             index=state.index,

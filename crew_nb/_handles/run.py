@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import outputs as _outputs
 from crew_nb._handles import results as _results
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from crew_nb._crewai.names import CrewOutput, UsageMetrics
+    from crew_nb._crewai.names import UsageMetrics
     from crew_nb._handles.batch import Batch
     from crew_nb._state.state import RunState, Status, TaskState
 
@@ -69,8 +70,8 @@ class Run:
         return self._batch._driver.errors[self.index] if self.state.final else None
 
     @property
-    def output(self) -> CrewOutput:
-        """The crew's output.
+    def output(self) -> Any:
+        """What CrewAI itself would have returned: a `CrewOutput`, a `LiteAgentOutput`, or a flow's value.
 
         Raises:
             RunFailedError: When the run failed or was cancelled; the crew's error is its cause.
@@ -78,8 +79,7 @@ class Run:
         """
         _results.check_done(self.state, self.error, "run", self._batch._driver.hiding.of(self.index))
         output = self._batch._driver.outputs[self.index]
-        assert output is not None, "a run that is done has an output"
-        return output
+        return _outputs.given(output)
 
     def cancel(self) -> None:
         """Stop it: no LLM or tool call starts from now on. Returns at once; the run ends within 2 seconds."""
@@ -90,7 +90,7 @@ class Run:
         self._batch._driver.retry([self.index])
         return self
 
-    def wait(self, timeout: float | None = None) -> CrewOutput:
+    def wait(self, timeout: float | None = None) -> Any:
         """The output, in plain code: blocks this thread until the run has ended.
 
         Args:
@@ -103,7 +103,7 @@ class Run:
         self._batch._block(timeout, self.index)
         return self.output
 
-    def __await__(self) -> Generator[Any, None, CrewOutput]:
+    def __await__(self) -> Generator[Any, None, Any]:
         yield from self._batch._join(self.index).__await__()
         return self.output
 

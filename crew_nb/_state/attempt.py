@@ -93,6 +93,10 @@ class Attempt:
         """What is to be hidden in this run."""
         self.places: dict[str, int] = {}
         """Position of each CrewAI task by its id."""
+        self.streams = False
+        """Whether its LLMs are asked to stream, those that are met on the way too."""
+        self.hear_usage: Callable[[Any], object] | None = None
+        """Who is told, besides the batch, what each LLM call took, as CrewAI's `UsageMetrics`."""
         self.stop_reason = ""
         """Set once it must not go on: no call starts from then on."""
         self.timed_out = False

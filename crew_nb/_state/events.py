@@ -26,6 +26,12 @@ class TaskSpec:
     """Positions of the tasks whose output it takes as `context`."""
     is_async: bool = False
     asks_human: bool = False
+    is_step: bool = False
+    """It is a method of a flow: it begins when what it listens to has ended, once or again, or never."""
+    parent: int | None = None
+    """Position of the step that it runs in."""
+    crew: int = 0
+    """Which of the run's crews it belongs to, in the order in which they began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,13 @@ class CrewReady(Event):
     offline: bool = False
     worker: str = ""
     """Name of the Dask worker, empty on this machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TasksFound(Event):
+    """A step has begun something whose tasks were not known before; they come after those that were."""
+
+    tasks: tuple[TaskSpec, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict
 
@@ -12,6 +13,9 @@ DEFAULT_CONCURRENCY = 32
 """Runs at once where `max_concurrency` is None: many providers' first tiers bear it, and 2 cores do."""
 
 DEFAULT_RETRIES = 3
+
+KICKOFF = ("input_files", "response_format")
+"""Options that are arguments of CrewAI's own kickoffs."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -31,6 +35,8 @@ class RunOptions(TypedDict, total=False):
     name: str | None
     resume: bool | str
     on: Any
+    input_files: Mapping[str, Any] | None
+    response_format: type[Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +63,8 @@ class Options:
     resume: bool | str = False
     on: Any = None
     keep_replay: bool = False
+    input_files: Mapping[str, Any] | None = None
+    response_format: type[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.max_concurrency is not None and self.max_concurrency != "auto":
@@ -85,6 +93,12 @@ class Options:
         for option in ("fail_fast", "show", "keep_replay"):
             if not isinstance(getattr(self, option), bool):
                 raise OptionError(f"{option} is {getattr(self, option)!r}. Write {option}=True or {option}=False.")
+        if self.input_files is not None and not isinstance(self.input_files, Mapping):
+            raise OptionError(f'input_files is {self.input_files!r}. Write {{"report": File(source="report.pdf")}}.')
+        if self.response_format is not None and not isinstance(self.response_format, type):
+            raise OptionError(
+                f"response_format is {self.response_format!r}. Write the class of a pydantic model, for an Agent."
+            )
         if self.stream is not None and not isinstance(self.stream, bool):
             raise OptionError(
                 f"stream is {self.stream!r}. Write True, False, or None to stream whenever a board is shown."
@@ -93,6 +107,11 @@ class Options:
             raise OptionError(f'name is {self.name!r}. Write a short text, such as name="research sweep".')
         if not isinstance(self.resume, bool | str) or (isinstance(self.resume, str) and not self.resume.strip()):
             raise OptionError(f'resume is {self.resume!r}. Write resume=True, or resume="name of an earlier batch".')
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """Arguments of CrewAI's own kickoffs, those that were given."""
+        return {name: getattr(self, name) for name in KICKOFF if getattr(self, name) is not None}
 
     @property
     def concurrency(self) -> int:
@@ -108,7 +127,7 @@ class Options:
 
     def shown(self) -> dict[str, Any]:
         """Those that are not at their default, for the record."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("on", "show")}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("on", "show", *KICKOFF)}
         return {name: value for name, value in plain.items() if value != Options.__dataclass_fields__[name].default}
 
 

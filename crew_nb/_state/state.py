@@ -76,6 +76,8 @@ class TaskState:
     output: str = ""
     error: str = ""
     calls: tuple[Call, ...] = ()
+    rounds: int = 0
+    """How often it has begun."""
 
     @property
     def tool(self) -> str:
@@ -118,6 +120,17 @@ class RunState:
     def final(self) -> bool:
         """Whether the run has ended, in whichever way."""
         return self.status in FINAL
+
+    @property
+    def own_tasks(self) -> tuple[TaskState, ...]:
+        """Its tasks without those that its steps have begun, which come after them."""
+        return tuple(t for t in self.tasks if t.spec.parent is None)
+
+    def own_place(self, place: int | None) -> int | None:
+        """The place of that task, or of the step in which it runs."""
+        while place is not None and 0 <= place < len(self.tasks) and self.tasks[place].spec.parent is not None:
+            place = self.tasks[place].spec.parent
+        return place
 
     @property
     def all_calls(self) -> tuple[Call, ...]:
@@ -190,6 +203,10 @@ def _started(run: RunState, e: ev.RunStarted) -> RunState:
 def _ready(run: RunState, e: ev.CrewReady) -> RunState:
     tasks = tuple(TaskState(spec=s, agent=s.agent) for s in e.tasks)
     return replace(run, tasks=tasks, path=e.path, why=e.why, offline=e.offline, worker=e.worker, last_event=e.at)
+
+
+def _found(run: RunState, e: ev.TasksFound) -> RunState:
+    return replace(run, tasks=(*run.tasks, *(TaskState(spec=s, agent=s.agent) for s in e.tasks)), last_event=e.at)
 
 
 def _cancelling(run: RunState, e: ev.RunCancelling) -> RunState:
@@ -287,11 +304,26 @@ def _as_call(run: RunState, wait: Wait, at: float) -> Call:
 
 def _task_started(run: RunState, e: ev.TaskStarted) -> RunState:
     def begin(task: TaskState) -> TaskState:
-        return replace(task, status="running", started=task.started or e.at, agent=e.agent or task.agent)
+        again = {} if task.finished is None else {"finished": None, "error": ""}
+        return replace(
+            task,
+            status="running",
+            started=task.started or e.at,
+            agent=e.agent or task.agent,
+            rounds=task.rounds + 1,
+            **again,  # type: ignore[arg-type]
+        )
 
-    # Tasks begin in their order: one that was passed over is skipped, as its condition did not hold.
-    passed = (replace(t, status="skipped", finished=e.at) if t.status == "queued" else t for t in run.tasks[: e.task])
-    run = replace(run, tasks=(*passed, *run.tasks[e.task :]), last_event=e.at)
+    run = replace(run, last_event=e.at)
+    if 0 <= e.task < len(run.tasks) and not run.tasks[e.task].spec.is_step:
+        # A crew's tasks begin in their order: one that was passed over is skipped, as its condition did not hold.
+        crew = run.tasks[e.task].spec.crew
+
+        def pass_over(t: TaskState) -> TaskState:
+            mine = t.status == "queued" and t.spec.crew == crew and not t.spec.is_step
+            return replace(t, status="skipped", finished=e.at) if mine else t
+
+        run = replace(run, tasks=(*map(pass_over, run.tasks[: e.task]), *run.tasks[e.task :]))
     return _settle(_with_task(run, e.task, begin))
 
 
@@ -393,6 +425,7 @@ _FOLDS = {
     ev.RunQueued: _queued,
     ev.RunStarted: _started,
     ev.CrewReady: _ready,
+    ev.TasksFound: _found,
     ev.RunCancelling: _cancelling,
     ev.RunFinished: _finished,
     ev.WaitStarted: _wait_started,

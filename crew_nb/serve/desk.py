@@ -96,7 +96,7 @@ class Desk:
             options = replace(options, stream=True)
         rows = [row(item) for item in items]
         try:
-            plans = _blueprint.plans_from(self._crew, rows)
+            plans = _blueprint.with_arguments(_blueprint.plans_from(self._crew, rows), options.how)
             batch = Batch(plans, options, self._slots, runner_for(plans, options))
         except CrewNbError as error:
             raise HTTPException(422, words(str(error), Secrets())) from None

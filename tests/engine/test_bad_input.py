@@ -35,7 +35,7 @@ def test_crews_that_are_none(server: Server) -> None:
         (lambda: cnb.gather(None, show=False), "a function that returns one"),
         (lambda: cnb.gather(crew.akickoff(inputs={"topic": "x"}), show=False), "Give the crew itself"),
         (lambda: cnb.gather(_async_factory, show=False), "async factory"),
-        (lambda: cnb.gather(crew.agents[0], show=False), "an Agent is not a Crew"),
+        (lambda: cnb.gather(crew.agents[0], show=False), "needs messages"),
         (lambda: cnb.gather(crew.tasks[0], show=False), "a Task is not a Crew"),
         (lambda: cnb.gather(Crew, show=False), "is a class"),
         (lambda: cnb.gather((crew, "AI"), show=False), "not a dict"),
