@@ -85,6 +85,9 @@ NAMES = {
         "_flow_post_init _format_feedback_message _invoke_loop _invoke_step_callback _is_executing _is_tool_call_list "
         "_last_context_error _last_parser_error _methods _openai_tools _save_to_memory _state"
     ),
+    "crewai.flow.runtime:Flow": (
+        "_aggregated_usage_metrics _request_human_feedback _resolve_input_provider _usage_aggregation_handler"
+    ),
     "crewai.utilities.agent_utils:": (
         "_proactively_summarize_context _setup_before_llm_call_hooks _validate_and_finalize_llm_response"
     ),
