@@ -59,6 +59,12 @@ lint-js: node_modules/.ready  ## Style, types and unit tests of the front end; w
 	npm run --silent build -- --check
 	npm run --silent test
 
+dist: $(READY)  ## Build sdist and wheel; try the wheel alone on the oldest and newest Python with the lowest and newest dependencies.
+	rm -rf dist
+	$(BIN)/uv build --quiet --system-certs || $(BIN)/uv build --quiet
+	for python in 3.11 3.13; do for versions in lowest-direct highest; do .ci/wheel $$python $$versions; done; done
+	@ls dist/*
+
 bench: $(READY)  ## Measure the speedup over running crews one by one.
 	$(BIN)/python -m crew_nb.benchmark
 
@@ -91,4 +97,4 @@ node_modules/.ready: package.json package-lock.json
 	npm ci --silent
 	@touch $@
 
-.PHONY: help demo lab test test-oldest canary lint lint-js bench screenshots chromium docs
+.PHONY: help demo lab test test-oldest canary lint lint-js dist bench screenshots chromium docs
