@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import linecache
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai.check import finding, inspect_crew
 from crew_nb._state.errors import RunFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from types import FrameType
 
     from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
@@ -42,6 +43,16 @@ _ERRORS = tuple(
 )
 
 
+# What CrewAI writes into a Crew and a Task that are run, and the pitfall of reading it off those that were only copied.
+_FILLED = {
+    "usage_metrics": "usage-not-filled",
+    "token_usage": "usage-not-filled",
+    "output": "output-not-filled",
+    "start_time": "times-not-filled",
+    "end_time": "times-not-filled",
+}
+
+
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Show hints from now on; `%load_ext crew_nb` calls it."""
     if _show not in shell.events.callbacks["post_run_cell"]:
@@ -57,6 +68,8 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 def hint(error: BaseException) -> Finding | None:
     """What is behind the error and what to write instead, or None where it is not one of those that we know."""
     for link in _chain(error):
+        if "NoneType" in str(link) and (found := _unfilled_in(link)):
+            return found
         if isinstance(link, AttributeError) and (code := _not_joined(link)):
             return finding(code, _place(error), name=link.name)
         text = f"{type(link).__name__}: {link}"
@@ -68,7 +81,7 @@ def hint(error: BaseException) -> Finding | None:
 
 def _show(result: ExecutionResult) -> None:
     error = result.error_in_exec
-    found = hint(error) if error is not None else None
+    found = hint(error) if error is not None else _unfilled_in_cell(str(getattr(result.info, "raw_cell", "")))
     if found is None:
         return
     from IPython.display import display
@@ -121,6 +134,50 @@ def _not_joined(error: AttributeError) -> str:
     if isinstance(error.obj, Run) and error.name in _OUTPUT.split("|"):
         return "run-not-joined"
     return "batch-not-joined" if isinstance(error.obj, Batch) and error.name in dir(Results) else ""
+
+
+def _unfilled_in(error: BaseException) -> Finding | None:
+    """The pitfall, where something was read off an object of the user's that no run of ours has filled."""
+    frame, line = None, 0
+    for frame, line in _frames(error):  # noqa: B007 - the last of them
+        pass
+    if frame is None:
+        return None
+    text = linecache.getline(frame.f_code.co_filename, line)
+    scope = {**frame.f_globals, **frame.f_locals}
+    return _unfilled(re.findall(r"[A-Za-z_]\w*(?:\.\w+|\[\d+\])+", text), scope, _place(error))
+
+
+def _unfilled_in_cell(cell: str) -> Finding | None:
+    """The same of a cell that ended well: it has shown None."""
+    if not any(f".{name}" in cell for name in _FILLED):
+        return None
+    for number, line in enumerate(cell.splitlines(), 1):
+        paths = re.findall(r"[A-Za-z_]\w*(?:\.\w+|\[\d+\])+", line)
+        if found := _unfilled(paths, getattr(_shell(), "user_ns", {}), f"line {number}: {line.strip()}"):
+            return found
+    return None
+
+
+def _unfilled(paths: Iterable[str], scope: Mapping[str, Any], where: str) -> Finding | None:
+    """The first of such paths (`crew.tasks[0].output.raw`) that reads what is empty in a Crew or a Task."""
+    if "crew_nb._handles.batch" not in sys.modules:  # nothing of ours has run
+        return None
+    for path in paths:
+        name, *steps = re.findall(r"\w+", path)
+        thing = scope.get(name)
+        for step in steps:
+            kind: Any = type(thing)
+            ours = kind.__module__.startswith("crewai.") and hasattr(kind, "model_fields")
+            if ours and step in _FILLED and step in kind.model_fields and vars(thing).get(step) is None:
+                crews = (v for v in list(scope.values()) if hasattr(type(v), "model_fields"))
+                tasks = next((t for c in crews if (t := vars(c).get("tasks")) and any(thing is x for x in t)), [thing])
+                return finding(_FILLED[step], where, place=next((n for n, t in enumerate(tasks) if t is thing), 0))
+            if isinstance(thing, list) and step.isdecimal() and int(step) < len(thing):
+                thing = thing[int(step)]
+            else:  # no property is run
+                thing = getattr(thing, "__dict__", {}).get(step)
+    return None
 
 
 def _module(frame: FrameType) -> str:

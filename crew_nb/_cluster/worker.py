@@ -266,6 +266,7 @@ class Host:
         self.max_retries = max_retries
         self.looked_through: set[int] = set()
         """Factories of which a crew has been looked through, by id; `_factories` keeps them."""
+        self.writers: dict[str, int] = {}
         self.met: dict[Hashable, int] = {}
         self._key = key
         self._loop = asyncio.get_running_loop()
@@ -409,6 +410,7 @@ class _HostedRun:
         self.attempt.looked_through = host.looked_through
         self._stream = Stream(self.attempt.secrets)
         self.attempt.met = host.met
+        self.attempt.writers = host.writers
         self._ended = False
         loop = asyncio.get_running_loop()
         context = contextvars.Context()

@@ -10,28 +10,42 @@ import contextlib
 import datetime
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai.callables import looked_through
-from crew_nb._crewai.inputs import is_crewais, is_file, is_named, one_line, plain_value, rows_of, short
-from crew_nb._crewai.placeholders import Data, names_in
+from crew_nb._crewai.inputs import (
+    Copies,
+    check_lasting,
+    is_crewais,
+    is_file,
+    is_named,
+    one_line,
+    own,
+    plain_value,
+    rows_of,
+    short,
+)
+from crew_nb._crewai.placeholders import Data, filled, names_in
 from crew_nb._crewai.projects import closed_for_others, closing_project
+from crew_nb._state import labels
 from crew_nb._state.errors import BlueprintError, UnfaithfulCopyError
-from crew_nb._state.secrets import Secrets, learn_environment
+from crew_nb._state.secrets import HIDDEN, Secrets, learn_environment
 
 if TYPE_CHECKING:
     from crewai import Agent, Crew, Flow
 
     from crew_nb._crewai.kind import Kind
+    from crew_nb._state.events import TaskSpec
 
     Startable = Crew | Agent | Flow[Any] | type[Flow[Any]]
     CrewLike = Startable | Callable[..., Startable]
 
-LABEL_KEPT = 200
-"""Characters of a row's label."""
+STEP_KEPT = 80
+"""Characters of a task's text in a label."""
 
 Verb = Literal["kickoff", "gather", "kickoff_for_each"]
 
@@ -58,6 +72,8 @@ class Plan:
     """What it was given to."""
     how: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of its kickoff: `input_files`, `response_format`."""
+    parts: tuple[labels.Part, ...] = ()
+    """What the label is made of, where that is inputs."""
 
     def build(self) -> Any:
         """What is run, this run's own; called in a worker thread, once per try.
@@ -91,13 +107,17 @@ class Plan:
 
     def relabel(self, words: str, secrets: Secrets) -> str:
         """The label `words` without what has become known as a secret since."""
+        if "…" not in words or not self.parts or not self.inputs:
+            return secrets.scrub(words)
         # Where it was cut short, half a secret may be left that would not be known again.
-        return label(self.source, self.inputs, secrets) if len(words) >= LABEL_KEPT else secrets.scrub(words)
+        row = _row(self.inputs, secrets)
+        whole = [replace(part, skip=0) if HIDDEN in row.get(part.name, "") else part for part in self.parts]
+        return labels.label((part for part in whole if part.name in row), row)
 
     def kickoff_inputs(self, kind: Kind, subject: Any) -> dict[str, Any] | None:
         """The inputs of its kickoff, in the types that CrewAI's interpolation takes where that fills them in."""
         if kind.takes_objects:
-            given = None if self.inputs is None else {k: _own(v) for k, v in self.inputs.items()}
+            given = None if self.inputs is None else {k: own(v) for k, v in self.inputs.items()}
             taken = set() if _kinds.find(self.source) else set(factory_arguments(self.source, self.inputs or {}))
             return kind.inputs(subject, given, taken)
         found = {**self.defaults, **self._shown}
@@ -137,17 +157,18 @@ def plans_for(crews: Iterable[Any], verb: Verb = "gather") -> list[Plan]:
     if not given:
         raise BlueprintError("gather() was given no crew. Write cnb.gather(crew_a, crew_b); a list after * is empty.")
     plans = []
+    copies = Copies()
     learn_environment()
     try:
         for index, item in enumerate(given):
             source, inputs = _pair(index, item) if isinstance(item, tuple) else (item, None)
-            plans.append(_plan(index, source, inputs, where=f"crew {index}", verb=verb))
+            plans.append(_plan(index, source, inputs, where=f"crew {index}", verb=verb, copies=copies))
         _refuse_shared_servers(plans)
     finally:
         for item in given:
             if inspect.iscoroutine(item):
                 item.close()  # refused, and nobody else will await it
-    return plans
+    return _labelled(plans)
 
 
 def _pair(index: int, given: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -178,7 +199,12 @@ def plans_from(blueprint: Any, rows: Iterable[Any]) -> list[Plan]:
     """
     learn_environment()
     verb: Verb = "kickoff_for_each"
-    return [_plan(i, blueprint, row, where=f"inputs[{i}]", verb=verb, checked=True) for i, row in enumerate(rows)]
+    copies = Copies()
+    plans = [
+        _plan(i, blueprint, row, where=f"inputs[{i}]", verb=verb, copies=copies, checked=True)
+        for i, row in enumerate(rows)
+    ]
+    return _labelled(plans)
 
 
 def _refuse_shared_servers(plans: list[Plan]) -> None:
@@ -307,7 +333,7 @@ def factory_arguments(factory: Callable[..., Any], inputs: Mapping[str, Any], ve
         return {}
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         named = {p.name for p in parameters if p.kind is p.POSITIONAL_ONLY}
-        return {k: _own(v) for k, v in inputs.items() if k not in named}
+        return {k: own(v) for k, v in inputs.items() if k not in named}
     by_name = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     missing = [p.name for p in by_name if p.default is p.empty and p.name not in inputs]
     if missing:
@@ -318,14 +344,7 @@ def factory_arguments(factory: Callable[..., Any], inputs: Mapping[str, Any], ve
             f"{_name(factory)}() takes {', '.join(unnamed)} by position only, and inputs are given by name. "
             f"Write def {_name(factory)}({', '.join(unnamed)}), without the slash."
         )
-    return {p.name: _own(inputs[p.name]) for p in by_name if p.name in inputs}
-
-
-def _own(value: Any) -> Any:
-    """The value with lists and dicts of its own: a factory may change what it is given, and is called for each try."""
-    if type(value) is dict:
-        return {k: _own(v) for k, v in value.items()}
-    return [_own(v) for v in value] if type(value) is list else value
+    return {p.name: own(inputs[p.name]) for p in by_name if p.name in inputs}
 
 
 def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
@@ -358,13 +377,18 @@ def idle_inputs(plan: Plan, subject: Any) -> str:
     )
 
 
+def named(step: TaskSpec, inputs: Mapping[str, Any], secrets: Secrets) -> TaskSpec:
+    """A step whose name says with which inputs: a task without a name is called by its text."""
+    return replace(step, name=filled(step.name, _row(inputs, secrets))) if "{" in step.name else step
+
+
 def unfilled(plan: Plan, subject: Any) -> str:
     """In words, what stays in braces in the subject's texts as no input is there for it; empty where nothing does."""
     kind = _kinds.kind_of(subject)
     if not plan.is_taken or kind.takes_other_inputs(subject):
         return ""
-    filled = {f"{{{name}}}" for name in plan.kickoff_inputs(kind, subject) or {}}
-    braces = [words for words in kind.words_in_braces(subject, Data(plan._taken)) if words not in filled]
+    known = {f"{{{name}}}" for name in plan.kickoff_inputs(kind, subject) or {}}
+    braces = [words for words in kind.words_in_braces(subject, Data(plan._taken)) if words not in known]
     if not braces:
         return ""
     names = [name for words in braces for name in names_in(words)]
@@ -392,7 +416,16 @@ def _missing_text(
     return f"{of} needs {names}, but {given}. Write {write}. {more.replace('{meant}', meant)}".strip()
 
 
-def _plan(index: int, source: Any, inputs: Any, *, where: str, verb: Verb, checked: bool = False) -> Plan:
+def _plan(
+    index: int,
+    source: Any,
+    inputs: Any,
+    *,
+    where: str,
+    verb: Verb,
+    copies: Copies | None = None,
+    checked: bool = False,
+) -> Plan:
     try:
         if not checked:
             check_source(source)
@@ -414,9 +447,11 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, verb: Verb, check
                     )
         # What a factory takes by name may be any object.
         kind = _kinds.find(source)
-        own = factory_arguments(source, inputs or {}, verb) if kind is None else {}
+        taken = factory_arguments(source, inputs or {}, verb) if kind is None else {}
         for key, value in (inputs or {}).items():
-            if key not in own and not (kind is not None and kind.takes_objects):
+            if key in taken or (kind is not None and kind.takes_objects):
+                check_lasting(value, key)
+            else:
                 plain_value(value, key)
         if kind is not None:
             names = kind.placeholders(source)
@@ -425,31 +460,79 @@ def _plan(index: int, source: Any, inputs: Any, *, where: str, verb: Verb, check
                 raise BlueprintError(_missing_text(missing, inputs, names, verb, BRACES_MEANT))
             if not checked:
                 source = template(source)
+        copies = copies or Copies()
+        given = None if inputs is None else {key: copies.of(value) for key, value in inputs.items()}
     except BlueprintError as error:
         raise type(error)(f"{where}: {error}") from error.__cause__
     except RecursionError:
         raise BlueprintError(f"{where}: the inputs are nested too deep, or hold themselves.") from None
-    return Plan(
-        index=index,
-        source=source,
-        inputs=None if inputs is None else dict(inputs),
-        label=label(source, inputs),
-        verb=verb,
-    )
+    return Plan(index=index, source=source, inputs=given, label="", verb=verb)
 
 
-def label(source: Any, inputs: Mapping[str, Any] | None, secrets: Secrets | None = None) -> str:
-    """A row's name for people: its inputs, or the crew's name."""
-    if inputs:
-        # Before it is cut: a part of a secret would not be known again.
-        known = secrets if secrets is not None else Secrets(given=inputs)
-        text = ", ".join(f"{k}={one_line(v, known)}" for k, v in known.scrub_inputs(inputs).items())
-    elif kind := _kinds.find(source):
-        text = kind.label(source)
-    else:
-        text = _name(source)
-    return text if len(text) <= LABEL_KEPT else text[: LABEL_KEPT - 1] + "…"
+def _labelled(plans: list[Plan]) -> list[Plan]:
+    """The plans, each with a label for people that tells it from the others: by its inputs, or by what is run."""
+    rows = [_row(plan.inputs or {}) for plan in plans]
+    bound = {n: _row(_bound(plan.source)) for n, plan in enumerate(plans) if not rows[n]}
+    first = labels.telling(bound.values())
+    for n, row in bound.items():
+        rows[n] = {name: row[name] for name in first if name in row}
+    parts = labels.parts(rows)
+    words = [
+        labels.label(part, row) if row else _title(plan.source)
+        for plan, part, row in zip(plans, parts, rows, strict=True)
+    ]
+    # The same inputs, or none, for different crews: what is run tells the rows apart.
+    for title in (_title, _first_task):
+        alike = {word for word, count in Counter(words).items() if count > 1}
+        titles = [title(plan.source) if word in alike else "" for plan, word in zip(plans, words, strict=True)]
+        if len(set(titles) - {""}) > 1:
+            words = [_with(title, word) for title, word in zip(titles, words, strict=True)]
+    return [
+        replace(plan, label=word, parts=() if n in bound else parts[n])
+        for n, (plan, word) in enumerate(zip(plans, words, strict=True))
+    ]
+
+
+def _with(title: str, word: str) -> str:
+    return _cut(word if word.startswith(title) else f"{title}: {word}", labels.LABEL_KEPT)
+
+
+def _cut(text: str, kept: int) -> str:
+    return text if len(text) <= kept else f"{text[: kept - 1]}…"
+
+
+def _row(inputs: Mapping[str, Any], secrets: Secrets | None = None) -> dict[str, str]:
+    """Inputs as people read them, a line each, without secrets."""
+    known = secrets if secrets is not None else Secrets(given=inputs)
+    return {str(name): one_line(value, known) for name, value in known.scrub_inputs(inputs).items()}
+
+
+def _title(source: Any) -> str:
+    kind = _kinds.find(source)
+    return _cut(kind.label(source) if kind else _name(source), labels.LABEL_KEPT)
+
+
+def _first_task(source: Any) -> str:
+    """What the first task of a crew is; empty for anything else."""
+    tasks = getattr(source, "tasks", None) or [None]
+    text = getattr(tasks[0], "name", "") or getattr(tasks[0], "description", "")
+    return _cut(one_line(text, Secrets(given={})), STEP_KEPT)
+
+
+def _bound(source: Any) -> dict[str, Any]:
+    """The values that a factory brings with it: its defaults (`lambda t=topic: ...`), a partial's, an object's."""
+    if _kinds.find(source):
+        return {}
+    function = getattr(source, "func", source)
+    function = getattr(function, "__func__", function)
+    found: dict[str, Any] = dict(getattr(getattr(source, "__self__", None), "__dict__", {}))
+    with contextlib.suppress(AttributeError, TypeError, ValueError):  # no function, or a cell that is not filled yet
+        found |= inspect.getclosurevars(function).nonlocals
+    with contextlib.suppress(TypeError, ValueError):  # builtins tell no signature
+        found |= zip(inspect.signature(function).parameters, getattr(source, "args", ()), strict=False)
+    return {n: v for n, v in {**found, **_defaults(source)}.items() if isinstance(v, str | int | float)}
 
 
 def _name(source: Any) -> str:
+    source = getattr(source, "func", source)  # of a partial
     return str(getattr(source, "__name__", None) or getattr(type(source), "__name__", "factory"))

@@ -5,9 +5,11 @@ Only looks at crews: nothing is kicked off, and no crew is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from crew_nb._crewai import blueprint as _blueprint
@@ -16,6 +18,7 @@ from crew_nb._crewai.blueprint import built
 from crew_nb._crewai.callables import async_function
 from crew_nb._crewai.crews import CREW
 from crew_nb._crewai.names import agents_of
+from crew_nb._crewai.placeholders import filled, names_in
 from crew_nb._crewai.projects import project_of
 from crew_nb._state.errors import BlueprintError
 
@@ -145,6 +148,27 @@ PITFALLS: dict[str, tuple[Severity, str, str]] = {
         "text as it is then: every copy works on those first inputs. crew_nb copies the text as it was.",
         "batch = cnb.kickoff_for_each(crew, inputs=[...])  # or build the crew anew",
     ),
+    "fixed-output-file": (
+        "warning",
+        "Every run writes this file over the one of the run before: of eight runs, one text is left.",
+        'Task(..., output_file="{file}")  # named by an input; or leave it out: every text is in results[i].raw',
+    ),
+    "usage-not-filled": (
+        "note",
+        "The crew that was run is a copy: the one in this cell stays as it was. What a run used is counted from its "
+        "own calls.",
+        "output = await run\noutput.token_usage  # or run.usage; of all runs of a batch: results.usage",
+    ),
+    "output-not-filled": (
+        "note",
+        "The crew that was run is a copy, and so are its tasks: those in this cell stay as they were.",
+        "output = await run\noutput.tasks_output[{place}]  # or its text: run.tasks[{place}].output",
+    ),
+    "times-not-filled": (
+        "note",
+        "The crew that was run is a copy, and so are its tasks: those in this cell stay as they were.",
+        "run.tasks[{place}].started, run.tasks[{place}].finished  # Unix seconds",
+    ),
     "independent-tasks": (
         "warning",
         "They do not take each other's output as context, yet run one after the other.",
@@ -262,12 +286,13 @@ def check(*crews: CrewLike | tuple[CrewLike, dict[str, Any]]) -> Findings:
             found += [
                 f for f in inspect_crew(first, name) if f.among in again and not any(w in str(f.among) for w in words)
             ]
+            found += _written_over(first, inputs, name)
         elif kind is not CREW:
             found += _copied_whole(source, name)
         else:
             crew = cast("Crew", source)
             if not any(crew is other for _, other in every):
-                found += [*inspect_crew(crew, name), *_copied(crew, name)]
+                found += [*inspect_crew(crew, name), *_copied(crew, name), *_written_over(crew, {}, name)]
             every.append((name, crew))
     return Findings([*found, *_shared(every)])
 
@@ -308,6 +333,35 @@ def _memories(crew: Crew, name: str) -> Iterator[Finding]:
             place = ("memory", storage if isinstance(storage, str) else id(storage), root)
             line = 'Memory(..., root_scope=f"/research/{topic}")'
             yield finding("shared-memory", f"memory of {where}, at {root}", among=place, line=line)
+
+
+def _written_over(crew: Crew, inputs: Mapping[str, Any] | None, name: str) -> Iterator[Finding]:
+    """Files that every run of the crew would write, whatever its inputs are."""
+    values = [text for value in (inputs or {}).values() if (text := str(value))]
+    for task in crew.tasks:
+        file = task.output_file or ""
+        if file and not names_in(file) and not any(value in file for value in values):
+            where = f"output_file={file!r} of task {_task(task)} in {name}"
+            yield finding("fixed-output-file", where, file="{topic}" + Path(file).suffix)
+
+
+def same_files(crew: Crew, inputs: Mapping[str, Any] | None, plan: int, writers: dict[str, int]) -> Iterator[str]:
+    """In words, the files of this run that another one of its batch writes, too.
+
+    Args:
+        crew: The run's own.
+        inputs: What fills its placeholders.
+        plan: The place of the run in the batch.
+        writers: Which run writes which file; what this one writes is added.
+    """
+    given = {name: str(value) for name, value in (inputs or {}).items()}
+    for task in crew.tasks:
+        file = filled(task.output_file or "", given)
+        if file and writers.setdefault(os.path.abspath(file), plan) != plan:  # noqa: PTH100 - no disk is read
+            yield (
+                f"Several runs write {file}, each over the one before. Write an input into its name: "
+                f'output_file="{{topic}}{Path(file).suffix}"; every text is in results[i].raw.'
+            )
 
 
 def _tasks_at_once(crew: Crew, name: str) -> Iterator[Finding]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import io
 import os
+import pickle
+import types
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,20 @@ from crew_nb._state.errors import BlueprintError
 
 if TYPE_CHECKING:
     from crew_nb._state.secrets import Secrets
+
+_ATOMS = (
+    str,
+    int,
+    float,
+    bytes,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    decimal.Decimal,
+    uuid.UUID,
+    type(None),
+)
+_NO_DATA = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)
 
 DEEPEST = 40
 """Levels of nesting that an input may have; what a run is known by follows some more."""
@@ -64,6 +81,83 @@ def plain_value(value: Any, key: str = "", depth: int = 0) -> Any:
         f"the input {key or short(value)} is a {type(value).__name__}, which a prompt cannot show. "
         f"Write {{{name}str(...)}} or give its text."
     )
+
+
+class Copies:
+    """Copies what a launch is given, once each, so that what the user does to it afterwards changes no run.
+
+    LLMs and other objects of CrewAI, functions and classes are no data, and stay those of the user; so does what
+    cannot be copied.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, Any]] = {}
+
+    def of(self, value: Any) -> Any:
+        """The value, shared with nobody."""
+        if isinstance(value, _ATOMS) and type(value).__module__ in ("builtins", "datetime", "decimal", "uuid"):
+            return value
+        if id(value) not in self._known:
+            self._known[id(value)] = value, _copy(value)  # the original is held, so that its id stays its own
+        return self._known[id(value)][1]
+
+
+def own(value: Any) -> Any:
+    """The value with containers of its own: a factory may change what it is given, and is called for each try."""
+    if type(value) is dict:
+        return {k: own(v) for k, v in value.items()}
+    if type(value) in (list, tuple, set):
+        return type(value)(own(v) for v in value)
+    return value
+
+
+def check_lasting(value: Any, key: str) -> None:
+    """Refuse what can be read once only: a run that is tried again, or one like it, would find nothing.
+
+    Raises:
+        BlueprintError: With what to write instead.
+    """
+    if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
+        raise BlueprintError(
+            f"the input {key} is a {type(value).__name__}, which can be read once, and a run may be tried again. "
+            f'Write {{"{key}": list(...)}}.'
+        )
+
+
+class _Pickler(pickle.Pickler):
+    """Writes data; of what is none it writes where it is."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=5)
+        self.shared: dict[str, Any] = {}
+
+    def persistent_id(self, value: Any) -> str | None:
+        if isinstance(value, _NO_DATA) or (not isinstance(value, _ATOMS) and is_crewais(value)):
+            self.shared[str(id(value))] = value
+            return str(id(value))
+        return None
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads what was just written, here."""
+
+    def __init__(self, file: io.BytesIO, shared: Mapping[str, Any]) -> None:
+        super().__init__(file)
+        self._shared = shared
+
+    def persistent_load(self, pid: str) -> Any:
+        return self._shared[pid]
+
+
+def _copy(value: Any) -> Any:
+    file = io.BytesIO()
+    pickler = _Pickler(file)
+    try:
+        pickler.dump(value)
+        file.seek(0)
+        return _Unpickler(file, pickler.shared).load()
+    except Exception:  # a lock, a client, and whatever a user's class may raise
+        return own(value)
 
 
 def _unbox(value: Any) -> Any:

@@ -28,6 +28,11 @@ def names_in(text: str | None) -> list[str]:
     return [found[1] for found in _BRACES.finditer(text or "") if found[1]]
 
 
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """The text with those placeholders filled in that have a value."""
+    return _BRACES.sub(lambda found: values.get(found[1], found[0]), text)
+
+
 def _texts(crew: Crew) -> Iterator[tuple[Any, str]]:
     """The texts that a kickoff fills, as parts and the names of their fields."""
     yield from ((task, text) for task in crew.tasks for text in ("description", "expected_output", "output_file"))

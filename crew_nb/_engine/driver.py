@@ -123,6 +123,7 @@ class Driver:
         """What goes on beside the runs and is to come to its end."""
         self._looked_through: set[int] = set()
         self._met: dict[Hashable, int] = {}
+        self._writers: dict[str, int] = {}
         self._hidden_inputs: dict[int, Mapping[str, object] | None] = {}
         """Inputs of runs that the record had, as it has them: without secrets."""
         self._name = ""
@@ -186,6 +187,7 @@ class Driver:
         attempt.asks_by = self.asks_by
         attempt.looked_through = self._looked_through
         attempt.met = self._met
+        attempt.writers = self._writers
         with self._finality:
             attempt.stop_reason = self.stop_all or ("stopped" if index in self._unwanted else "")
             self._unwanted.discard(index)

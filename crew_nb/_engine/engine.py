@@ -207,6 +207,7 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
     with _imports.in_turn():
         subject: Any = await work_out(_attempt.marked(plan.build))
     kind = _kinds.kind_of(subject)
+    inputs = plan.kickoff_inputs(kind, subject)
     ready = kind.make_ready(subject, keep_replay=keep_replay)
     attempt.places = {**ready.places, _listen.LAST: len(ready.steps) - 1}
     attempt.streams = stream
@@ -214,7 +215,7 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
         ev.CrewReady(
             run=attempt.index,
             at=time.time(),
-            tasks=ready.steps,
+            tasks=tuple(_blueprint.named(step, inputs or {}, attempt.secrets) for step in ready.steps),
             path=ready.path,
             why=ready.why,
             offline=bool(ready.llms) and all(getattr(llm, "is_offline", False) for llm in ready.llms),
@@ -227,6 +228,8 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
         for finding in _check.inspect_crew(subject, f"the crew of run {plan.index}"):
             if finding.severity != "note" and attempt.is_met(finding.among):  # notes are about bare CrewAI only
                 attempt.note(f"{finding.what} Write: {finding.instead}")
+        for words in _check.same_files(subject, inputs, plan.index, attempt.writers):
+            attempt.note(words)
     if id(plan.source) not in attempt.looked_through:
         attempt.looked_through.add(id(plan.source))
         if words := _blueprint.idle_inputs(plan, subject):
@@ -241,7 +244,7 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
     if stream:
         _crewai.stream(ready.llms)
     with _human.asking(attempt, kind, subject), engine.watch.over(attempt):
-        return await kind.start(subject, plan.kickoff_inputs(kind, subject), plan.how)
+        return await kind.start(subject, inputs, plan.how)
 
 
 class Runner(Protocol):

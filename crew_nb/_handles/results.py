@@ -120,9 +120,36 @@ class Result:
         state = self.state
         return None if state.started is None or state.finished is None else state.finished - state.started
 
+    @property
+    def json(self) -> str | None:
+        """The structured output of the last task as JSON, as `CrewOutput.json` gives it."""
+        output = self.output
+        return output.json if hasattr(output, "tasks_output") else None
+
+    @property
+    def usage_metrics(self) -> dict[str, Any]:
+        """`token_usage` as a dict."""
+        return self.token_usage.model_dump()
+
+    @property
+    def tool_failures(self) -> list[Any]:
+        """What tools failed at, in all tasks."""
+        return getattr(self.output, "tool_failures", [])
+
+    @property
+    def has_tool_failures(self) -> bool:
+        """Whether a tool failed, though the run may be done."""
+        return bool(self.tool_failures)
+
     def to_dict(self) -> dict[str, Any]:
         """The structured output as a dict, as `CrewOutput.to_dict` gives it."""
         return dict(self._whole().to_dict())
+
+    def __getattr__(self, name: str) -> Any:
+        """What else `CrewOutput` has: `model_dump`, say."""
+        if name.startswith("_") or not hasattr(_crewai.load().CrewOutput, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        return getattr(self.output, name)
 
     def __getitem__(self, key: str) -> Any:
         return self._whole()[key]

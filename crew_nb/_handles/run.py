@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import outputs as _outputs
+from crew_nb._crewai.inputs import Copies
 from crew_nb._handles import results as _results
 
 if TYPE_CHECKING:
@@ -26,8 +28,7 @@ class Run:
         self._batch = batch
         self.index = index
         """Its row in the batch."""
-        self.inputs = inputs
-        """The inputs as they were given."""
+        self._inputs = inputs
 
     @property
     def batch(self) -> Batch:
@@ -38,6 +39,11 @@ class Run:
     def state(self) -> RunState:
         """The whole record, as it is now; never changes once read."""
         return self._batch._driver.states[self.index]
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Any] | None:
+        """The inputs as they were given; a copy, so that what is done to it changes no run."""
+        return None if self._inputs is None else {name: Copies().of(value) for name, value in self._inputs.items()}
 
     @property
     def status(self) -> Status:

@@ -117,6 +117,8 @@ class Attempt:
         """Batches that its tools and callbacks launched: a stop reaches them too."""
         self.looked_through: set[int] = set()
         """Blueprints of the batch of which a crew has been looked through, by id."""
+        self.writers: dict[str, int] = {}
+        """Which run of the batch writes which file."""
         self.met: dict[Hashable, int] = {}
         """What runs of the batch may have in common, and the first that had it."""
         self.slots: Place | None = None

@@ -44,6 +44,18 @@ ai = {"topic": "AI"}
 # What a newcomer writes, the error that Python or CrewAI gives, the line that the hint names, and the line to write.
 CASES = [
     (
+        "ours = crew(agent(0))\nawait cnb.kickoff(ours, ai, show=False)\nours.usage_metrics.total_tokens",
+        "AttributeError: 'NoneType' object has no attribute 'total_tokens'",
+        "line 3: ours.usage_metrics.total_tokens",
+        "output.token_usage  # or run.usage",
+    ),
+    (
+        "ours = crew(agent(0))\nawait cnb.kickoff(ours, ai, show=False)\nprint(ours.tasks[0].output.raw)",
+        "AttributeError: 'NoneType' object has no attribute 'raw'",
+        "line 3: print(ours.tasks[0].output.raw)",
+        "output.tasks_output[0]",
+    ),
+    (
         "topic = 'AI'\nasyncio.run(main())",
         "RuntimeError: asyncio.run() cannot be called from a running event loop",
         "line 2: asyncio.run(main())",
@@ -236,3 +248,12 @@ def test_hints_can_be_turned_off_and_on_again():
         kernel.run("%unload_ext crew_nb")
         assert not hints(kernel.run(code, check=False))
         assert kernel.run("import sys; 'crewai' in sys.modules").result == "False"
+
+
+def test_what_was_only_copied_is_told_of_where_it_is_shown_empty(kernel):
+    """A cell that ends well shows None; of what bare CrewAI has filled nothing is said."""
+    kernel.run("ours = crew(agent(0))\nawait cnb.kickoff(ours, ai, show=False)")
+    (found,) = hints(kernel.run("print(ours.usage_metrics)"))
+    assert "line 1: print(ours.usage_metrics)" in found["text/plain"]
+    kernel.run("filled = crew(agent(0))\n_ = await filled.akickoff(inputs=ai)")
+    assert not hints(kernel.run("filled.usage_metrics, filled.tasks[0].output"))

@@ -258,14 +258,16 @@ def test_a_secret_in_bytes_is_hidden_before_they_are_encoded() -> None:
 
 def test_no_part_of_a_secret_is_left_where_a_text_is_cut_short() -> None:
     """Labels and prompts are cut for display; half a key would not be known again."""
-    from crew_nb._crewai.blueprint import LABEL_KEPT, label
+    from crew_nb._crewai.blueprint import plans_for
     from crew_nb._crewai.listen import DETAIL_KEPT, Listener
     from crew_nb._state.attempt import Attempt
+    from crew_nb._state.labels import LABEL_KEPT
 
     attempt = Attempt(0, lambda event: None, gate=None, secrets=Secrets())  # type: ignore[arg-type]
     cut = Listener(attempt, lambda *call: None)._cut
     for before in range(LABEL_KEPT - 30, LABEL_KEPT):
-        assert "zebra" not in label(dict, {"x": "y" * (before - 10), "api_key": "zebra-zebra-zebra-" + "z" * 90})
+        inputs = {"x": "y" * (before - 10), "api_key": "zebra-zebra-zebra-" + "z" * 90}
+        assert "zebra" not in plans_for([(lambda **given: None, inputs)])[0].label
     attempt.secrets.learn(["yak-yak-yak-yak-12"])
     for before in range(DETAIL_KEPT - 30, DETAIL_KEPT):
         assert "yak" not in cut("y" * before + " yak-yak-yak-yak-12 " + "y" * DETAIL_KEPT)
