@@ -275,9 +275,8 @@ def _row(run: RunState, now: float, *, mixed: bool, costs: bool) -> Html:
     notes = ", ".join(m for m in marks if m)
     tasks: list[Node] = []
     for place, task in enumerate(run.own_tasks):
-        joins = _summary.joins_text(run, place)
-        name = _words.one_line(task.spec.name, 60)
-        tasks += ["\u2002" if place else None, _sign(task.status), f" {name}" + (f" ← {joins}" if joins else "")]
+        words = [_words.one_line(task.spec.name, 60), _summary.rounds(task), _summary.edge_text(run, place)]
+        tasks += ["\u2002" if place else None, _sign(task.status), " " + " ".join(filter(None, words))]
     said = _error_line(run.error) if run.error else _summary.now_text(run, now)
     return el(
         "tr",

@@ -15,7 +15,7 @@ from crew_nb._state.words import clock, money
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from crew_nb._state.state import BatchState, RunState
+    from crew_nb._state.state import BatchState, RunState, TaskState
 
 SIGNS: Mapping[str, str] = MappingProxyType(
     {
@@ -303,6 +303,25 @@ def joins_text(run: RunState, place: int) -> str:
     if len(joins) == place > 1:
         return "joins both" if place == 2 else f"joins all {place}"
     return "joins " + ", ".join(run.tasks[j].spec.name or f"task {j + 1}" for j in joins if j < len(run.tasks))
+
+
+def rounds(task: TaskState) -> str:
+    """`×3` for a step that has begun three times; empty for what begins once."""
+    return f"×{task.rounds}" if task.rounds > 1 else ""
+
+
+def edge_text(run: RunState, place: int) -> str:
+    """Where a task or a step stands among the others, as its row says it: `← joins both`, `after research`."""
+    task = run.tasks[place]
+    if not task.spec.is_step:
+        joins = joins_text(run, place)
+        return f"← {joins}" if joins else ""
+    follows = place > 0 and run.tasks[place - 1].spec.is_step and run.tasks[place - 1].spec.parent == task.spec.parent
+    if not task.spec.joins:
+        return "at the start" if follows else ""
+    if task.spec.joins == (place - 1,):
+        return ""
+    return "after " + ", ".join(run.tasks[j].spec.name for j in task.spec.joins if j < len(run.tasks))
 
 
 def now_text(run: RunState, now: float) -> str:

@@ -267,9 +267,9 @@ def _rows(runs: Iterable[RunState], width: int, now: float) -> Table:
 def _tasks(run: RunState) -> Text:
     text = Text()
     for place, task in enumerate(run.own_tasks):
-        joins = _summary.joins_text(run, place)
         text.append(SIGNS[task.status], style=_COLOURS.get(task.status, "dim"))
-        text.append(f" {one_line(task.spec.name, 24)}" + (f" ← {one_line(joins, 40)}" if joins else "") + "  ")
+        words = [one_line(task.spec.name, 24), _summary.rounds(task), one_line(_summary.edge_text(run, place), 42)]
+        text.append(f" {' '.join(filter(None, words))}  ")
     return text
 
 

@@ -10,12 +10,13 @@ import heapq
 import io
 import json
 import re
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._board.markdown import render
 from crew_nb._board.summary import calls as calls_text
-from crew_nb._board.summary import joins_text, summarize
+from crew_nb._board.summary import edge_text, summarize
 from crew_nb._state.state import as_run_here
 from crew_nb._state.words import one_line, readable, tail
 
@@ -46,6 +47,8 @@ _HEADING = re.compile(r"#{1,6} ")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How words begin that a spreadsheet program takes for a formula."""
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?%?")
+INSIDE = 12
+"""Tasks that the steps of a run have begun, of which its opened row shows the newest where there is too little room."""
 LANE_SPANS = 300
 LOG_LINES = 250
 """Lines of the log in a frozen board."""
@@ -94,8 +97,9 @@ def shape(run: RunState) -> list[Json]:
             name=one_line(t.spec.name, 80) or f"task {place + 1}",
             agent=one_line(t.spec.agent, 80),
             joins=list(t.spec.joins),
-            joined=one_line(joins_text(run, place), 80),
+            joined=one_line(edge_text(run, place), 80),
             is_async=t.spec.is_async,
+            is_step=t.spec.is_step,
             asks_human=t.spec.asks_human,
         )
         for place, t in enumerate(run.own_tasks)
@@ -111,6 +115,7 @@ def row(run: RunState, origin: float, shape: int) -> Json:
         shape: Number of its tasks' shape.
     """
     stopped = run.status == "cancelled"
+    busy = _at_work_inside(run)
     return _slim(
         index=run.index,
         label=one_line(run.label, LABEL),
@@ -123,7 +128,7 @@ def row(run: RunState, origin: float, shape: int) -> Json:
         last=None if run.final else _at(run.last_event, origin),
         tokens=run.usage.total_tokens,
         cost=run.cost,
-        tasks=[_task(t, origin) for t in run.own_tasks],
+        tasks=[_task(t, origin, busy.get(place, t)) for place, t in enumerate(run.own_tasks)],
         call=_running(run.calls),
         waits=[_wait(run, w, origin) for w in run.waits[:4]],
         error=None if run.error is None or stopped else one_line(f"{run.error.type}: {run.error.message}", 2 * TAIL),
@@ -142,14 +147,28 @@ def _without_heading(text: str) -> str:
     return rest if _HEADING.match(heading) and (rest := rest.lstrip()) else text
 
 
-def _task(task: TaskState, origin: float) -> Json:
+def _at_work_inside(run: RunState) -> dict[int, TaskState]:
+    """By the place of each step, what runs in it now: of several, the one that speaks, or the newest."""
+    found: dict[int, TaskState] = {}
+    for place, task in enumerate(run.tasks):
+        step = run.own_place(place)
+        if step is not None and step != place and task.status in ("running", "waiting"):
+            known = found.get(step)
+            if known is None or task.text or not known.text:
+                found[step] = task
+    return found
+
+
+def _task(task: TaskState, origin: float, busy: TaskState) -> Json:
+    """A task of a closed row; `busy` is itself, or what runs in it."""
     return _slim(
         status=task.status,
         started=_at(task.started, origin),
         finished=_at(task.finished, origin),
-        text=_MARKS.sub("", tail(task.text, TAIL)) if task.text else None,
-        tool=one_line(task.tool, 60) or None,
-        call=_running(task.calls),
+        rounds=task.rounds if task.rounds > 1 else None,
+        text=_MARKS.sub("", tail(busy.text, TAIL)) if busy.text else None,
+        tool=one_line(busy.tool or task.tool, 60) or None,
+        call=_running(busy.calls) or _running(task.calls),
         error=one_line(task.error, TAIL) if task.error else None,
     )
 
@@ -189,14 +208,19 @@ def lane(run: RunState, origin: float) -> Json:
     )
     kept = spans[-LANE_SPANS:]
     waiting = [
-        {"kind": "wait", "task": -1 if w.task is None else w.task, "name": w.reason, "started": _at(w.since, origin)}
+        {
+            "kind": "wait",
+            "task": -1 if w.task is None else run.own_place(w.task),
+            "name": w.reason,
+            "started": _at(w.since, origin),
+        }
         for w in run.waits
     ]
     return {
         "spans": [
             _slim(
                 kind=c.kind,
-                task=place,
+                task=run.own_place(place),
                 name=one_line(c.name, 60),
                 status=None if c.status == "done" else c.status,
                 started=_at(c.started, origin),
@@ -265,33 +289,61 @@ def detail(run: RunState, origin: float, room: int = DETAIL_BYTES) -> Json:
 
     Long texts are cut, and say by how much; they are cut shorter until the whole is within `room` bytes of JSON.
     """
-    limit, calls = 12_000, 60
+    limit, calls, inside = 12_000, 60, len(run.tasks)
     while True:
-        view = _detail(run, origin, limit, calls)
-        if limit <= 100 or size(view) <= room:
+        view = _detail(run, origin, limit, calls, inside)
+        if (limit <= 100 and inside <= INSIDE) or size(view) <= room:
             return view
-        limit, calls = limit // 2, max(6, calls // 2)
+        limit, calls, inside = max(100, limit // 2), max(6, calls // 2), max(INSIDE, inside // 2)
 
 
-def _detail(run: RunState, origin: float, limit: int, most: int) -> Json:
-    tasks = []
-    for place, task in enumerate(run.tasks):
-        is_final = bool(run.output) and place == len(run.tasks) - 1 and task.output == run.output
-        tasks.append(
-            _slim(
-                agent=one_line(task.agent, 120),
-                status=task.status,
-                started=_at(task.started, origin),
-                finished=_at(task.finished, origin),
-                tokens=sum(c.usage.total_tokens for c in task.calls),
-                text=_cut(task.text, limit, keep_end=True) if task.text else None,
-                output=_shown(task.output, limit) if task.output and not is_final else None,
-                is_final=is_final,
-                error=_cut(task.error, limit) if task.error else None,
-                calls=[_call(c, origin, limit // 4) for c in task.calls[-most:]],
-                calls_left_out=max(0, len(task.calls) - most),
-            )
+def _detail(run: RunState, origin: float, limit: int, most: int, inside: int) -> Json:
+    """What a run did; of the tasks that its steps have begun, the newest `inside`."""
+    tokens = [sum(c.usage.total_tokens for c in task.calls) for task in run.tasks]
+    for place in range(len(run.tasks) - 1, -1, -1):  # a step comes before what it begins
+        parent = run.tasks[place].spec.parent
+        if parent is not None:
+            tokens[parent] += tokens[place]
+    own = len(run.own_tasks)
+    final = _final_task(run)
+    first = max(own, len(run.tasks) - inside)
+    left_out = Counter(run.own_place(place) for place in range(own, first))
+
+    def whole(place: int, task: TaskState) -> Json:
+        parent = task.spec.parent
+        is_final = final is not None and (place == final or (parent is not None and task.output == run.output))
+        is_parents = parent is not None and bool(task.output) and task.output == _given(run.tasks[parent])
+        return _slim(
+            agent=one_line(task.agent, 120),
+            status=task.status,
+            started=_at(task.started, origin),
+            finished=_at(task.finished, origin),
+            rounds=task.rounds if task.rounds > 1 else None,
+            tokens=tokens[place],
+            text=_cut(task.text, limit, keep_end=True) if task.text else None,
+            output=_shown(_given(task), limit) if _given(task) and not (is_final or is_parents) else None,
+            is_final=is_final,
+            is_parents=is_parents and not is_final,
+            error=_cut(task.error, limit) if task.error else None,
+            calls=[_call(c, origin, limit // 4) for c in task.calls[-most:]],
+            calls_left_out=max(0, len(task.calls) - most),
+            inside_left_out=left_out[place] or None,
         )
+
+    tasks = [whole(place, task) for place, task in enumerate(run.tasks[:own])]
+    found = [
+        {
+            "place": place,
+            "name": one_line(task.spec.name, 80),
+            "parent": _shown_parent(run, place, own, first),
+            "crew": task.spec.crew,
+            **_slim(
+                joined=one_line(edge_text(run, place), 80) if task.spec.is_step else None, is_step=task.spec.is_step
+            ),
+            **whole(place, task),
+        }
+        for place, task in enumerate(run.tasks[first:], first)
+    ]
     stopped = run.status == "cancelled"
     error = None if stopped else run.error
     return _slim(
@@ -301,6 +353,7 @@ def _detail(run: RunState, origin: float, limit: int, most: int) -> Json:
         why=one_line(run.why, 300) if run.path == "stock" else None,
         worker=one_line(run.worker, 60),
         tasks=tasks,
+        inside=found,
         calls=[_call(c, origin, limit // 4) for c in run.calls[-most:]],
         calls_left_out=max(0, len(run.calls) - most),
         output=_shown(run.output, limit) if run.output else None,
@@ -320,6 +373,25 @@ def _detail(run: RunState, origin: float, limit: int, most: int) -> Json:
             hint=one_line(error.hint, 600),
         ),
     )
+
+
+def _given(task: TaskState) -> str:
+    """Its output; none while it is in another round."""
+    return "" if task.spec.is_step and task.status in ("running", "waiting") else task.output
+
+
+def _shown_parent(run: RunState, place: int, own: int, first: int) -> int | None:
+    """What it runs in, or where that is left out, the step around all of it."""
+    parent = run.tasks[place].spec.parent
+    return parent if parent is None or parent < own or parent >= first else run.own_place(place)
+
+
+def _final_task(run: RunState) -> int | None:
+    """The task whose output is that of the run; of a flow, the step that ended last with it."""
+    same = [place for place, t in enumerate(run.own_tasks) if run.output and t.output == run.output]
+    if same and not run.tasks[same[-1]].spec.is_step:
+        return same[-1] if same[-1] == len(run.own_tasks) - 1 else None
+    return max(same, key=lambda place: run.tasks[place].finished or 0.0, default=None)
 
 
 def _call(call: Call, origin: float, limit: int) -> Json:

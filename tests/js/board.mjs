@@ -47,7 +47,7 @@ export class Model {
 export const SPECS = [
   { name: "research", agent: "Researcher", is_async: true },
   { name: "market", agent: "Analyst", is_async: true },
-  { name: "synthesis", agent: "Editor", joins: [0, 1], joined: "joins both" },
+  { name: "synthesis", agent: "Editor", joins: [0, 1], joined: "← joins both" },
 ];
 
 /** A row with three tasks. */

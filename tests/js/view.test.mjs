@@ -407,6 +407,40 @@ test("an opened row shows its output first once it is done, and its log lines la
   assert.deepEqual([...lines.querySelector(".cnb-pre").children].map((e) => e.textContent), ["3 earlier lines not shown", "0:01researchINFO first", "0:02<b>INFO</b> last"]);
 });
 
+test("an opened row of a flow shows what runs inside each step, rounds, edges in words and branches not taken", async () => {
+  const specs = [
+    { name: "plan", is_step: true },
+    { name: "research", is_step: true, joins: [0, 2], joined: "after plan, review" },
+    { name: "review", is_step: true, joins: [1] },
+    { name: "drop", is_step: true, joins: [2] },
+  ];
+  const some = (status, more = {}) => ({ status, tokens: 0, calls_left_out: 0, ...more });
+  const detail = {
+    ...{ index: 0, status: "running", label: { text: "topic=0" }, calls_left_out: 0 },
+    tasks: [some("done"), some("running", { rounds: 2, inside_left_out: 3 }), some("done"), some("skipped")],
+    inside: [
+      some("done", { place: 4, name: "<b>facts</b>", parent: 1, crew: 1, agent: "Scout" }),
+      some("running", { place: 5, name: "inner", parent: 1, crew: 2, is_step: true, joined: "after x" }),
+      some("running", { place: 6, name: "deep", parent: 5, crew: 3, text: { text: "so far" } }),
+    ],
+    log: [{ at: 1, task: 6, text: { text: "a line" } }],
+  };
+  const tasks = [{ status: "done" }, { status: "running", rounds: 2, text: "so far" }, { status: "done" }, { status: "skipped" }];
+  model.say(tick(1, [row(0, { tasks })], { shapes: { 0: specs }, details: { 0: detail } }));
+  await drawn();
+  assert.deepEqual(texts(".cnb-pipe .cnb-task").slice(0, 3), ["✓plan", "●research×2after plan, review", "✓review"]);
+  find('[data-run="0"]').click();
+  await drawn();
+  const card = (key) => find(`[data-key="${key}"]`);
+  assert.deepEqual([...card("task1").querySelectorAll(".cnb-taskcard")].map((e) => e.dataset.key), ["task4", "task5", "task6"]);
+  assert.equal(card("task6").parentElement.closest(".cnb-taskcard"), card("task5"));
+  assert.match(card("task1").querySelector("h4").textContent, /research.*running.*×2.*after plan, review/);
+  assert.match(card("task1").textContent, /3 earlier tasks not shown/);
+  assert.match(card("task3").querySelector("h4").textContent, /skipped: its branch was not taken.*after review/);
+  assert.match(card("task4").textContent, /<b>facts<\/b>/);
+  assert.match(find(".cnb-logline").textContent, /deep/);
+});
+
 test("a card of a run under way shows the end of what each task says", async () => {
   model.say(tick(1, [row(0), row(1, { status: "queued", tasks: [] })]));
   await drawn();

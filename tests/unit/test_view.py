@@ -13,6 +13,7 @@ from crew_nb._board import static as _static
 from crew_nb._board import view as _view
 from crew_nb._state import events as ev
 from crew_nb._state.state import BatchState, LogLine, RunState, advance, new_run
+from crew_nb._state.usage import Usage
 from tests.support.script import Script
 
 NASTY = [
@@ -275,11 +276,11 @@ def test_a_csv_has_no_formula_of_an_llm(text: str, cell: str) -> None:
 @pytest.mark.parametrize(
     ("joins", "words"),
     [
-        ([(), (), (0, 1)], "joins both"),
-        ([(), (), (), (0, 1, 2)], "joins all 3"),
+        ([(), (), (0, 1)], "← joins both"),
+        ([(), (), (), (0, 1, 2)], "← joins all 3"),
         ([(), (0,), (1,)], None),
-        ([(), (0,), (0,)], "joins t0"),
-        ([(), (), (), (0, 2)], "joins t0, t2"),
+        ([(), (0,), (0,)], "← joins t0"),
+        ([(), (), (), (0, 2)], "← joins t0, t2"),
     ],
 )
 def test_live_and_static_boards_say_the_same_of_joins(joins: list[tuple[int, ...]], words: str | None) -> None:
@@ -288,4 +289,97 @@ def test_live_and_static_boards_say_the_same_of_joins(joins: list[tuple[int, ...
     run = fold(ev.RunStarted(run=0, at=101), ev.CrewReady(run=0, at=101, tasks=specs, path="direct"))
     assert _view.shape(run)[-1].get("joined") == words
     html = _static.board(BatchState(key="k", name="n", runs=(run,), created=100.0))
-    assert (f"← {words}" in html) if words else ("←" not in html)
+    assert (words in html) if words else ("←" not in html)
+
+
+def flow_run(rounds: int = 2, found: int = 2) -> RunState:
+    """A flow of three steps and a branch that is not taken; its second step begins a crew in each round."""
+    steps = (
+        ev.TaskSpec(name="plan", agent="", is_step=True),
+        ev.TaskSpec(name="research", agent="", is_step=True, joins=(0, 2)),
+        ev.TaskSpec(name="review", agent="", is_step=True, joins=(1,)),
+        ev.TaskSpec(name="drop", agent="", is_step=True, joins=(2,)),
+        ev.TaskSpec(name="finish", agent="", is_step=True, joins=(2,)),
+    )
+    events: list[ev.Event] = [
+        ev.RunStarted(run=0, at=101),
+        ev.CrewReady(run=0, at=101, tasks=steps, path="stock"),
+        ev.TaskStarted(run=0, at=101, task=0),
+        ev.TaskFinished(run=0, at=101, task=0, output="plan"),
+    ]
+    place = len(steps)
+    for crew in range(rounds):
+        specs = tuple(ev.TaskSpec(name=f"inner {n}", agent="Writer", parent=1, crew=crew + 1) for n in range(found))
+        events += [ev.TaskStarted(run=0, at=102, task=1), ev.TasksFound(run=0, at=102, tasks=specs)]
+        for _ in specs:
+            key, usage = f"c{place}", Usage(total_tokens=5)
+            events += [
+                ev.TaskStarted(run=0, at=103, task=place),
+                ev.CallStarted(run=0, at=103, call=key, kind="llm", name="m", task=place, detail="asked " * 200),
+                ev.CallChunk(run=0, at=103, call=key, text=f"words {place}", task=place),
+                ev.CallFinished(run=0, at=104, call=key, kind="llm", task=place, output="said", usage=usage),
+                ev.TaskFinished(run=0, at=104, task=place, output=f"notes {place}"),
+            ]
+            place += 1
+        events += [
+            ev.TaskFinished(run=0, at=105, task=1, output=f"notes {place - 1}"),
+            ev.TaskStarted(run=0, at=105, task=2),
+            ev.TaskFinished(run=0, at=105, task=2, output="again"),
+        ]
+    return fold(*events)
+
+
+def test_an_opened_row_has_what_runs_inside_each_step() -> None:
+    """By name and step, in its crew; rounds and tokens are the step's; an output is shown once."""
+    run = fold_on(flow_run(), ev.RunFinished(run=0, at=106, status="done", output="again"))
+    edges = [None, "after plan, review", None, None, "after review"]
+    assert [spec.get("joined") for spec in _view.shape(run)] == edges
+    detail = _view.detail(run, 100.0)
+    assert [(t["status"], t.get("rounds"), t["tokens"]) for t in detail["tasks"]] == [
+        ("done", None, 0),
+        ("done", 2, 20),
+        ("done", 2, 0),
+        ("skipped", None, 0),
+        ("skipped", None, 0),
+    ]
+    assert [(t["place"], t["name"], t["parent"], t["crew"], t["tokens"]) for t in detail["inside"]] == [
+        (5, "inner 0", 1, 1, 5),
+        (6, "inner 1", 1, 1, 5),
+        (7, "inner 0", 1, 2, 5),
+        (8, "inner 1", 1, 2, 5),
+    ]
+    assert [t.get("is_parents", False) for t in detail["inside"]] == [False, False, False, True]
+    assert detail["tasks"][2]["is_final"]
+    html = _static.board(BatchState(key="k", name="n", runs=(run,), created=100.0))
+    assert "research ×2 after plan, review" in html
+
+
+def test_a_closed_row_says_what_is_said_inside_its_step() -> None:
+    """The step is at work with the words of the task in it; a call in the timeline is the step's."""
+    run = fold_on(
+        flow_run(),
+        ev.TaskStarted(run=0, at=106, task=1),
+        ev.TasksFound(run=0, at=106, tasks=(ev.TaskSpec(name="Editor", agent="Editor", parent=1, crew=3),)),
+        ev.TaskStarted(run=0, at=106, task=9),
+        ev.CallStarted(run=0, at=106, call="x", kind="llm", name="gpt", task=9),
+        ev.CallChunk(run=0, at=106, call="x", text="so far", task=9),
+    )
+    row = _view.row(run, 100.0, 0)
+    assert len(row["tasks"]) == 5
+    assert (row["tasks"][1]["rounds"], row["tasks"][1]["text"], row["tasks"][1]["call"]) == (3, "so far", "gpt")
+    assert {span["task"] for span in _view.lane(run, 100.0)["spans"]} == {1}
+
+
+def test_an_opened_row_of_a_long_loop_stays_in_its_room() -> None:
+    """The newest of what ran inside is kept, and what is left out is counted at its step."""
+    detail = _view.detail(flow_run(rounds=50, found=4), 100.0)
+    assert _view.size(detail) <= 30_000
+    assert len(detail["inside"]) + detail["tasks"][1]["inside_left_out"] == 200
+    assert detail["inside"][-1]["place"] == 204
+
+
+def fold_on(run: RunState, *events: ev.Event) -> RunState:
+    """The run after these events."""
+    for event in events:
+        run = advance(run, event)
+    return run

@@ -549,8 +549,9 @@ var Store = class {
     for (const [i, detail] of this.details)
       if (!FINAL.has(detail.status)) {
         const still = (calls) => calls?.map((call) => open(call.status) ? { ...call, status: "unknown" } : call) ?? [];
-        const tasks = (detail.tasks ?? []).map((task) => ({ ...task, calls: still(task.calls), status: open(task.status) ? "unknown" : task.status }));
-        this.details.set(i, { ...detail, status: "unknown", tasks, calls: still(detail.calls) });
+        const gone = (task) => ({ ...task, calls: still(task.calls), status: open(task.status) ? "unknown" : task.status });
+        const [tasks, inside2] = [(detail.tasks ?? []).map(gone), (detail.inside ?? []).map(gone)];
+        this.details.set(i, { ...detail, status: "unknown", tasks, inside: inside2, calls: still(detail.calls) });
       }
   }
 };
@@ -1584,7 +1585,7 @@ function inside(board, i, row) {
       )
     );
   stages(specs).forEach((step) => {
-    const cards = step.map((place) => taskCard(place, specs, detail.tasks?.[place], now));
+    const cards = step.map((place) => taskCard(place, { ...specs[place], name: specs[place]?.name ?? "" }, edges(place, specs), detail.tasks?.[place], detail.inside ?? [], now));
     box.append(h("div", { class: "cnb-step", "data-key": `step${step[0]}` }, cards));
   });
   if (detail.calls?.length || detail.calls_left_out)
@@ -1609,35 +1610,62 @@ function logLines(detail, specs) {
           "div",
           { class: "cnb-logline", "data-key": left + n },
           h("time", {}, clock(Math.floor(line.at))),
-          line.task === void 0 ? null : h("bdi", { class: "cnb-quiet" }, specs[line.task]?.name ?? ""),
+          line.task === void 0 ? null : h("bdi", { class: "cnb-quiet" }, specs[line.task]?.name ?? detail.inside?.find((t) => t.place === line.task)?.name ?? ""),
           h("span", { dir: "auto" }, line.text.text ?? "", leftOut(line.text))
         )
       )
     )
   );
 }
-function taskCard(place, specs, task, now) {
-  const spec = specs[place];
+function edges(place, specs) {
+  const { joins, joined, is_step } = specs[place] ?? {};
+  const names = (joins ?? []).map((j) => specs[j]?.name ?? "").join(", ");
+  if (is_step) return names ? `after ${names}` : joined ?? "";
+  return names ? `← joins ${names}` : "";
+}
+function taskCard(place, spec, from, task, found, now) {
   const status = task?.status ?? "queued";
-  const from = (spec?.joins ?? []).map((j) => specs[j]?.name ?? "").join(", ");
   const time = task?.started === void 0 ? "" : span((task.finished ?? now) - task.started);
+  const word = spec.is_step && status === "skipped" ? "skipped: its branch was not taken" : status;
   return h(
     "div",
     { class: "cnb-taskcard", "data-key": `task${place}`, "data-s": status },
     h(
       "h4",
       {},
-      h("span", { class: "cnb-task", "data-s": status }, h("i", { "aria-hidden": "true" }, SIGNS2[status] ?? ""), h("bdi", {}, spec?.name ?? "")),
-      h("span", { class: "cnb-word", "data-s": status }, status),
-      h("bdi", { class: "cnb-quiet" }, task?.agent || spec?.agent || ""),
-      from ? h("bdi", { class: "cnb-quiet" }, `← joins ${from}`) : null,
+      h("span", { class: "cnb-task", "data-s": status }, h("i", { "aria-hidden": "true" }, SIGNS2[status] ?? ""), h("bdi", {}, spec.name)),
+      h("span", { class: "cnb-word", "data-s": status }, word),
+      task?.rounds ? h("span", { class: "cnb-tag", title: `began ${task.rounds} times` }, `×${task.rounds}`) : null,
+      h("bdi", { class: "cnb-quiet" }, task?.agent || spec.agent || ""),
+      from ? h("bdi", { class: "cnb-quiet" }, from) : null,
       h("span", { class: "cnb-sum" }, [time, task?.tokens ? plural(task.tokens, "token") : ""].filter(Boolean).join(" · "))
     ),
     task?.error ? h("p", { class: "cnb-bad" }, task.error.text, leftOut(task.error)) : null,
     callList(task?.calls, task?.calls_left_out ?? 0, now),
+    within(place, task, found, now),
     task?.text ? h("pre", { class: "cnb-pre cnb-live", dir: "auto", "data-follow": true, "data-key": "text", tabindex: 0 }, leftOut(task.text), task.text.text) : null,
     task?.output ? h("div", { "data-key": "output" }, sanitized(task.output.html), leftOut(task.output)) : null,
-    task?.is_final ? h("p", { class: "cnb-quiet" }, "Its output is the output of the run, above.") : null
+    task?.is_final ? h("p", { class: "cnb-quiet" }, "Its output is the output of the run, above.") : null,
+    task?.is_parents ? h("p", { class: "cnb-quiet" }, "Its output is that of its step, below.") : null
+  );
+}
+function within(place, task, found, now) {
+  const mine = found.filter((t) => t.parent === place);
+  const left = task?.inside_left_out ?? 0;
+  if (!mine.length && !left) return null;
+  const crews = /* @__PURE__ */ new Map();
+  for (const t of mine) crews.set(t.crew, [...crews.get(t.crew) ?? [], t]);
+  return h(
+    "div",
+    { class: "cnb-within", "data-key": "within" },
+    left ? h("p", { class: "cnb-quiet", "data-key": "left" }, `${plural(left, "earlier task")} not shown`) : null,
+    [...crews].map(
+      ([crew, tasks]) => h(
+        "div",
+        { class: "cnb-step", "data-key": `crew${crew}` },
+        tasks.map((t) => taskCard(t.place, t, t.joined ?? "", t, found, now))
+      )
+    )
   );
 }
 
@@ -1648,7 +1676,7 @@ function pipeWidth(specs, wide) {
   for (const step of stages(specs)) {
     for (const i of step) {
       const joined = (!wide || wide > NO_JOINS) && specs[i]?.joined || "";
-      needed += 30 + 7.2 * (specs[i]?.name ?? "").length + (joined ? 14 + 6.2 * joined.length : 0);
+      needed += 30 + 7.2 * (specs[i]?.name ?? "").length + (joined ? 6.2 * joined.length : 0);
     }
     needed += step.length > 1 ? 28 : 16;
   }
@@ -1669,21 +1697,23 @@ function isLong(specs, wide) {
 function pipeline(row, specs, wide) {
   if (isLong(specs, wide)) return brief(row, specs);
   const line = h("span", { class: "cnb-pipe" });
+  const tight = wide > 0 && pipeWidth(specs, wide) > 0.46 * wide;
   if (!row.tasks?.length && row.from_record) line.append(h("span", { class: "cnb-quiet" }, "from the record"));
   stages(specs).forEach((step, place) => {
     if (place) line.append(h("span", { class: "cnb-then", "aria-hidden": "true" }, "›"));
     const chips = step.map((i) => {
-      const status = row.tasks?.[i]?.status ?? "queued";
+      const { status = "queued", rounds } = row.tasks?.[i] ?? {};
       const name = specs[i]?.name ?? "";
-      const { joined } = specs[i] ?? {};
-      const from = (specs[i]?.joins ?? []).map((j) => specs[j]?.name).join(" and ");
-      const title = `${name}: ${status}${from ? `, joins ${from}` : ""}${specs[i]?.agent ? ` (${specs[i]?.agent})` : ""}`;
+      const { joined, is_step } = specs[i] ?? {};
+      const from = (specs[i]?.joins ?? []).map((j) => specs[j]?.name).join(is_step ? ", " : " and ");
+      const title = `${name}: ${status}${rounds ? `, ${rounds} rounds` : ""}${from ? `, ${is_step ? "after" : "joins"} ${from}` : ""}${specs[i]?.agent ? ` (${specs[i]?.agent})` : ""}`;
       return h(
         "span",
         { class: "cnb-task", "data-s": status, title, "aria-label": title, role: "img" },
         h("i", {}, SIGNS2[status] ?? ""),
         h("bdi", {}, name),
-        joined ? h("small", {}, `← ${joined}`) : null
+        rounds ? h("b", {}, `×${rounds}`) : null,
+        joined && !(tight && is_step) ? h("small", {}, joined) : null
       );
     });
     line.append(step.length > 1 ? h("span", { class: "cnb-group", style: `--n:${step.length}` }, chips) : (
@@ -2046,15 +2076,15 @@ function laneOf({ i, row, lane, specs, name: called, active }, { from, to }, now
   for (const step of stages(specs)) step.forEach((task, n) => where[task] = Math.min(n, 5));
   const track = h("div", { class: "cnb-track", style: `height:${22 * tracks(specs)}px` });
   const pixels = Math.max(200, wide);
-  const edges = /* @__PURE__ */ new Map();
+  const edges2 = /* @__PURE__ */ new Map();
   const bar = (b) => {
     const [left, right] = [Math.max(b.start, from), Math.min(b.end, to)];
     if (right < left || b.end < from || b.start > to) return;
-    const edge = edges.get(`${b.kind}${b.top}${b.part}`) ?? -1;
+    const edge = edges2.get(`${b.kind}${b.top}${b.part}`) ?? -1;
     const x = pixels * (left - from) / (to - from);
     const w = pixels * (right - left) / (to - from);
     if (x + w < edge + 0.7) return;
-    edges.set(`${b.kind}${b.top}${b.part}`, x + w);
+    edges2.set(`${b.kind}${b.top}${b.part}`, x + w);
     const room = b.until === void 0 ? w : pixels * (Math.min(b.until, to) - left) / (to - from);
     const said = b.text && room > 30 ? b.text : "";
     track.append(

@@ -3,8 +3,9 @@
  * What crosses between Python (`widget.py`) and the page.
  *
  * @typedef {"queued"|"running"|"waiting"|"done"|"failed"|"cancelling"|"cancelled"|"skipped"|"unknown"} Status
- * @typedef {{name: string, agent?: string, joins?: number[], joined?: string, is_async?: boolean, asks_human?: boolean}} Spec
- * @typedef {{status: Status, started?: number, finished?: number, text?: string, tool?: string, call?: string,
+ * @typedef {{name: string, agent?: string, joins?: number[], joined?: string, is_async?: boolean, is_step?: boolean,
+ *   asks_human?: boolean}} Spec
+ * @typedef {{status: Status, started?: number, finished?: number, rounds?: number, text?: string, tool?: string, call?: string,
  *   error?: string}} Task
  * @typedef {{text?: string, left_out?: number}} Cut
  * @typedef {{html: string, left_out: number}} Shown
@@ -16,10 +17,13 @@
  *   dropped_calls: number, worker?: string}} Row
  * @typedef {{kind: "llm"|"tool"|"wait", name: string, status: string, started: number, finished?: number,
  *   agent?: string, attempt?: number, tokens: number, cost?: number, detail?: Cut, output?: Cut}} Call
- * @typedef {{agent?: string, status: Status, started?: number, finished?: number, tokens: number, text?: Cut,
- *   output?: Shown, is_final?: boolean, error?: Cut, calls?: Call[], calls_left_out: number}} TaskDetail
+ * @typedef {{agent?: string, status: Status, started?: number, finished?: number, rounds?: number, tokens: number,
+ *   text?: Cut, output?: Shown, is_final?: boolean, is_parents?: boolean, error?: Cut, calls?: Call[],
+ *   calls_left_out: number, inside_left_out?: number}} TaskDetail
+ * @typedef {TaskDetail & {place: number, name: string, parent: number, crew: number, joined?: string, is_step?: boolean}} Found
+ *   a task that a step of a flow, or a task, has begun
  * @typedef {{index: number, status: Status, label: Cut, why?: string, worker?: string, tasks?: TaskDetail[],
- *   calls?: Call[], calls_left_out: number, output?: Shown, log?: {at: number, task?: number, text: Cut}[],
+ *   inside?: Found[], calls?: Call[], calls_left_out: number, output?: Shown, log?: {at: number, task?: number, text: Cut}[],
  *   log_left_out?: number, stopped?: Cut, hint?: string,
  *   error?: {type: string, message: Cut, traceback?: Cut, hint?: string}}} Detail
  * @typedef {{kind: string, task: number, name: string, status?: string, started: number, finished?: number,

@@ -100,9 +100,10 @@ export class Store {
     for (const [i, detail] of this.details)
       if (!FINAL.has(detail.status)) {
         const still = (/** @type {Call[] | undefined} */ calls) => calls?.map((call) => (open(call.status) ? { ...call, status: "unknown" } : call)) ?? [];
-        /** @type {TaskDetail[]} */
-        const tasks = (detail.tasks ?? []).map((task) => ({ ...task, calls: still(task.calls), status: open(task.status) ? "unknown" : task.status }));
-        this.details.set(i, { ...detail, status: "unknown", tasks, calls: still(detail.calls) });
+        /** @type {<T extends TaskDetail>(task: T) => T} */
+        const gone = (task) => ({ ...task, calls: still(task.calls), status: open(task.status) ? "unknown" : task.status });
+        const [tasks, inside] = [(detail.tasks ?? []).map(gone), (detail.inside ?? []).map(gone)];
+        this.details.set(i, { ...detail, status: "unknown", tasks, inside, calls: still(detail.calls) });
       }
   }
 }

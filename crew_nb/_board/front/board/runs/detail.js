@@ -2,7 +2,7 @@
 /** What happened in a run: the inside of a row that is open. */
 
 /** @import {Board} from "../board.js" */
-/** @import {Detail, Row, Spec, TaskDetail} from "../messages.js" */
+/** @import {Detail, Found, Row, Spec, TaskDetail} from "../messages.js" */
 import { action, coded, h } from "../../shared/elements.js";
 import { clock, count, plural, span } from "../../shared/numbers.js";
 import { leftOut, stopped } from "../cut.js";
@@ -64,7 +64,7 @@ export function inside(board, i, row) {
       ),
     );
   stages(specs).forEach((step) => {
-    const cards = step.map((place) => taskCard(place, specs, detail.tasks?.[place], now));
+    const cards = step.map((place) => taskCard(place, { ...specs[place], name: specs[place]?.name ?? "" }, edges(place, specs), detail.tasks?.[place], detail.inside ?? [], now));
     box.append(h("div", { class: "cnb-step", "data-key": `step${step[0]}` }, cards));
   });
   if (detail.calls?.length || detail.calls_left_out)
@@ -91,7 +91,7 @@ function logLines(detail, specs) {
           "div",
           { class: "cnb-logline", "data-key": left + n },
           h("time", {}, clock(Math.floor(line.at))),
-          line.task === undefined ? null : h("bdi", { class: "cnb-quiet" }, specs[line.task]?.name ?? ""),
+          line.task === undefined ? null : h("bdi", { class: "cnb-quiet" }, specs[line.task]?.name ?? detail.inside?.find((t) => t.place === line.task)?.name ?? ""),
           h("span", { dir: "auto" }, line.text.text ?? "", leftOut(line.text)),
         ),
       ),
@@ -99,28 +99,64 @@ function logLines(detail, specs) {
   );
 }
 
-/** @param {number} place @param {Spec[]} specs @param {TaskDetail | undefined} task @param {number} now */
-function taskCard(place, specs, task, now) {
-  const spec = specs[place];
+/** What comes before a task, in words and by name. @param {number} place @param {Spec[]} specs */
+function edges(place, specs) {
+  const { joins, joined, is_step } = specs[place] ?? {};
+  const names = (joins ?? []).map((j) => specs[j]?.name ?? "").join(", ");
+  if (is_step) return names ? `after ${names}` : (joined ?? "");
+  return names ? `← joins ${names}` : "";
+}
+
+/**
+ * A task, or a step of a flow with what it has begun.
+ * @param {number} place @param {Spec} spec @param {string} from what comes before it
+ * @param {TaskDetail | undefined} task @param {Found[]} found @param {number} now @returns {HTMLElement}
+ */
+function taskCard(place, spec, from, task, found, now) {
   const status = task?.status ?? "queued";
-  const from = (spec?.joins ?? []).map((j) => specs[j]?.name ?? "").join(", ");
   const time = task?.started === undefined ? "" : span((task.finished ?? now) - task.started);
+  const word = spec.is_step && status === "skipped" ? "skipped: its branch was not taken" : status;
   return h(
     "div",
     { class: "cnb-taskcard", "data-key": `task${place}`, "data-s": status },
     h(
       "h4",
       {},
-      h("span", { class: "cnb-task", "data-s": status }, h("i", { "aria-hidden": "true" }, SIGNS[status] ?? ""), h("bdi", {}, spec?.name ?? "")),
-      h("span", { class: "cnb-word", "data-s": status }, status),
-      h("bdi", { class: "cnb-quiet" }, task?.agent || spec?.agent || ""),
-      from ? h("bdi", { class: "cnb-quiet" }, `← joins ${from}`) : null,
+      h("span", { class: "cnb-task", "data-s": status }, h("i", { "aria-hidden": "true" }, SIGNS[status] ?? ""), h("bdi", {}, spec.name)),
+      h("span", { class: "cnb-word", "data-s": status }, word),
+      task?.rounds ? h("span", { class: "cnb-tag", title: `began ${task.rounds} times` }, `×${task.rounds}`) : null,
+      h("bdi", { class: "cnb-quiet" }, task?.agent || spec.agent || ""),
+      from ? h("bdi", { class: "cnb-quiet" }, from) : null,
       h("span", { class: "cnb-sum" }, [time, task?.tokens ? plural(task.tokens, "token") : ""].filter(Boolean).join(" · ")),
     ),
     task?.error ? h("p", { class: "cnb-bad" }, task.error.text, leftOut(task.error)) : null,
     callList(task?.calls, task?.calls_left_out ?? 0, now),
+    within(place, task, found, now),
     task?.text ? h("pre", { class: "cnb-pre cnb-live", dir: "auto", "data-follow": true, "data-key": "text", tabindex: 0 }, leftOut(task.text), task.text.text) : null,
     task?.output ? h("div", { "data-key": "output" }, sanitized(task.output.html), leftOut(task.output)) : null,
     task?.is_final ? h("p", { class: "cnb-quiet" }, "Its output is the output of the run, above.") : null,
+    task?.is_parents ? h("p", { class: "cnb-quiet" }, "Its output is that of its step, below.") : null,
+  );
+}
+
+/** What runs in a step: crews, each with its tasks, single agents, and the steps of flows. @param {number} place @param {TaskDetail | undefined} task @param {Found[]} found @param {number} now */
+function within(place, task, found, now) {
+  const mine = found.filter((t) => t.parent === place);
+  const left = task?.inside_left_out ?? 0;
+  if (!mine.length && !left) return null;
+  /** @type {Map<number, Found[]>} */
+  const crews = new Map();
+  for (const t of mine) crews.set(t.crew, [...(crews.get(t.crew) ?? []), t]);
+  return h(
+    "div",
+    { class: "cnb-within", "data-key": "within" },
+    left ? h("p", { class: "cnb-quiet", "data-key": "left" }, `${plural(left, "earlier task")} not shown`) : null,
+    [...crews].map(([crew, tasks]) =>
+      h(
+        "div",
+        { class: "cnb-step", "data-key": `crew${crew}` },
+        tasks.map((t) => taskCard(t.place, t, t.joined ?? "", t, found, now)),
+      ),
+    ),
   );
 }

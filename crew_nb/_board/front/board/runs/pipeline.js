@@ -15,7 +15,7 @@ function pipeWidth(specs, wide) {
   for (const step of stages(specs)) {
     for (const i of step) {
       const joined = ((!wide || wide > NO_JOINS) && specs[i]?.joined) || "";
-      needed += 30 + 7.2 * (specs[i]?.name ?? "").length + (joined ? 14 + 6.2 * joined.length : 0);
+      needed += 30 + 7.2 * (specs[i]?.name ?? "").length + (joined ? 6.2 * joined.length : 0);
     }
     needed += step.length > 1 ? 28 : 16;
   }
@@ -42,21 +42,24 @@ export function isLong(specs, wide) {
 export function pipeline(row, specs, wide) {
   if (isLong(specs, wide)) return brief(row, specs);
   const line = h("span", { class: "cnb-pipe" });
+  // Names come before edges, which the opened row has too.
+  const tight = wide > 0 && pipeWidth(specs, wide) > 0.46 * wide;
   if (!row.tasks?.length && row.from_record) line.append(h("span", { class: "cnb-quiet" }, "from the record"));
   stages(specs).forEach((step, place) => {
     if (place) line.append(h("span", { class: "cnb-then", "aria-hidden": "true" }, "›"));
     const chips = step.map((i) => {
-      const status = row.tasks?.[i]?.status ?? "queued";
+      const { status = "queued", rounds } = row.tasks?.[i] ?? {};
       const name = specs[i]?.name ?? "";
-      const { joined } = specs[i] ?? {};
-      const from = (specs[i]?.joins ?? []).map((j) => specs[j]?.name).join(" and ");
-      const title = `${name}: ${status}${from ? `, joins ${from}` : ""}${specs[i]?.agent ? ` (${specs[i]?.agent})` : ""}`;
+      const { joined, is_step } = specs[i] ?? {};
+      const from = (specs[i]?.joins ?? []).map((j) => specs[j]?.name).join(is_step ? ", " : " and ");
+      const title = `${name}: ${status}${rounds ? `, ${rounds} rounds` : ""}${from ? `, ${is_step ? "after" : "joins"} ${from}` : ""}${specs[i]?.agent ? ` (${specs[i]?.agent})` : ""}`;
       return h(
         "span",
         { class: "cnb-task", "data-s": status, title, "aria-label": title, role: "img" },
         h("i", {}, SIGNS[status] ?? ""),
         h("bdi", {}, name),
-        joined ? h("small", {}, `← ${joined}`) : null,
+        rounds ? h("b", {}, `×${rounds}`) : null,
+        joined && !(tight && is_step) ? h("small", {}, joined) : null,
       );
     });
     line.append(step.length > 1 ? h("span", { class: "cnb-group", style: `--n:${step.length}` }, chips) : /** @type {Node} */ (chips[0]));
