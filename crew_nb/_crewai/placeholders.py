@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from crewai import Crew
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_\-]*"  # what CrewAI's interpolation takes for a name
+_WORD = re.compile(r"\w")
 _BRACES = re.compile(rf"\{{\{{{_NAME}}}}}|\{{({_NAME})}}")  # {{name}} is none
 # Characters that no text has: Unicode keeps them for uses such as this.
 _HIDE, _SHOW = str.maketrans("{}", "\ufdd0\ufdd1"), str.maketrans("\ufdd0\ufdd1", "{}")
@@ -81,7 +82,15 @@ NO_DATA = Data({})
 def _has(text: str, value: Any) -> bool:
     """Whether the value stands in the text, as a word of its own."""
     words = str(value).translate(_HIDE)
-    return bool(words.strip()) and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
+    if not words.strip():
+        return False
+    place = text.find(words)
+    while place >= 0:
+        end = place + len(words)
+        if not _WORD.fullmatch(text[max(0, place - 1) : place]) and not _WORD.fullmatch(text[end : end + 1]):
+            return True
+        place = text.find(words, place + 1)
+    return False
 
 
 def _hide(text: str, is_data: Callable[[str], bool], *, doubled: bool) -> str:

@@ -48,7 +48,7 @@ def asking(attempt: Attempt, kind: Kind, subject: Any) -> Iterator[None]:
 
 _NOBODY = (
     "a task or step asks a person (human_input=True, @human_feedback, ask()), but nobody can answer here (no board, no "
-    "terminal). Run it in a notebook with show=True, or build it without."
+    "terminal). Run it in a notebook with show=True, or build it without (human_input=False)."
 )
 
 

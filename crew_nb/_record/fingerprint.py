@@ -83,7 +83,8 @@ _HANDLES = (
 _ATOMS = (str, int, float, bool, types.NoneType)
 _CONFIG = re.compile(r"[^\n{}]{1,250}\.(ya?ml|toml|jinja2?|j2)")
 """Names of files that are read, wherever they stand; those of others may be the names of what a run writes."""
-_FILE = re.compile(r"[^\n{}]{1,250}\.\w{1,8}")
+_FILE = re.compile(r"\A[^\n{}]{1,250}\.\w{1,8}\Z")
+_FOLDER = re.compile(r"[\w./-]{1,60}")
 _FILE_KEPT = 10_000_000
 """Bytes of such a file that count."""
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
@@ -590,7 +591,7 @@ def _texts(code: types.CodeType) -> set[str]:
     constants = [c for inner in _codes(code) for c in inner.co_consts]
     texts = {t for c in constants for t in (c if isinstance(c, tuple) else (c,)) if isinstance(t, str)}
     files = {text for text in texts if _FILE.fullmatch(text)}
-    return files | {f"{folder}/{file}" for file in files for folder in texts if re.fullmatch(r"[\w./-]{1,60}", folder)}
+    return files | {f"{folder}/{file}" for file in files for folder in texts if _FOLDER.fullmatch(folder)}
 
 
 def _variables(code: types.CodeType) -> list[str]:

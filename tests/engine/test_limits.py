@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import crew_nb as cnb
+from crew_nb._engine import limits
 from crew_nb._engine.engine import engine
 from tests.support import crews
 from tests.support.server import Server, llm
@@ -84,7 +85,7 @@ def test_tokens_a_minute_hold_calls_back(server: Server, monkeypatch: pytest.Mon
     """Under `max_tpm` a second call waits until the first one's tokens have left the window; its row says so."""
     monkeypatch.setattr("crew_nb._engine.limits._kernel", {})
 
-    class Short(cnb._limits.TokenLimit):  # type: ignore[name-defined,misc]
+    class Short(limits.TokenLimit):
         def __init__(self, per_minute: int) -> None:
             super().__init__(per_minute, window=0.3, guard=0.1)
 

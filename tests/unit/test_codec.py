@@ -183,6 +183,7 @@ def events(run: int = 0) -> list[ev.Event]:
         ev.CrewReady(
             **at, tasks=(spec, ev.TaskSpec(name="u", agent="b")), path="stock", why="w", offline=True, worker="x"
         ),
+        ev.TasksFound(**at, tasks=(ev.TaskSpec(name="v", agent="c", parent=0, crew=1),)),
         ev.TaskStarted(**at, task=0, agent="a"),
         ev.WaitStarted(**at, key="w", reason="rate limit", task=0, detail="429", until=2.5),
         ev.WaitFinished(**at, key="w"),
