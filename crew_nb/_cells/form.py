@@ -295,10 +295,7 @@ def given(fields: Sequence[Field], inputs: Any) -> tuple[tuple[Field, ...], list
         BlueprintError: They are none of these, or have a value that the form cannot hold.
     """
     if isinstance(inputs, Mapping):
-        lists = {
-            str(k): list(v) if isinstance(v, Sequence) and not isinstance(v, str) else [v] for k, v in inputs.items()
-        }
-        inputs = [dict(zip(lists, row, strict=True)) for row in itertools.product(*lists.values())]
+        inputs = _inputs.grid({str(name): value for name, value in inputs.items()})
     rows = _inputs.rows_of(inputs)
     for place, row in enumerate(rows):
         if not isinstance(row, Mapping):

@@ -92,12 +92,15 @@ def gather(*crews: CrewLike | tuple[CrewLike, Mapping[str, Any] | None], **given
 
 
 @_spelled_out
-def kickoff_for_each(crew: CrewLike, inputs: Iterable[Mapping[str, Any]], **given: Unpack[BatchOptions]) -> Batch:
+def kickoff_for_each(
+    crew: CrewLike, inputs: Iterable[Mapping[str, Any]] | Mapping[str, Any], **given: Unpack[BatchOptions]
+) -> Batch:
     """Start one crew over many inputs and return the `Batch` at once; `await batch` gives `Results` in input order.
 
     Args:
         crew: A `Crew`, which is copied for each run, or a function that returns one.
-        inputs: One dict per run: a list, a DataFrame, or any iterable.
+        inputs: One dict per run: a list, a DataFrame, or any iterable. A dict of lists is a grid: a run for each
+            combination.
     """
     return _launch(_blueprint.plans_for_each(crew, inputs), options(**given))
 

@@ -20,12 +20,14 @@ from crew_nb._crewai.callables import looked_through
 from crew_nb._crewai.inputs import (
     Copies,
     check_lasting,
+    check_there,
     is_crewais,
     is_file,
     is_named,
     one_line,
     own,
     plain_value,
+    row_keys,
     rows_of,
     short,
 )
@@ -38,6 +40,7 @@ from crew_nb._state.secrets import HIDDEN, Secrets, learn_environment
 if TYPE_CHECKING:
     from crewai import Agent, Crew, Flow
 
+    from crew_nb._crewai.inputs import Key
     from crew_nb._crewai.kind import Kind
     from crew_nb._state.events import TaskSpec
 
@@ -74,6 +77,8 @@ class Plan:
     """Further arguments of its kickoff: `input_files`, `response_format`."""
     parts: tuple[labels.Part, ...] = ()
     """What the label is made of, where that is inputs."""
+    key: Key | None = None
+    """What the index that came in calls its row."""
 
     def build(self) -> Any:
         """What is run, this run's own; called in a worker thread, once per try.
@@ -179,7 +184,7 @@ def _pair(index: int, given: tuple[Any, ...]) -> tuple[Any, Any]:
 
 
 def plans_for_each(source: Any, inputs: Any) -> list[Plan]:
-    """One plan per input of `kickoff_for_each`: a list of dicts, a DataFrame, or any iterable of mappings.
+    """One plan per input of `kickoff_for_each`: a list of dicts, a DataFrame, an iterable of mappings, a grid.
 
     Raises:
         BlueprintError: When the crew or one of the inputs cannot be run.
@@ -188,11 +193,18 @@ def plans_for_each(source: Any, inputs: Any) -> list[Plan]:
     check_source(source)
     if len(rows) > 1 and (project := closing_project(source)) is not None:
         raise UnfaithfulCopyError(closed_for_others(project))
-    return plans_from(template(source), rows)
+    keys = row_keys(inputs)
+    plans = plans_from(template(source), rows, from_frame=hasattr(inputs, "columns"))
+    return plans if keys is None else [replace(plan, key=key) for plan, key in zip(plans, keys, strict=True)]
 
 
-def plans_from(blueprint: Any, rows: Iterable[Any]) -> list[Plan]:
+def plans_from(blueprint: Any, rows: Iterable[Any], *, from_frame: bool = False) -> list[Plan]:
     """One plan per input, of a blueprint that was checked and copied before.
+
+    Args:
+        blueprint: What is run.
+        rows: The inputs of each run.
+        from_frame: Whether they are those of a table, where None is a missing value.
 
     Raises:
         BlueprintError: When one of the inputs cannot be run.
@@ -201,7 +213,7 @@ def plans_from(blueprint: Any, rows: Iterable[Any]) -> list[Plan]:
     verb: Verb = "kickoff_for_each"
     copies = Copies()
     plans = [
-        _plan(i, blueprint, row, where=f"inputs[{i}]", verb=verb, copies=copies, checked=True)
+        _plan(i, blueprint, row, where=f"inputs[{i}]", verb=verb, copies=copies, checked=True, from_frame=from_frame)
         for i, row in enumerate(rows)
     ]
     return _labelled(plans)
@@ -425,6 +437,7 @@ def _plan(
     verb: Verb,
     copies: Copies | None = None,
     checked: bool = False,
+    from_frame: bool = False,
 ) -> Plan:
     try:
         if not checked:
@@ -448,7 +461,11 @@ def _plan(
         # What a factory takes by name may be any object.
         kind = _kinds.find(source)
         taken = factory_arguments(source, inputs or {}, verb) if kind is None else {}
+        # A column that no text of the crew names may have gaps; of a factory nobody knows what it names.
+        known = None if kind is None or kind.takes_other_inputs(source) else kind.placeholders(source)
         for key, value in (inputs or {}).items():
+            if known is None or key in known:
+                check_there(value, key, from_frame=from_frame)
             if key in taken or (kind is not None and kind.takes_objects):
                 check_lasting(value, key)
             else:

@@ -6,11 +6,12 @@ import datetime
 import decimal
 import enum
 import io
+import itertools
 import os
 import pickle
 import types
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ _ATOMS = (
     type(None),
 )
 _NO_DATA = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)
+
+Key = tuple[tuple[Any, Any], ...]
+"""What an index calls a row: name and label of each of its levels."""
 
 DEEPEST = 40
 """Levels of nesting that an input may have; what a run is known by follows some more."""
@@ -175,7 +179,9 @@ def rows_of(inputs: Any) -> list[Any]:
         BlueprintError: When the inputs are no rows, or none.
     """
     rows: list[Any]
-    if isinstance(inputs, Mapping):
+    if isinstance(inputs, Mapping) and any(_several(value) is not None for value in inputs.values()):
+        inputs = grid(inputs)
+    elif isinstance(inputs, Mapping):
         raise BlueprintError(
             "inputs is one dict. Write inputs=[{...}, {...}], a list with one dict per run "
             "(or cnb.kickoff(crew, inputs={...}) for one)."
@@ -195,6 +201,50 @@ def rows_of(inputs: Any) -> list[Any]:
             "inputs is empty: there is nothing to run. Write inputs=[{...}], a list with one dict per run."
         )
     return rows
+
+
+def grid(inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each combination of a dict of lists; a single value stands in all of them."""
+    lists = {name: [value] if (several := _several(value)) is None else several for name, value in inputs.items()}
+    return [dict(zip(lists, row, strict=True)) for row in itertools.product(*lists.values())]
+
+
+def _several(value: Any) -> list[Any] | None:
+    """The values that one name of a grid stands for; None where it is a single one."""
+    if type(value).__module__.partition(".")[0] in ("numpy", "pandas", "polars"):
+        value = list(value) if getattr(value, "shape", ()) else value
+    return list(value) if isinstance(value, Sequence | Set) and not isinstance(value, str | bytes) else None
+
+
+def row_keys(inputs: Any) -> list[Key] | None:
+    """What the index of a DataFrame or Series calls each row; None for anything else."""
+    index = getattr(inputs, "index", None)
+    if type(inputs).__module__.partition(".")[0] != "pandas" or index is None:
+        return None
+    labels = (label if index.nlevels > 1 else (label,) for label in index)
+    return [tuple(zip(index.names, label, strict=True)) for label in labels]
+
+
+def check_there(value: Any, key: str, *, from_frame: bool) -> None:
+    """Refuse what stands for a missing value: a prompt would have the word "nan".
+
+    Args:
+        value: What is given.
+        key: Its name.
+        from_frame: Whether it is of a table, where None is a missing value as well.
+
+    Raises:
+        BlueprintError: With what to write instead.
+    """
+    kind = type(value)
+    number = isinstance(value, float) or (kind.__module__ == "numpy" and not getattr(value, "shape", None))
+    if (number and bool(value != value)) or kind.__name__ in ("NaTType", "NAType") or (value is None and from_frame):
+        write = (
+            f'df.dropna(subset=["{key}"]), or df.fillna({{"{key}": "unknown"}})'
+            if from_frame
+            else f'{{"{key}": "unknown"}}'
+        )
+        raise BlueprintError(f'{key} is missing: the prompt would say "{value}". Write {write}.')
 
 
 def short(value: Any) -> str:

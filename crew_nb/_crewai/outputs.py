@@ -77,6 +77,18 @@ def given(output: Any) -> Any:
     return output.value if isinstance(output, FlowOutput) else output
 
 
+def structured(output: Any) -> dict[str, Any]:
+    """The fields of a crew's, an agent's or a task's structured output; empty where it has none."""
+    model = getattr(output, "pydantic", None)
+    if model is None:
+        found = getattr(output, "json_dict", None)
+        return dict(found) if isinstance(found, dict) else {}
+    try:
+        return dict(model.model_dump())
+    except Exception:  # one of the user's class must not cost the others
+        return dict(model_fields(model))
+
+
 def stamp(output: Any, usage: Any) -> None:
     """Let it tell the tokens of its run alone."""
     if hasattr(output, "agent_role") and hasattr(output, "usage_metrics"):

@@ -54,6 +54,7 @@ class Batch:
         self.name = self._driver.hiding.secrets.scrub(options.title)
         self.runs: tuple[Run, ...] = tuple(Run(self, plan.index, plan.inputs) for plan in plans)
         """The handles of its runs, in input order."""
+        self._keys = [plan.key for plan in plans]
         self._snapshot: BatchState | None = None
         self._board: Any = None
         self.make_board: Callable[[Batch], object] | None = None
@@ -102,6 +103,7 @@ class Batch:
                 None if end is None else errors[end],
                 None if end is None else outputs[end],
                 _secrets=self._driver.hiding.of(run.index),
+                _key=self._keys[run.index],
             )
             for run, end in ended
         )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from crew_nb._crewai.inputs import Key
     from crew_nb._crewai.names import CrewOutput, UsageMetrics
     from crew_nb._record.loaded import LoadedBatch
     from crew_nb._state.events import Event
@@ -46,6 +47,8 @@ class Result:
     _unreadable: str = ""
     """Why the output that was kept cannot be read, where it cannot."""
     _secrets: Secrets = dataclasses.field(default_factory=Secrets)
+    _key: Key | None = None
+    """What the index that came in calls its row."""
 
     @property
     def index(self) -> int:
@@ -165,13 +168,21 @@ class Result:
     def _repr_html_(self) -> str:
         return _static.results([self._card()])
 
+    def _fields(self) -> dict[str, Any]:
+        """What its structured outputs say: of each task by its name, of the last one by the field's alone."""
+        fields: dict[str, Any] = {}
+        for place, task in enumerate(getattr(self._output, "tasks_output", None) or []):
+            # CrewAI calls a task without a name by its description.
+            name = task.name if task.name and task.name != task.description else f"task{place}"
+            fields |= {f"{name}.{field}": value for field, value in _outputs.structured(task).items()}
+        fields |= _outputs.structured(self._output)
+        return dict(self._secrets.scrub_values(fields))
+
     def _card(self) -> _static.ResultCard:
         state, output = self.state, self._output
         structured = None
         if output is not None:
-            model = getattr(output, "pydantic", None)
-            structured = model.model_dump() if model is not None else getattr(output, "json_dict", None)
-            structured = self._secrets.scrub_values(structured)
+            structured = self._secrets.scrub_values(_outputs.structured(output)) or None
         return _static.ResultCard(
             index=state.index,
             label=state.label,
@@ -338,17 +349,28 @@ class Results(Sequence[Result]):
         return self
 
     def to_frame(self, level: Level = "runs") -> pd.DataFrame:
-        """A pandas DataFrame: a row per run, task, call or event; inputs become columns `inputs.<name>`.
+        """A pandas DataFrame: a row per run, task, call or event.
+
+        Of runs: a column `inputs.<name>` for each input, whole; the fields of each task's structured output as
+        `<task>.<field>`, the last task's by their names alone as well, None where a run failed; and the index of the
+        DataFrame or Series that was given.
 
         Args:
-            level: What a row is. Times are Unix seconds, durations seconds, costs US dollars.
+            level: What a row is. Times are in UTC, durations seconds, costs US dollars.
 
         Raises:
             CrewNbError: When pandas is not installed, or the level is none of these.
         """
         rows: list[dict[str, Any]]
         if level == "runs":
-            rows = [self._run_row(item) for item in self._items]
+            found = [item._fields() for item in self._items]
+            names = dict.fromkeys(name for fields in found for name in fields)
+            whole = [self._run_row(item) for item in self._items]
+            taken = {name for row in whole for name in row}
+            rows = [
+                {**row, **{name: fields.get(name) for name in names if name not in taken}}
+                for row, fields in zip(whole, found, strict=True)
+            ]
         elif level == "tasks":
             rows = [row for item in self._items for row in _task_rows(item.state)]
         elif level == "calls":
@@ -361,7 +383,15 @@ class Results(Sequence[Result]):
             import pandas as pd
         except ImportError as error:
             raise CrewNbError("to_frame() needs pandas. Write: pip install 'crew-nb[frames]'") from error
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame(rows)
+        for name in {"at", "started", "finished"}.intersection(frame):
+            frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
+        keys = [item._key for item in self._items if item._key is not None]
+        if level == "runs" and keys and len(keys) == len(frame):
+            labels = [tuple(label for _, label in key) for key in keys]
+            index = pd.MultiIndex.from_tuples(labels, names=[name for name, _ in keys[0]])
+            frame.index = index if index.nlevels > 1 else index.get_level_values(0)
+        return frame
 
     def _run_row(self, item: Result) -> dict[str, Any]:
         state = item.state

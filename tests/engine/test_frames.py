@@ -1,0 +1,105 @@
+"""A DataFrame goes in, and its rows come back: by the same index, with what each task's model says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from crewai import Crew, Task
+
+import crew_nb as cnb
+from crew_nb._crewai.blueprint import plans_for_each
+from tests.support import crews
+
+
+def _llm(**options: Any) -> Any:
+    return cnb.OfflineLLM(latency=0, tokens_per_second=None, **options)
+
+
+def _build(topic: str, fail: bool = False) -> Crew:
+    llm = _llm(fail_rate=float(fail))
+    first = crews.one(llm, output_pydantic=crews.Report)
+    last = Task(description="Rate {topic}", expected_output="A note", agent=first.agents[0], output_json=crews.Report)
+    return Crew(agents=first.agents, tasks=[*first.tasks, last])
+
+
+INDEXES = [
+    pd.Index(["r17", "r4"], name="review"),
+    pd.Index([7, 7]),
+    pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["shop", None]),
+    pd.date_range("2026-01-31", periods=2, tz="UTC", name="day"),
+]
+
+
+@pytest.mark.parametrize("index", INDEXES, ids=lambda index: type(index).__name__)
+def test_the_index_that_came_in_comes_back(index: pd.Index[Any]) -> None:
+    """Whole, and in a part of the results too; tasks have rows of their own."""
+    frame = pd.DataFrame({"topic": ["A", "B"]}, index=index)
+    llm = _llm()
+    for given in (frame, pd.Series([{"topic": "A"}, {"topic": "B"}], index=index)):
+        results = cnb.kickoff_for_each(crews.one(llm), given, show=False).wait(60)
+        table = results.to_frame()
+        assert table.index.equals(index)
+        assert table.index.names == index.names
+        assert list(table["inputs.topic"]) == ["A", "B"]
+        assert results[::-1].to_frame().index.equals(index[::-1])
+        assert list(results.to_frame("tasks").index) == [0, 1]
+
+
+def test_fields_of_every_task_are_columns_and_none_where_a_run_failed() -> None:
+    """By the task's name, or its place where it has none; those of the last task by their names alone as well."""
+    rows = [{"topic": "A", "fail": True}, {"topic": "B" * 500}]
+    results = cnb.kickoff_for_each(_build, rows, max_retries=0, show=False).wait(60)
+    table = results.to_frame()
+    assert list(table["status"]) == ["failed", "done"]
+    assert table["inputs.topic"][1] == "B" * 500
+    output = results[1].output
+    for name, report in [("research.", output.tasks_output[0].pydantic.model_dump()), ("task1.", output.json_dict)]:
+        assert set(report) == {"title", "score", "tags"}
+        for field, value in report.items():
+            assert table[f"{name}{field}"][1] == value
+            assert table[f"{name}{field}"].isna()[0]
+    assert table["tags"][1] == output.json_dict["tags"]
+    assert table["tags"][0] is None
+    assert table["finished"][1] - table["started"][1] >= pd.Timedelta(0)
+    assert str(table["started"].dt.tz) == "UTC"
+    assert list(table.index) == [0, 1]
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NaT, pd.NA], ids=repr)
+def test_a_missing_value_in_a_frame_is_refused_before_anything_runs(gap: Any) -> None:
+    """Where a text names the column, or nobody knows what is named; what to write is said."""
+    frame = pd.DataFrame({"topic": pd.Series(["A", gap], dtype=object), "other": "x"})
+    for source in (crews.one(_llm()), _build):
+        with pytest.raises(cnb.BlueprintError, match=r'inputs\[1\]: topic is missing.*dropna\(subset=\["topic"\]\)'):
+            plans_for_each(source, frame)
+    unused = frame.rename(columns={"topic": "other", "other": "topic"})
+    assert len(plans_for_each(crews.one(_llm()), unused)) == 2
+
+
+@pytest.mark.parametrize("gap", [float("nan"), np.float32("nan"), np.datetime64("NaT"), pd.NaT], ids=repr)
+def test_a_nan_is_refused_wherever_it_is_given(gap: Any) -> None:
+    """In the dict of one run too; None there is the user's own word."""
+    crew = crews.one(_llm())
+    with pytest.raises(cnb.BlueprintError, match=r'topic is missing.*Write \{"topic": "unknown"\}'):
+        cnb.kickoff(crew, {"topic": gap}, show=False)
+    assert plans_for_each(crew, [{"topic": None}])[0].inputs == {"topic": None}
+
+
+def test_a_dict_of_lists_is_a_grid() -> None:
+    """A run for each combination; a single value stands in all, and a dict without a list is no grid."""
+
+    def build(topic: str, tone: str, words: int) -> Crew:
+        return crews.one(_llm())
+
+    for topics in (["A", "B"], ("A", "B"), pd.Series(["A", "B"]), np.array(["A", "B"])):
+        plans = plans_for_each(build, {"topic": topics, "tone": ["dry", "warm"], "words": 9})
+        assert [plan.inputs for plan in plans] == [
+            {"topic": topic, "tone": tone, "words": 9} for topic in "AB" for tone in ("dry", "warm")
+        ]
+    with pytest.raises(cnb.BlueprintError, match="inputs is empty"):
+        plans_for_each(build, {"topic": [], "tone": ["dry"], "words": 9})
+    with pytest.raises(cnb.BlueprintError, match="one dict"):
+        plans_for_each(build, {"topic": "A", "tone": "dry", "words": 9})
