@@ -22,7 +22,8 @@ from crew_nb._cluster import worker as there
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._engine import prices as _prices
 from crew_nb._state import events as ev
-from crew_nb._state.attempt import Attempt, CallRecord
+from crew_nb._state.attempt import Attempt
+from crew_nb._state.call import CallRecord
 from crew_nb._state.errors import BlueprintError, BudgetExceededError, CrewNbError, OptionError
 from crew_nb._state.usage import Usage
 
@@ -116,7 +117,7 @@ class Cluster:
             self._watch = asyncio.get_running_loop().create_task(self._look_after(), context=contextvars.Context())
         await self._pick()
 
-    async def kick_off(self, plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> CrewOutput:
+    async def kick_off(self, plan: Plan, attempt: Attempt, *, stream: bool | None, keep_replay: bool) -> CrewOutput:
         """Run one plan on the worker that has least to do; on another one if that is lost."""
         inputs = there.pickled((plan.inputs, plan.how))
         blueprint = self._blueprints[id(plan.source)]

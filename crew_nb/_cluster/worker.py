@@ -35,6 +35,7 @@ from crew_nb._engine.calls import Gate
 from crew_nb._engine.engine import engine
 from crew_nb._engine.hide import Stream
 from crew_nb._engine.limits import Budget
+from crew_nb._engine.streams import Streams
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import events as ev
 from crew_nb._state.attempt import Attempt
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from crew_nb._crewai.names import CrewOutput
     from crew_nb._engine.retry import Verdict
-    from crew_nb._state.attempt import CallRecord
+    from crew_nb._state.call import CallRecord
 
 LISTEN_SECONDS = 5.0
 """How long a question of the client is held open while there is nothing to tell."""
@@ -87,7 +88,7 @@ class Start:
     label: str
     inputs: bytes
     """They, and further arguments of the kickoff."""
-    stream: bool
+    stream: bool | None
     keep_replay: bool
 
 
@@ -492,6 +493,8 @@ class RemoteGate(Gate):
         self._asked: dict[int, asyncio.Future[None]] = {}
         self.max_retries = host.max_retries
         self.budget = Budget()
+        self.streams = Streams()
+        self.witnesses = []
         self.in_flight = 0
 
     def granted(self, grant: Grant) -> None:

@@ -27,13 +27,17 @@ def install() -> None:
     _crewai.skip_idle_listeners(_is_ours_here)
     _crewai.keep_no_chunks(_is_ours_here)
     _crewai.remember_set_up(_is_ours_here)
-    _crewai.ask_for_models(_is_ours_here)
+    _crewai.ask_for_models(_is_ours_here, _is_in_call, _offload.waiting)
     _crewai.keep_output(_is_ours_here)
     _crewai.wait_for_files(_offload.wait, _offload.can_wait)
 
 
 def _is_ours_here() -> bool:
     return _attempt.current.get() is not None
+
+
+def _is_in_call() -> bool:
+    return _attempt.call.get() is not None
 
 
 @functools.cache

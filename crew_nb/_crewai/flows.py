@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from crew_nb._crewai.kind import Ask, Ready, claim
-from crew_nb._crewai.names import abort
+from crew_nb._crewai.names import abort, usage_metrics
 from crew_nb._crewai.outputs import FlowOutput, text
 from crew_nb._crewai.placeholders import NO_DATA, Data
 from crew_nb._state import events as ev
@@ -112,7 +112,7 @@ class _Flows:
             tools=[],
             path="stock",
             why="",
-            hear_usage=usage.add_usage_metrics,
+            hear_usage=lambda counts: usage.add_usage_metrics(usage_metrics(counts)),
             notes=_notes(subject),
         )
 

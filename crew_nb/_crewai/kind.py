@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from crew_nb._crewai.placeholders import Data
     from crew_nb._state.events import TaskSpec
+    from crew_nb._state.usage import Usage
 
 
 Ask = Callable[[str, str, str], str]
@@ -125,7 +126,7 @@ class Ready:
     """Whose executor runs it."""
     why: str
     """Why it is CrewAI's own; empty where it is not."""
-    hear_usage: Callable[[Any], object] | None = None
+    hear_usage: Callable[[Usage], object] | None = None
     """Who wants to know, besides us, what each LLM call took."""
     notes: tuple[str, ...] = ()
     """What people should know of it, for the head of the board."""

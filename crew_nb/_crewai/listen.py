@@ -24,6 +24,8 @@ from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     from crew_nb._state.attempt import Attempt
+    from crew_nb._state.call import CallRecord
+    from crew_nb._state.secrets import Secrets
 
 Price = Callable[[str, Usage, str | None], float | None]
 """What a call of an LLM of that name and provider cost, in US dollars, where that is known."""
@@ -75,16 +77,7 @@ class Listener:
             self._attempt.log(f"an event of CrewAI could not be read ({kind}): {error!r}")
 
     def _place(self, event: Any) -> int | None:
-        places = self._attempt.places
-        place = places.get(str(getattr(event, "task_id", None)))
-        if place is not None:
-            return place
-        # Delegated work and tools run under task objects of their own; the context knows the crew's task.
-        place = places.get(str(_crewai.current_task_id()))
-        if place is not None:
-            return place
-        step = _step.get()
-        return step if step is not None else places.get("")
+        return place_of(self._attempt, str(getattr(event, "task_id", None)))
 
     def _task_place(self, source: Any, event: Any) -> int | None:
         task = getattr(event, "task", None) or source
@@ -112,8 +105,6 @@ class Listener:
         tasks = list(getattr(source, "tasks", None) or ())
         if step is None or not tasks or str(tasks[0].id) in self._attempt.places:
             return
-        if self._attempt.streams:
-            _crewai.stream(_crewai.llms(source))
         crew = next(self._crews)
         keys = [str(task.id) for task in tasks]
         self._found([replace(spec, crew=crew) for spec in specs_of(source)], keys, step)
@@ -128,8 +119,6 @@ class Listener:
             role = str(getattr(source, "role", "") or "agent").strip()
             self._found([ev.TaskSpec(name=role, agent=role, crew=next(self._crews))], [f"agent:{source.id}"], step)
             place = self._attempt.places[f"agent:{source.id}"]
-            if self._attempt.streams:
-                _crewai.stream([source.llm])
         self._outer[place] = _step.get()
         _step.set(place)
         self._post(ev.TaskStarted, task=place, agent=str(getattr(source, "role", "")).strip())
@@ -189,10 +178,16 @@ class Listener:
         if place is not None:
             self._post(ev.TaskFailed, task=place, message=str(event.error))
 
+    def _record(self, event: Any) -> CallRecord | None:
+        """The gate's record of the call that the event is of; None for a call within it, or one that passes no gate."""
+        record = _attempt.call.get()
+        return record if record is not None and record.event_id == event.call_id else None
+
     def _call_started(self, source: Any, event: Any) -> None:
         record = _attempt.call.get()
-        if record is not None:
-            record.heard = True
+        if record is not None and not record.event_id:
+            record.event_id = event.call_id  # the gate has told of it
+            return
         self._post(
             ev.CallStarted,
             call=event.call_id,
@@ -200,35 +195,48 @@ class Listener:
             name=event.model or "LLM",
             task=self._place(event),
             agent=(event.agent_role or "").strip(),
-            detail=self._last_message(event.messages),
+            detail=last_message(event.messages, self._attempt.secrets),
         )
 
     def _chunk(self, source: Any, event: Any) -> None:
+        record = self._record(event)
+        if record is not None:
+            record.pieces += 1
         if event.chunk and event.tool_call is None:
-            self._post(ev.CallChunk, call=event.call_id, text=event.chunk, task=self._place(event))
+            call = event.call_id if record is None else record.key
+            self._post(ev.CallChunk, call=call, text=event.chunk, task=self._place(event))
 
     def _call_completed(self, source: Any, event: Any) -> None:
         usage = _crewai.usage(event.usage)
-        if self._attempt.hear_usage is not None:
-            self._attempt.hear_usage(_crewai.usage_metrics(usage))
-        record = _attempt.call.get()
-        if record is not None:
-            record.usage += usage
-        name = event.model or ""
-        provider = getattr(source, "provider", None)
-        cost = 0.0 if getattr(source, "is_offline", False) else self._price(name, usage, provider)
-        self._post(
-            ev.CallFinished,
-            call=event.call_id,
-            kind="llm",
-            task=self._place(event),
-            output=self._text(event.response),
-            usage=usage,
-            cost=cost if usage.total_tokens else None,
-        )
+        within = _attempt.call.get()
+        if within is not None and event.usage:
+            within.tally(source).in_events += usage
+        record = self._record(event)
+        if record is None:
+            if within is None:
+                self._attempt.spend(usage)
+            # What a call costs that is made within another is in that one's tokens.
+            free = within is not None or getattr(source, "is_offline", False)
+            cost = 0.0 if free else self._price(event.model or "", usage, getattr(source, "provider", None))
+            self._post(
+                ev.CallFinished,
+                call=event.call_id,
+                kind="llm",
+                task=self._place(event),
+                output=self._text(event.response),
+                usage=usage if within is None else Usage(),
+                cost=cost if free or usage.total_tokens else None,
+            )
+        elif (
+            event.finish_reason or event.usage or not (record.asked.functions and event.call_type.value == "tool_call")
+        ):
+            record.completed = True
+            record.finish_reason = event.finish_reason
+            record.output = self._text(event.response)
 
     def _call_failed(self, source: Any, event: Any) -> None:
-        self._post(ev.CallFailed, call=event.call_id, kind="llm", task=self._place(event), message=str(event.error))
+        if self._record(event) is None:
+            self._post(ev.CallFailed, call=event.call_id, kind="llm", task=self._place(event), message=str(event.error))
 
     def _tool_started(self, source: Any, event: Any) -> None:
         place = self._place(event)
@@ -266,33 +274,15 @@ class Listener:
         answer = event.formatted_answer
         thought = getattr(answer, "thought", "") or ""
         if thought and not str(thought).startswith(_crewai.SAYS_NOTHING):
-            self._attempt.log(f"{(event.agent_role or '').strip()}: {self._cut(str(thought))}", self._place(event))
+            self._attempt.log(f"{(event.agent_role or '').strip()}: {self._text(str(thought))}", self._place(event))
 
     def _noted(self, source: Any, event: Any) -> None:
         words = event.type.replace("_", " ")
         about = getattr(event, "error", None) or getattr(event, "query", None) or ""
-        self._attempt.log(f"{words}{': ' + self._cut(str(about)) if about else ''}", self._place(event))
-
-    def _last_message(self, messages: Any) -> str:
-        if isinstance(messages, list) and messages and isinstance(messages[-1], Mapping):
-            return self._cut(self._text(messages[-1].get("content")))
-        return self._cut(self._text(messages))
+        self._attempt.log(f"{words}{': ' + self._text(str(about)) if about else ''}", self._place(event))
 
     def _text(self, value: Any) -> str:
-        if value is None:
-            return ""
-        if isinstance(value, str):
-            return self._cut(value)
-        try:
-            return self._cut(json.dumps(value, ensure_ascii=False, default=str))
-        except (TypeError, ValueError):
-            return self._cut(str(value))
-
-    def _cut(self, text: str) -> str:
-        if len(text) <= DETAIL_KEPT:
-            return text
-        # A secret that is cut in two would not be known again, so it goes first.
-        return f"{self._attempt.secrets.scrub(text[: 2 * DETAIL_KEPT])[:DETAIL_KEPT]}… ({len(text):,} characters)"
+        return text(value, self._attempt.secrets)
 
     def _post(self, event: type[ev.Event], /, **fields: Any) -> None:
         self._attempt.post(event(run=self._attempt.index, at=time.time(), **fields))
@@ -326,3 +316,41 @@ _HEARD: Mapping[str, Callable[[Listener, Any, Any], None]] = {
     "knowledge_search_query_failed": Listener._noted,
     "context_window_summarization_started": Listener._noted,
 }
+
+
+def place_of(attempt: Attempt, task_id: str = "") -> int | None:
+    """Position of the task, the step or the single agent that this code runs for."""
+    places = attempt.places
+    # Delegated work and tools run under task objects of their own; the context knows the crew's task.
+    for known in (task_id, str(_crewai.current_task_id())):
+        place = places.get(known) if known else None
+        if place is not None:
+            return place
+    step = _step.get()
+    return step if step is not None else places.get("")
+
+
+def last_message(messages: Any, secrets: Secrets) -> str:
+    """The last of an LLM call's messages, cut, for people."""
+    if isinstance(messages, list) and messages and isinstance(messages[-1], Mapping):
+        messages = messages[-1].get("content")
+    return text(messages, secrets)
+
+
+def text(value: Any, secrets: Secrets) -> str:
+    """A value for people, cut."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _cut(value, secrets)
+    try:
+        return _cut(json.dumps(value, ensure_ascii=False, default=str), secrets)
+    except (TypeError, ValueError):
+        return _cut(str(value), secrets)
+
+
+def _cut(text: str, secrets: Secrets) -> str:
+    if len(text) <= DETAIL_KEPT:
+        return text
+    # A secret that is cut in two would not be known again, so it goes first.
+    return f"{secrets.scrub(text[: 2 * DETAIL_KEPT])[:DETAIL_KEPT]}… ({len(text):,} characters)"

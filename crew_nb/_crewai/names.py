@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
+from crew_nb._state.call import Asked
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
@@ -38,14 +39,15 @@ NAMES = {
     "crewai.execution:": "_current_execution_uuid",
     "crewai.llms.retry:": "_active_llm_rate_limit_retry",
     "crewai.llms.base_llm:": (
-        "_call_stream_override_var llm_call_context run_with_rate_limit_retry arun_with_rate_limit_retry"
+        "call_stream_override llm_call_context run_with_rate_limit_retry arun_with_rate_limit_retry"
     ),
     "crewai.llms.base_llm:BaseLLM": (
         "_apply_stop_words _effective_stream _emit_call_completed_event _emit_call_denied_event "
         "_emit_call_failed_event _emit_call_started_event _emit_stream_chunk_event _format_messages "
         "_handle_tool_execution _invoke_after_llm_call_hooks _invoke_before_llm_call_hooks "
-        "_track_token_usage_internal _validate_structured_output"
+        "_token_usage _track_token_usage_internal _validate_structured_output"
     ),
+    "crewai.utilities.token_counter_callback:TokenCalcHandler": "log_success_event",
     "crewai.events.stream_context:": "_stream_sinks",
     "crewai.events.event_context:": "_event_id_stack _default_config",
     "crewai.events.event_bus:crewai_event_bus": (
@@ -56,9 +58,7 @@ NAMES = {
     "crewai.hooks.dispatch:": "_scoped_hooks_var HookAborted InterceptionPoint get_scoped_hooks",
     "crewai.telemetry.telemetry:": "version",
     "crewai.telemetry.telemetry:Telemetry": "_is_telemetry_disabled",
-    "crewai.llms.providers.openai.completion:OpenAICompletion": (
-        "_on_compatible_server _ahandle_streaming_completion _ahandle_completion"
-    ),
+    "crewai.llms.providers.openai.completion:OpenAICompletion": "_on_compatible_server",
     "crewai.utilities.internal_instructor:InternalInstructor": "to_pydantic",
     "crewai.utilities.file_store:": "_run_sync",
     "crewai.rag.chromadb.client:": "suppress_logging",
@@ -69,7 +69,7 @@ NAMES = {
     "crewai.types.usage_metrics:UsageMetrics": "from_provider_dict",
     "crewai.crew:Crew": (
         "_cache_handler _create_manager_agent _drain_memory_writes _handle_crew_planning _interpolate_inputs _memory "
-        "_rpm_controller _task_output_handler _train"
+        "_rpm_controller _task_output_handler _train calculate_usage_metrics"
     ),
     "crewai.task:Task": (
         "_guardrail _guardrails _save_file _original_description _original_expected_output _original_output_file"
@@ -246,15 +246,46 @@ def llms(crew: Crew) -> list[Any]:
     return list({id(llm): llm for llm in found if isinstance(llm, BaseLLM)}.values())
 
 
-def stream(llms: Iterable[Any]) -> None:
-    """Stream the tokens of these LLMs in this context; the objects stay as they are."""
+@contextlib.contextmanager
+def streaming(llm: Any, stream: bool | None) -> Iterator[bool]:
+    """Ask this LLM in pieces, or not, in this context, whatever its object says; tells what it comes to.
+
+    Args:
+        llm: An LLM object, which stays as it is.
+        stream: None for as the object says.
+    """
     try:
-        from crewai.llms.base_llm import _call_stream_override_var
+        from crewai.llms.base_llm import call_stream_override
     except ImportError:
-        return
-    overrides = dict(_call_stream_override_var.get() or {})
-    overrides.update({id(llm): True for llm in llms})
-    _call_stream_override_var.set(overrides)
+        stream = None
+    with contextlib.nullcontext() if stream is None or llm is None else call_stream_override(llm, stream):
+        effective = getattr(llm, "_effective_stream", None)
+        yield bool(effective() if effective is not None else getattr(llm, "stream", False))
+
+
+def loses_in_streams(asked: Asked) -> bool:
+    """Whether CrewAI loses a part of the answer if it comes in pieces (1.15.30).
+
+    A model is filled from a whole answer: an async call of `OpenAICompletion` that streams does not tell its schema,
+    and LiteLLM asks twice. Of the Responses API, and of Bedrock, calls of tools are dropped that the caller is to make.
+    """
+    llm = asked.llm
+    if asked.response_model is not None or isinstance(getattr(llm, "response_format", None), type):
+        return True
+    drops_tools = getattr(llm, "api", "") == "responses" or _is_of(llm, "crewai.llms.providers.bedrock")
+    return bool(asked.tools) and not asked.functions and drops_tools
+
+
+def _is_of(llm: Any, module: str) -> bool:
+    return any(cls.__module__.startswith(module) for cls in type(llm).__mro__)
+
+
+def tells_finish(llm: Any) -> bool:
+    """Whether its class tells, with an answer, how the answer ended: CrewAI's own do, others may not know."""
+    return any(cls.__module__.startswith(_OWN_LLMS) and "acall" in vars(cls) for cls in type(llm).__mro__)
+
+
+_OWN_LLMS = ("crewai.llms.providers.", "crewai.llm")
 
 
 def forbid_tools_when(stopped: Callable[[], str]) -> None:
@@ -317,8 +348,29 @@ def recovers_from(error: Exception) -> bool:
 
 # --- the gate every LLM call passes ------------------------------------------------------------------------------
 
-SyncGate = Callable[[Callable[[], Any]], Any]
-AsyncGate = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+SyncGate = Callable[[Asked, Callable[[], Any]], Any]
+AsyncGate = Callable[[Asked, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+_PARAMETERS = ("messages", "tools", "callbacks", "available_functions", "from_task", "from_agent", "response_model")
+
+
+def asked(operation: Callable[..., Any]) -> Asked:
+    """What an LLM call asks: CrewAI's wrapper of `call` and `acall` closes over the LLM and its arguments."""
+    try:
+        cells = dict(zip(operation.__code__.co_freevars, operation.__closure__ or (), strict=True))
+        llm, args, more = (cells[name].cell_contents for name in ("instance", "args", "kwargs"))
+    except (AttributeError, KeyError, ValueError):
+        return Asked()
+    given = {**dict(zip(_PARAMETERS, args, strict=False)), **more}
+    return Asked(
+        llm=llm,
+        messages=given.get("messages", ()),
+        tools=given.get("tools"),
+        functions=given.get("available_functions"),
+        response_model=given.get("response_model"),
+        agent=str(getattr(given.get("from_agent"), "role", "") or "").strip(),
+        task_id=str(getattr(given.get("from_task"), "id", "") or ""),
+    )
 
 
 def install_gate(applies: Callable[[], bool], sync_gate: SyncGate, async_gate: AsyncGate) -> str:
@@ -338,11 +390,11 @@ def install_gate(applies: Callable[[], bool], sync_gate: SyncGate, async_gate: A
 
     @functools.wraps(stock_sync)
     def gated(operation: Callable[[], Any], **more: Any) -> Any:
-        return sync_gate(operation) if applies() else stock_sync(operation, **more)
+        return sync_gate(asked(operation), operation) if applies() else stock_sync(operation, **more)
 
     @functools.wraps(stock_async)
     async def agated(operation: Callable[[], Awaitable[Any]], **more: Any) -> Any:
-        return await (async_gate(operation) if applies() else stock_async(operation, **more))
+        return await (async_gate(asked(operation), operation) if applies() else stock_async(operation, **more))
 
     gated._crew_nb = agated._crew_nb = True  # type: ignore[attr-defined]
     base_llm.run_with_rate_limit_retry = gated  # type: ignore[attr-defined]
@@ -379,6 +431,76 @@ def usage(counts: dict[str, Any] | None) -> Usage:
 
     metrics = UsageMetrics.from_provider_dict(counts) if counts else None
     return Usage(successful_requests=1) if metrics is None else Usage.from_dict(metrics.model_dump())
+
+
+def counters(llm: Any) -> Usage:
+    """What an LLM object says to have counted in all its life."""
+    with contextlib.suppress(Exception):  # the class may be the user's
+        return Usage.from_dict(llm.get_token_usage_summary().model_dump())
+    return Usage()
+
+
+def hear_tokens(cls: type, hear: Callable[[Any, Usage], None]) -> None:
+    """Tell `hear` what LLMs of this class tell of a call's tokens to CrewAI's base class, or to an override of its own.
+
+    A user's override that does not go on to CrewAI's is heard by the counters only.
+    """
+    for base in cls.__mro__:
+        stock: Any = vars(base).get("_track_token_usage_internal")
+        if stock is None or getattr(stock, "_crew_nb", False) or not base.__module__.startswith("crewai."):
+            continue
+
+        def track(self: Any, counts: Any, _stock: Callable[..., None] = stock) -> None:
+            with _tracking:  # counts of an object that several threads ask
+                before = Usage.from_dict(self._token_usage)
+                _stock(self, counts)
+                told = Usage.from_dict(self._token_usage) - before
+            hear(self, told)
+
+        track._crew_nb = True  # type: ignore[attr-defined]
+        base._track_token_usage_internal = functools.wraps(stock)(track)  # type: ignore[attr-defined]
+
+
+_tracking = threading.Lock()
+
+
+def hear_token_callbacks(hear: Callable[[Usage], None]) -> None:
+    """Tell `hear` what LLM classes tell of a call's tokens to the handler that CrewAI's agents pass along."""
+    try:
+        from crewai.utilities.token_counter_callback import TokenCalcHandler
+        from pydantic import BaseModel
+
+        stock = TokenCalcHandler.log_success_event
+    except (ImportError, AttributeError):
+        return
+    if getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def log_success_event(self: Any, kwargs: Any, response_obj: Any, *args: Any, **more: Any) -> None:
+        stock(self, kwargs, response_obj, *args, **more)
+        counts = response_obj.get("usage") if isinstance(response_obj, dict) else None
+        if isinstance(counts, BaseModel):
+            counts = counts.model_dump()
+        if isinstance(counts, dict):
+            hear(usage(counts))
+
+    log_success_event._crew_nb = True  # type: ignore[attr-defined]
+    TokenCalcHandler.log_success_event = log_success_event  # type: ignore[method-assign]
+
+
+def count_by(crew: Any, spent: Callable[[], Usage]) -> None:
+    """Let an isolated crew, and its callbacks, see these tokens as its own.
+
+    CrewAI takes those of its LLM objects, which other runs may share.
+    """
+
+    def calculate_usage_metrics() -> Any:
+        crew.usage_metrics = usage_metrics(spent())
+        return crew.usage_metrics
+
+    if hasattr(crew, "calculate_usage_metrics"):
+        object.__setattr__(crew, "calculate_usage_metrics", calculate_usage_metrics)
 
 
 def usage_metrics(counts: Usage) -> Any:
@@ -574,44 +696,37 @@ def keep_no_chunks(applies: Callable[[], bool]) -> None:
 _CHUNKS = frozenset({"llm_stream_chunk", "llm_thinking_chunk"})
 
 
-def ask_for_models(applies: Callable[[], bool]) -> None:
-    """Let calls that are to fill a pydantic model ask for it, and pass the gate, in runs of ours.
+def ask_for_models(applies: Callable[[], bool], in_call: Callable[[], bool], waiting: Callable[[Any], Any]) -> None:
+    """Let what fills pydantic models for `output_json` pass the gate, in runs of ours.
 
-    An async call of `OpenAICompletion` that streams does not tell the model's schema (CrewAI 1.15.30; its other three
-    ways do), and gets prose: it is asked whole. And what `output_json` falls back on is a client of its own, whose
-    requests nobody counts or stops: the crew's LLM is asked in its place.
+    It is a client of its own, whose requests nobody counts or stops: the crew's LLM is asked in its place. CrewAI's
+    LiteLLM class asks it within its own call: there it goes on, in a thread, and its tokens are told.
     """
-    with contextlib.suppress(ImportError, AttributeError):
-        from crewai.llms.providers.openai.completion import OpenAICompletion
-
-        stream: Any = OpenAICompletion._ahandle_streaming_completion
-
-        @functools.wraps(stream)
-        async def ask(self: OpenAICompletion, params: dict[str, Any], *args: Any, **more: Any) -> Any:
-            if more.get("response_model") is None or args or not applies():
-                return await stream(self, params, *args, **more)
-            whole = {name: value for name, value in params.items() if name not in ("stream", "stream_options")}
-            return await self._ahandle_completion(whole, **more)
-
-        if not getattr(stream, "_crew_nb", False):
-            ask._crew_nb = True  # type: ignore[attr-defined]
-            OpenAICompletion._ahandle_streaming_completion = ask  # type: ignore[method-assign]
-    with contextlib.suppress(ImportError, AttributeError):
+    try:
         from crewai.llms.base_llm import BaseLLM
         from crewai.utilities.internal_instructor import InternalInstructor
 
         convert: Any = InternalInstructor.to_pydantic
+    except (ImportError, AttributeError):
+        return
+    if getattr(convert, "_crew_nb", False):
+        return
 
-        @functools.wraps(convert)
-        def to_pydantic(self: Any) -> Any:
-            if not isinstance(self.llm, BaseLLM) or not applies():
-                return convert(self)
-            answer = self.llm.call([{"role": "user", "content": self.content}], response_model=self.model)
-            return answer if isinstance(answer, self.model) else self.model.model_validate_json(answer)
+    @functools.wraps(convert)
+    def to_pydantic(self: Any) -> Any:
+        if not isinstance(self.llm, BaseLLM) or not applies():
+            return convert(self)
+        if in_call():
+            answer = waiting(convert)(self)
+            raw = getattr(getattr(answer, "_raw_response", None), "usage", None)
+            if raw is not None:
+                self.llm._track_token_usage_internal(raw.model_dump())
+            return answer
+        answer = self.llm.call([{"role": "user", "content": self.content}], response_model=self.model)
+        return answer if isinstance(answer, self.model) else self.llm._validate_structured_output(answer, self.model)
 
-        if not getattr(convert, "_crew_nb", False):
-            to_pydantic._crew_nb = True  # type: ignore[attr-defined]
-            InternalInstructor.to_pydantic = to_pydantic  # type: ignore[method-assign]
+    to_pydantic._crew_nb = True  # type: ignore[attr-defined]
+    InternalInstructor.to_pydantic = to_pydantic  # type: ignore[method-assign]
 
 
 def keep_output(applies: Callable[[], bool]) -> None:

@@ -1,5 +1,6 @@
 """The gate before every LLM call: stop, pause, limits, budgets and retries; no thread waits while holding a slot.
 
+It makes the one record of a call, tells of it in events, and is the place where a `Witness` sees calls or answers them.
 Async calls pass it on the engine's loop. Sync calls come from worker threads (the stock executor, guardrails) and hop
 onto the loop to ask. A call that fails for good ends its run at once: CrewAI would multiply the tries by its own
 (27 requests for one call that meets a lasting 429, CrewAI 1.15.30).
@@ -14,22 +15,28 @@ import itertools
 import random
 import threading
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crew_nb._crewai import listen as _listen
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import tokens as _tokens
 from crew_nb._engine import failure as _failure
+from crew_nb._engine import prices as _prices
 from crew_nb._engine import retry as _retry
+from crew_nb._engine import streams as _streams
 from crew_nb._engine.limits import AdaptiveSlots, Budget, Charge, RateLimit, Share, Slots, TokenLimit, shared
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import events as ev
+from crew_nb._state.call import CallRecord
 from crew_nb._state.errors import BudgetExceededError
+from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
-    import contextvars
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 
     from crew_nb._state.attempt import Attempt
+    from crew_nb._state.call import Asked, Witness
     from crew_nb._state.options import Options
 
 T = TypeVar("T")
@@ -41,16 +48,19 @@ FIRST_ESTIMATE = 1_000
 class Gate:
     """What one batch's LLM calls pass. Made and used on the engine's loop; `call` from worker threads."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, before: Gate | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._keys = itertools.count()
         self._random = random.Random()  # noqa: S311 - jitter
         self._estimate = FIRST_ESTIMATE
         self.max_retries = options.max_retries
-        self.budget = Budget(options.max_total_tokens, options.max_cost)
+        self.budget: Budget = before.budget if before else Budget(options.max_total_tokens, options.max_cost)
         self.resumed = asyncio.Event()
         self.resumed.set()
+        self.streams: _streams.Streams = before.streams if before else _streams.Streams()
+        self.witnesses: list[Witness] = before.witnesses if before else []
+        """Who sees every call, in this order; the first that has an answer to one is not asked in vain."""
         self.in_flight = 0
         self._adaptive: AdaptiveSlots | None = None
         self._shares: list[Share[Any]] = []
@@ -90,59 +100,202 @@ class Gate:
             if share.limiter is self._slots:
                 share.retune(limit)
 
-    async def acall(self, attempt: Attempt, operation: Callable[[], Awaitable[T]]) -> T:
+    async def acall(self, attempt: Attempt, asked: Asked, operation: Callable[[], Awaitable[Any]]) -> Any:
         """An LLM call of an async client."""
-        for tries in itertools.count(1):
-            async with self._admitted(attempt) as record:
-                try:
+        again = _Again()
+        while True:
+            record = self._record(attempt, asked, again)
+            if bool(self.witnesses) and await self._hop(self._recall(attempt, record)):
+                return record.answer
+            async with self._admitted(attempt, record):
+                with self._under_way(attempt, record, again):
                     result = await operation()
-                except Exception as error:
-                    verdict = self._judge(attempt, error, tries)
-                else:
-                    self._answered(attempt, record)
+                    self._take_answer(attempt, record, result, again)
                     return result
-            await self._hop(self._wait(attempt, "retry", _words(verdict, tries, self.max_retries), verdict, tries))
-        raise AssertionError("unreachable")
+            await self._hop(self._wait(attempt, again))
 
-    def call(self, attempt: Attempt, operation: Callable[[], T]) -> T:
+    def call(self, attempt: Attempt, asked: Asked, operation: Callable[[], Any]) -> Any:
         """An LLM call of a sync client; blocks its thread, which holds no slot while it waits."""
-        if threading.get_ident() == self._thread:
-            self._check(attempt)  # CrewAI calls on our loop itself: waiting here would hold up every crew
-            return operation()
-        for tries in itertools.count(1):
+        again = _Again()
+        on_loop = threading.get_ident() == self._thread  # CrewAI calls on our loop itself: nobody may wait here
+        while True:
+            record = self._record(attempt, asked, again)
             stack = AsyncExitStack()
-            record = self._join(attempt, stack.enter_async_context(self._admitted(attempt, remember=False)))
-            token = _attempt.call.set(record)
-            try:
-                with _attempt.in_thread():
-                    result = operation()
-            except Exception as error:
-                verdict = self._judge(attempt, error, tries)
+            if on_loop:
+                self._check(attempt)
+                self._began(attempt, record)
             else:
-                self._answered(attempt, record)
-                return result
+                if bool(self.witnesses) and self._join(attempt, self._recall(attempt, record)):
+                    return record.answer
+                self._join(attempt, stack.enter_async_context(self._admitted(attempt, record)))
+            try:
+                with _attempt.in_thread(), self._under_way(attempt, record, again):
+                    result = operation()
+                    self._take_answer(attempt, record, result, again)
+                    return result
             finally:
-                _attempt.call.reset(token)
-                asyncio.run_coroutine_threadsafe(stack.aclose(), self._loop)
-            words = _words(verdict, tries, self.max_retries)
-            self._join(attempt, self._wait(attempt, "retry", words, verdict, tries))
-        raise AssertionError("unreachable")
+                if not on_loop:
+                    asyncio.run_coroutine_threadsafe(stack.aclose(), self._loop)
+            if not on_loop:
+                self._join(attempt, self._wait(attempt, again))
+            elif not again.at_once():
+                assert again.error is not None
+                raise again.error
+
+    def price(self, llm: Any, usage: Usage) -> float | None:
+        """US dollars for tokens of that LLM; None where the price is unknown."""
+        if getattr(llm, "is_offline", False):
+            return 0.0
+        cost = _prices.price(str(getattr(llm, "model", "")), usage, provider=getattr(llm, "provider", None))
+        return cost if usage.total_tokens else None
+
+    @contextmanager
+    def within(self, attempt: Attempt, asked: Asked) -> Iterator[None]:
+        """A call that is made within another: an LLM class that passes the question on, or asks again."""
+        record = _attempt.call.get()
+        if record is None or asked.llm is None or asked.llm is record.asked.llm:
+            yield
+            return
+        _crewai.hear_tokens(type(asked.llm), _tokens.tracked)
+        with _crewai.streaming(asked.llm, self.streams.wanted(attempt.stream, asked)):
+            yield
+
+    # --- one record from its beginning to its end ----------------------------------------------------------------
+
+    def _record(self, attempt: Attempt, asked: Asked, again: _Again) -> CallRecord:
+        return CallRecord(asked=asked, task=_listen.place_of(attempt, asked.task_id), tries=again.tries)
+
+    async def _recall(self, attempt: Attempt, record: CallRecord) -> bool:
+        """Whether a witness has answered; the call then takes no slot and spends nothing."""
+        for witness in self.witnesses:
+            self._check(attempt)
+            answer = await witness.before(record)
+            if answer is not None:
+                record.answer, record.saved = answer.value, answer.usage
+                record.output = _listen.text(answer.value, attempt.secrets)
+                self._began(attempt, record)
+                self._ended(attempt, record)
+                return True
+        return False
+
+    @contextmanager
+    def _under_way(self, attempt: Attempt, record: CallRecord, again: _Again) -> Iterator[None]:
+        """While the LLM is asked. An error on which it is to be asked again ends here; `again` says how."""
+        wish = False if again.without_stream else self.streams.wanted(attempt.stream, record.asked)
+        token = _attempt.call.set(record)
+        try:
+            with _tokens.watching(record), _crewai.streaming(record.asked.llm, wish) as record.stream:
+                try:
+                    yield
+                finally:
+                    _attempt.call.reset(token)
+        except Exception as error:
+            record.error = error
+            try:
+                again.judged(error, self._judge(attempt, record, error, again))
+            finally:
+                self._ended(attempt, record)
+        except BaseException as error:  # cancelled: what was told of tokens until then was spent
+            record.error = error
+            self._ended(attempt, record)
+            raise
+        else:
+            self._ended(attempt, record)
+            if self._adaptive is not None:
+                self._soon(self._adaptive.note_success)
+            if attempt.stop_reason:
+                raise _crewai.abort(attempt.stop_reason)  # too late: the answer is dropped
+
+    def _take_answer(self, attempt: Attempt, record: CallRecord, result: Any, again: _Again) -> None:
+        if trouble := self.streams.trouble(record, result):
+            raise trouble
+        record.answer = result
+        record.output = record.output or _listen.text(result, attempt.secrets)
+        if again.refused and _streams.is_empty(result):
+            self.streams.clear(record.asked)
+        elif again.refused:
+            self._without_streams(attempt, record, again.refused)
+
+    def _without_streams(self, attempt: Attempt, record: CallRecord, why: str) -> None:
+        """Ask this LLM without streams from now on, and say so once."""
+        if self.streams.give_up(record.asked):
+            self._soon(attempt.note, f"{record.asked.model} {why}: it is asked without streams from now on")
+
+    def _began(self, attempt: Attempt, record: CallRecord) -> None:
+        record.began = time.time()
+        attempt.post(
+            ev.CallStarted(
+                run=attempt.index,
+                at=record.began,
+                call=record.key,
+                kind="llm",
+                name=record.asked.model or "LLM",
+                task=record.task,
+                agent=record.asked.agent,
+                detail=_listen.last_message(record.asked.messages, attempt.secrets),
+            )
+        )
+
+    def _ended(self, attempt: Attempt, record: CallRecord) -> None:
+        """The call has its end: counted, told to the board, to witnesses."""
+        record.ended = time.time()
+        self._count(attempt, record)
+        attempt.spend(record.usage)
+        common: dict[str, Any] = {
+            "run": attempt.index,
+            "at": record.ended,
+            "call": record.key,
+            "kind": "llm",
+            "task": record.task,
+            "usage": record.usage,
+            "cost": record.cost,
+        }
+        if record.error is None:
+            attempt.post(ev.CallFinished(output=record.output, counted=record.counted, **common))
+            if _streams.was_cut(record):
+                attempt.log(f"an answer of {record.asked.model} is cut short: {record.finish_reason}", record.task)
+        elif isinstance(record.error, Exception) or record.usage.total_tokens:
+            attempt.post(ev.CallFailed(message=_failure.said(record.error) or "stopped", **common))
+        for witness in self.witnesses:
+            witness.after(record)
+
+    def _count(self, attempt: Attempt, record: CallRecord) -> None:
+        tallies = _tokens.tallies(record)
+        record.usage = sum((tally.usage for tally in tallies), Usage())
+        costs = [self.price(tally.llm, tally.usage) for tally in tallies]
+        record.cost = None if None in costs else sum(cost for cost in costs if cost is not None)
+        if record.saved is not None or record.usage.total_tokens:
+            return
+        record.cost = self.price(record.asked.llm, record.usage)
+        if record.error is not None:
+            return
+        model = record.asked.model or "an LLM"
+        if not _streams.did_stream(record):
+            record.counted = "no"
+            record.usage = Usage(successful_requests=1)
+            kept = ", so no budget holds for it" if self.budget.is_set else ""
+            self._soon(attempt.note, f"tokens of {model} are not counted: it tells none{kept}")
+            return
+        record.counted = "estimated"
+        record.usage = _tokens.estimate(record)
+        record.cost = self.price(record.asked.llm, record.usage)
+        self._soon(
+            attempt.note, f"~ tokens of {model} are estimated where its answers stream: it tells none in streams"
+        )
+        if self.budget.is_set and attempt.stream:
+            self._without_streams(attempt, record, "tells no tokens in streams, and there is a budget")
 
     @asynccontextmanager
-    async def _admitted(self, attempt: Attempt, remember: bool = True) -> AsyncIterator[_attempt.CallRecord]:
+    async def _admitted(self, attempt: Attempt, record: CallRecord) -> AsyncIterator[None]:
         """Holds what one call needs while it is in flight: a slot, a request, tokens."""
-        record = _attempt.CallRecord(began=time.time())
-        token: contextvars.Token[_attempt.CallRecord | None] | None = None
         try:
             await self._hop(self._admit(attempt, record))
-            token = _attempt.call.set(record) if remember else None
-            yield record
+            self._began(attempt, record)
+            yield
         finally:
-            if token is not None:
-                _attempt.call.reset(token)
             self._soon(self._leave, attempt, record)
 
-    async def _admit(self, attempt: Attempt, record: _attempt.CallRecord) -> None:
+    async def _admit(self, attempt: Attempt, record: CallRecord) -> None:
         """On the loop: returns when the call may start, holding a slot, which `_leave` gives back."""
         charges: list[tuple[RateLimit | TokenLimit, Charge]] = record.charges
         try:
@@ -198,12 +351,12 @@ class Gate:
         for record in list(attempt.calls):
             self._leave(attempt, record)
 
-    def _leave(self, attempt: Attempt, record: _attempt.CallRecord) -> None:
+    def _leave(self, attempt: Attempt, record: CallRecord) -> None:
         if record in attempt.calls:  # else it was abandoned, or never admitted
             attempt.calls.discard(record)
             self._released(record)
 
-    def _released(self, record: _attempt.CallRecord) -> None:
+    def _released(self, record: CallRecord) -> None:
         self.in_flight -= 1
         self._give_back()
         used = record.usage.total_tokens
@@ -220,17 +373,25 @@ class Gate:
         if reason:
             raise _crewai.abort(reason) from BudgetExceededError(reason)
 
-    def _judge(self, attempt: Attempt, error: Exception, tries: int) -> _retry.Verdict:
-        """What to do about a failed call: a verdict to wait on, or the error that ends the run is raised."""
+    def _judge(self, attempt: Attempt, record: CallRecord, error: Exception, again: _Again) -> _retry.Verdict:
+        """What to do about a failed call: a verdict to go on with, or the error that ends the run is raised."""
         if attempt.stop_reason or _crewai.is_abort(error) or _crewai.is_hook_abort(error):
             raise error
+        error = _retry.in_words(error)
         verdict = _retry.classify(error)
         self._soon(self._note, verdict)
+        if again.refused and not verdict.retryable:
+            self.streams.clear(record.asked)  # it was not the stream
+            again.refused = ""
+        elif attempt.stream and self.streams.is_refusal(record, error, verdict):
+            empty = isinstance(error, _streams.EmptyStreamError)
+            again.refused = "gives no answer in streams" if empty else "refuses streams"
+            return verdict
         if _crewai.recovers_from(error):
             raise error
         if verdict.kind == "other":
             raise error  # no trouble of a provider's (an answer that does not fit): the agent's own tries are for it
-        if not verdict.retryable or tries > self.max_retries:
+        if not verdict.retryable or again.tries > self.max_retries:
             raise _crewai.abort(_failure.said(error)) from error
         return verdict
 
@@ -239,18 +400,6 @@ class Gate:
             self._adaptive.note_rate_limited(verdict.retry_after)
         elif self._adaptive is not None and verdict.kind == "server error":
             self._adaptive.note_server_error()
-
-    def _answered(self, attempt: Attempt, record: _attempt.CallRecord) -> None:
-        if self._adaptive is not None:
-            self._soon(self._adaptive.note_success)
-        if attempt.stop_reason:
-            raise _crewai.abort(attempt.stop_reason)  # too late: the answer is dropped
-        if not record.heard:  # a custom LLM class that emits no events still shows in the timeline
-            key = f"call-{next(self._keys)}"
-            place = attempt.places.get(str(_crewai.current_task_id()))
-            common: dict[str, Any] = {"run": attempt.index, "call": key, "kind": "llm", "task": place}
-            attempt.post(ev.CallStarted(at=record.began, name="LLM", **common))
-            attempt.post(ev.CallFinished(at=time.time(), **common))
 
     async def _limited(self, attempt: Attempt, words: str, acquire: Callable[[Any], Awaitable[Charge]]) -> Charge:
         key = f"wait-{next(self._keys)}"
@@ -275,20 +424,25 @@ class Gate:
         finally:
             attempt.post(ev.WaitFinished(run=attempt.index, at=time.time(), key=key))
 
-    async def _wait(
-        self, attempt: Attempt, reason: ev.WaitReason, words: str, verdict: _retry.Verdict, tries: int
-    ) -> None:
+    async def _wait(self, attempt: Attempt, again: _Again) -> None:
         """The time between two tries, shown in the row."""
-        seconds = _retry.backoff(tries, verdict, self._random)
+        if again.at_once():
+            return
+        assert again.verdict is not None
+        seconds = _retry.backoff(again.tries, again.verdict, self._random)
+        words = _words(again.verdict, again.tries, self.max_retries)
+        again.tries += 1
+        if again.tries > self.max_retries and attempt.stream:
+            again.without_stream = True  # something on the way may break off streams only
         key = f"wait-{next(self._keys)}"
-        self._post_wait(attempt, key, reason, words, time.time() + seconds)
+        self._post_wait(attempt, key, "retry", words, time.time() + seconds)
         try:
             await asyncio.sleep(seconds)
         finally:
             attempt.post(ev.WaitFinished(run=attempt.index, at=time.time(), key=key))
 
     def _post_wait(self, attempt: Attempt, key: str, reason: ev.WaitReason, words: str, until: float | None) -> None:
-        place = attempt.places.get(str(_crewai.current_task_id()))
+        place = _listen.place_of(attempt)
         wait = ev.WaitStarted(
             run=attempt.index, at=time.time(), key=key, reason=reason, detail=words, until=until, task=place
         )
@@ -318,6 +472,29 @@ class Gate:
             self._loop.call_soon_threadsafe(function, *args)
 
 
+class _Again:
+    """How one call is to be asked again, over its tries."""
+
+    def __init__(self) -> None:
+        self.tries = 1
+        self.verdict: _retry.Verdict | None = None
+        self.error: Exception | None = None
+        self.refused = ""
+        """What is the matter with streams, if the next try shows that it was that."""
+        self.without_stream = False
+
+    def judged(self, error: Exception, verdict: _retry.Verdict) -> None:
+        """The last try has failed, and there is to be another."""
+        self.error, self.verdict = error, verdict
+
+    def at_once(self) -> bool:
+        """Whether the same is now to be asked without a stream."""
+        if not self.refused or self.without_stream:
+            return False
+        self.without_stream = True
+        return True
+
+
 def _words(verdict: _retry.Verdict, tries: int, max_retries: int) -> str:
     what = str(verdict.status) if verdict.status else verdict.kind
     return f"{what}, try {tries + 1} of {max_retries + 1}"
@@ -333,23 +510,30 @@ def in_call() -> bool:
     return _attempt.call.get() is not None
 
 
-def call(operation: Callable[[], Any]) -> Any:
+def call(asked: Asked, operation: Callable[[], Any]) -> Any:
     """The gate of the current run, for sync calls; calls within a call have passed already."""
     attempt = _attempt.current.get()
-    if attempt is None or in_call():
+    if attempt is None:
         return operation()
-    return attempt.gate.call(attempt, operation)
+    if in_call():
+        with attempt.gate.within(attempt, asked):
+            return operation()
+    return attempt.gate.call(attempt, asked, operation)
 
 
-async def acall(operation: Callable[[], Awaitable[Any]]) -> Any:
+async def acall(asked: Asked, operation: Callable[[], Awaitable[Any]]) -> Any:
     """The gate of the current run, for async calls; calls within a call have passed already."""
     attempt = _attempt.current.get()
-    if attempt is None or in_call():
+    if attempt is None:
         return await operation()
-    return await attempt.gate.acall(attempt, operation)
+    if in_call():
+        with attempt.gate.within(attempt, asked):
+            return await operation()
+    return await attempt.gate.acall(attempt, asked, operation)
 
 
 def install() -> str:
     """Put the gate before every LLM call of our runs; returns what could not be, in words."""
     _crewai.install_sdk_retry_switch(in_call)
+    _tokens.install()
     return _crewai.install_gate(applies, call, acall)

@@ -185,6 +185,7 @@ class Driver:
     def _launch(self, index: int, kept: tuple[StoredRun, CrewOutput] | None = None) -> None:
         attempt = Attempt(index, self.post, self._gate_now(), self.note, self.hiding.of(index))
         attempt.asks_by = self.asks_by
+        attempt.usage = self.states[index].usage
         attempt.looked_through = self._looked_through
         attempt.met = self._met
         attempt.writers = self._writers
@@ -258,7 +259,9 @@ class Driver:
         timers = _Timers(self, attempt)
         try:
             timers.begin()
-            stream = self.options.stream if self.options.stream is not None else self.streams_by_default
+            stream = self.options.stream
+            if stream is None and self.streams_by_default:
+                stream = True
             plan = self._plans[attempt.index]
             _crewai.forget_enclosing_run()
             return await self._runner.kick_off(plan, attempt, stream=stream, keep_replay=self.options.keep_replay)
@@ -551,9 +554,7 @@ class Driver:
     def _again(self, places: Sequence[int]) -> None:
         self._retries_due.difference_update(places)
         if self.finished is not None:
-            budget = self._gate_now().budget
-            self.gate = Gate(self.options)
-            self.gate.budget = budget
+            self.gate = Gate(self.options, before=self._gate_now())
             self.finished = None
             self.pause(self.paused)
         self._no_new_work = self.stop_all = ""
@@ -598,7 +599,9 @@ class Driver:
             self._events_of[event.run].append(event)
         for tap in self.taps:
             tap(event)
-        if isinstance(event, ev.CallFinished) and event.kind == "llm" and self.gate is not None:
+        if not isinstance(event, ev.CallFinished | ev.CallFailed) or event.kind != "llm" or self.gate is None:
+            pass
+        elif isinstance(event, ev.CallFinished) or event.usage.total_tokens:
             budget = self.gate.budget
             budget.spend(event.usage.total_tokens, event.cost)
             if reason := budget.check():

@@ -201,7 +201,7 @@ async def work_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
     return await work
 
 
-async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> Any:
+async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool | None, keep_replay: bool) -> Any:
     """Build what is to run, and run it, in the context of its attempt; called on the engine's loop."""
     _crewai.silence()
     with _imports.in_turn():
@@ -210,7 +210,6 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
     inputs = plan.kickoff_inputs(kind, subject)
     ready = kind.make_ready(subject, keep_replay=keep_replay)
     attempt.places = {**ready.places, _listen.LAST: len(ready.steps) - 1}
-    attempt.streams = stream
     attempt.post(
         ev.CrewReady(
             run=attempt.index,
@@ -241,8 +240,8 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: b
     attempt.secrets.learn_once(ready.llms + ready.tools)
     _crewai.listen(_listen.Listener(attempt, _prices.price))
     _crewai.forbid_tools_when(lambda: attempt.stop_reason)
-    if stream:
-        _crewai.stream(ready.llms)
+    _crewai.count_by(subject, lambda: attempt.usage)
+    attempt.stream = stream
     with _human.asking(attempt, kind, subject), engine.watch.over(attempt):
         return await kind.start(subject, inputs, plan.how)
 
@@ -257,7 +256,7 @@ class Runner(Protocol):
     async def prepare(self, states: Sequence[RunState]) -> None:
         """Returns when runs can begin; `states` are those of the batch's runs, at any moment."""
 
-    async def kick_off(self, plan: Plan, attempt: Attempt, *, stream: bool, keep_replay: bool) -> Any:
+    async def kick_off(self, plan: Plan, attempt: Attempt, *, stream: bool | None, keep_replay: bool) -> Any:
         """Build what is to run, and run it; cancelling this stops the run."""
 
     def close(self) -> None:

@@ -473,6 +473,11 @@ class Budget:
         self.cost = 0.0
         self.unpriced_calls = 0
 
+    @property
+    def is_set(self) -> bool:
+        """Whether anything is limited."""
+        return self.max_total_tokens is not None or self.max_cost is not None
+
     def spend(self, tokens: int, cost: float | None) -> None:
         """Counts one answered call; `cost` is None where the price is unknown."""
         self.tokens += tokens

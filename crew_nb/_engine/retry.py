@@ -86,6 +86,7 @@ _NO_CREDIT = frozenset(
     {"insufficientquota", "billinghardlimitreached", "servicequotaexceededexception", "insufficientbalance"}
 )
 _NAMES: dict[str, Kind] = {
+    "429": "rate limit",
     "ratelimiterror": "rate limit",
     "ratelimitexceeded": "rate limit",
     "ratelimitexceedederror": "rate limit",
@@ -157,6 +158,12 @@ _TOO_LONG = re.compile(
     r"|exceeds? (the )?(token limit|maximum number of tokens)|too many (input )?tokens",
     re.IGNORECASE,
 )
+_LIMITED = re.compile(
+    r"rate.?limit|too many requests|throttl|resource.?exhausted|slow down|\b(?:error|status|code|http)\W{0,3}429\b",
+    re.IGNORECASE,
+)
+"""How a gateway says that it is asked too often, where it has no status for it; CrewAI's words are among them."""
+_MAY_LIMIT = frozenset({400, 403, 409, 420, 503})
 _KEY = re.compile(r"\b(?:api_key|[A-Z0-9_]+_API_KEY)\b")
 _IS_MISSING = re.compile(r"\b(?:required|must be set|not set|missing)\b")
 _SET_KEY = re.compile(r"\b[Ss]et (?:the )?`?([A-Z0-9_]+_API_KEY)\b")
@@ -280,19 +287,23 @@ def _judge(error: BaseException) -> tuple[Verdict | None, int]:
         specific = "auth"
     if specific is not None:
         return _verdict(specific, error, status), 3
+    if status in _MAY_LIMIT and _LIMITED.search(text):
+        return _verdict("rate limit", error, status), 3
     if status is not None:
         kind = _BY_STATUS.get(status, "server error" if status >= 500 else "bad request")
         return _verdict(kind, error, status), 3
+    limited = _LIMITED.search(text) is not None
     for code in codes:
         if code in _NAMES:
-            return _verdict(_NAMES[code], error, status), 3
+            in_words = limited and _NAMES[code] in ("bad request", "not found")
+            return _verdict("rate limit" if in_words else _NAMES[code], error, status), 3
         if "timeout" in code or code == "timedout":
             return _verdict("timeout", error, status), 2
         if code in _BROKEN_LINES:
             return _verdict("connection", error, status), 3 if "CERTIFICATE_VERIFY_FAILED" in text else 1
-    if isinstance(error, json.JSONDecodeError) and _raised_by_client(error):
-        return _verdict("connection", error, status), 1  # an answer that was cut off
-    return None, 0
+    if isinstance(error, _UNREADABLE) and _is_unread_answer(error):
+        return _verdict("connection", error, status), 1
+    return (_verdict("rate limit", error, status), 1) if limited else (None, 0)
 
 
 def _verdict(kind: Kind, error: BaseException, status: int | None) -> Verdict:
@@ -487,11 +498,40 @@ def _origin(error: BaseException) -> str:
     return ""
 
 
-def _raised_by_client(error: BaseException) -> bool:
-    """Whether a provider's client raised it, and not the user's own reading of an answer."""
+def in_words(error: Exception) -> Exception:
+    """The error; where it is a client's trouble with an answer that is not in its form, one that says so."""
+    if type(error) in _UNREADABLE and _is_unread_answer(error):
+        answer = getattr(error, "doc", None) or getattr(error, "obj", None)
+        shown = " ".join(str(answer).split())[:200] if isinstance(answer, str | bytes) else ""
+        told = UnreadableAnswerError(shown)
+        told.__cause__ = error
+        return told
+    return error
+
+
+class UnreadableAnswerError(ConnectionError):
+    """Raised when a server's answer is not in the form that its client reads, as a proxy's page."""
+
+    def __init__(self, answer: str) -> None:
+        what = f": {answer}" if answer else ""
+        super().__init__(f"the server's answer is cut off, or no answer of an LLM's at all{what}")
+
+
+_UNREADABLE = (json.JSONDecodeError, AttributeError, TypeError, IndexError, KeyError)
+_LLM_CLASSES = ("crewai.llms.", "crewai.llm")
+
+
+def _is_unread_answer(error: BaseException) -> bool:
+    """Whether a provider's client could not read an answer, and not the user's own code, or a call that is wrong."""
+    places = []
     frame = error.__traceback__
     while frame is not None:
-        if str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in _CLIENTS:
-            return True
+        places.append(str(frame.tb_frame.f_globals.get("__name__", "")))
         frame = frame.tb_next
-    return False
+    if isinstance(error, json.JSONDecodeError):
+        return any(place.partition(".")[0] in _CLIENTS for place in places)
+    if not places or not (places[-1].startswith(_LLM_CLASSES) or places[-1].partition(".")[0] in _CLIENTS):
+        return False
+    if isinstance(error, AttributeError):
+        return error.obj is None or isinstance(error.obj, str | bytes | list | dict)
+    return not isinstance(error, TypeError) or "NoneType" in str(error)

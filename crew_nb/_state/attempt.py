@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import weakref
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
 
 from crew_nb._state import events as ev
@@ -16,7 +16,9 @@ from crew_nb._state.usage import Usage
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Hashable, Iterator
+    from contextlib import AbstractContextManager
 
+    from crew_nb._state.call import Asked, CallRecord
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,26 +37,17 @@ def _dropped(what: object) -> None:
     """Nobody is told: the attempt has ended."""
 
 
-@dataclass(slots=True, eq=False)
-class CallRecord:
-    """One LLM call that passes the gate: what it holds there, and what the listener heard of it."""
-
-    began: float
-    heard: bool = False
-    """Whether the LLM class emits CrewAI's events; custom ones may not."""
-    usage: Usage = field(default_factory=Usage)
-    charges: list[Any] = field(default_factory=list)
-    """What it holds besides a slot; only its gate knows what that is."""
-
-
 class Gate(Protocol):
     """What the LLM calls of an attempt pass."""
 
-    def call(self, attempt: Attempt, operation: Callable[[], T], /) -> T:
+    def call(self, attempt: Attempt, asked: Asked, operation: Callable[[], Any], /) -> Any:
         """An LLM call of a sync client."""
 
-    async def acall(self, attempt: Attempt, operation: Callable[[], Awaitable[T]], /) -> T:
+    async def acall(self, attempt: Attempt, asked: Asked, operation: Callable[[], Awaitable[Any]], /) -> Any:
         """An LLM call of an async client."""
+
+    def within(self, attempt: Attempt, asked: Asked, /) -> AbstractContextManager[None]:
+        """While a call is made within another one."""
 
     def abandon(self, attempt: Attempt, /) -> None:
         """The attempt has ended: its calls hold up nobody from now on."""
@@ -93,12 +86,14 @@ class Attempt:
         """What is to be hidden in this run."""
         self.places: dict[str, int] = {}
         """Position of each CrewAI task by its id."""
-        self.streams = False
-        """Whether its LLMs are asked to stream, those that are met on the way too."""
-        self.hear_usage: Callable[[Any], object] | None = None
-        """Who is told, besides the batch, what each LLM call took, as CrewAI's `UsageMetrics`."""
+        self.hear_usage: Callable[[Usage], object] | None = None
+        """Who is told, besides the batch, what each LLM call took."""
         self.stop_reason = ""
         """Set once it must not go on: no call starts from then on."""
+        self.stream: bool | None = None
+        """Whether answers are asked for in pieces; None where each LLM object says so itself."""
+        self.usage = Usage()
+        """Tokens of the run so far, those of earlier attempts too."""
         self.timed_out = False
         self.begun = False
         """Its task has come to its first step."""
@@ -127,6 +122,7 @@ class Attempt:
         """What a person is asked now, by the key of the wait."""
         self.asks_by: Literal["", "form", "input"] = ""
         """How a person can be asked: in the row's form, at the terminal, or not at all."""
+        self._spending = threading.Lock()  # several tasks of a crew may be in threads
         self._post = post
 
     def is_met(self, among: Hashable) -> bool:
@@ -137,6 +133,13 @@ class Attempt:
         """Hand an event to the batch; from any thread."""
         if not self.closed:
             self._post(event)
+
+    def spend(self, usage: Usage) -> None:
+        """Add the tokens of a call; from any thread."""
+        with self._spending:
+            self.usage += usage
+            if self.hear_usage is not None:
+                self.hear_usage(usage)
 
     def answer(self, key: str, text: str, approve: bool) -> None:
         """What a person said to the question of that key; on the engine's loop. Feedback without words is none."""

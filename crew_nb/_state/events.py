@@ -14,6 +14,8 @@ from crew_nb._state.usage import Usage
 TerminalStatus = Literal["done", "failed", "cancelled"]
 WaitReason = Literal["rate limit", "retry", "person", "pause", "slot"]
 CallKind = Literal["llm", "tool"]
+Counted = Literal["told", "estimated", "no"]
+"""Where the tokens of a call are from: the provider, our guess of what a stream did not tell, or nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +187,7 @@ class CallFinished(Event):
     usage: Usage = field(default_factory=Usage)
     cost: float | None = None
     """US dollars; None where the price is unknown."""
+    counted: Counted = "told"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +198,9 @@ class CallFailed(Event):
     kind: CallKind
     message: str
     task: int | None = None
+    usage: Usage = field(default_factory=Usage)
+    """What the provider told of tokens before it failed."""
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,10 @@ class RunState:
     cost: float | None = None
     """US dollars so far; None where no call had a known price."""
     unpriced_calls: int = 0
+    estimated_calls: int = 0
+    """LLM calls whose tokens are a guess: their streams told none."""
+    uncounted_calls: int = 0
+    """LLM calls of whose tokens nobody told."""
     output: str = ""
     error: ev.ErrorInfo | None = None
     path: str = ""
@@ -192,6 +196,8 @@ def _queued(run: RunState, e: ev.RunQueued) -> RunState:
         usage=run.usage,
         cost=run.cost,
         unpriced_calls=run.unpriced_calls,
+        estimated_calls=run.estimated_calls,
+        uncounted_calls=run.uncounted_calls,
         calls=tuple(replace(c, detail="", output=c.output if c.status == "failed" else "") for c in run.all_calls),
     )
 
@@ -366,31 +372,33 @@ def _call_finished(run: RunState, e: ev.CallFinished) -> RunState:
     run = replace(run, last_event=e.at)
     if e.kind == "llm":
         run = replace(
-            run,
-            usage=run.usage + e.usage,
-            cost=run.cost if e.cost is None else (run.cost or 0.0) + e.cost,
-            unpriced_calls=run.unpriced_calls + (e.cost is None),
+            _spent(run, e),
+            estimated_calls=run.estimated_calls + (e.counted == "estimated"),
+            uncounted_calls=run.uncounted_calls + (e.counted == "no"),
         )
-    return _settle(_close_call(run, e, "done", e.output, e.usage, e.cost))
+    return _settle(_close_call(run, e, "done", e.output))
 
 
 def _call_failed(run: RunState, e: ev.CallFailed) -> RunState:
-    return _settle(_close_call(replace(run, last_event=e.at), e, "failed", e.message, Usage(), None))
+    run = replace(run, last_event=e.at)
+    return _settle(_close_call(_spent(run, e) if e.usage.total_tokens else run, e, "failed", e.message))
 
 
-def _close_call(
-    run: RunState,
-    e: ev.CallFinished | ev.CallFailed,
-    status: CallStatus,
-    output: str,
-    usage: Usage,
-    cost: float | None,
-) -> RunState:
+def _spent(run: RunState, e: ev.CallFinished | ev.CallFailed) -> RunState:
+    return replace(
+        run,
+        usage=run.usage + e.usage,
+        cost=run.cost if e.cost is None else (run.cost or 0.0) + e.cost,
+        unpriced_calls=run.unpriced_calls + (e.cost is None),
+    )
+
+
+def _close_call(run: RunState, e: ev.CallFinished | ev.CallFailed, status: CallStatus, output: str) -> RunState:
     def close(calls: tuple[Call, ...]) -> tuple[Call, ...]:
         for place in range(len(calls) - 1, -1, -1):
             call = calls[place]
             if call.key == e.call and call.finished is None:
-                ended = replace(call, status=status, finished=e.at, output=output, usage=usage, cost=cost)
+                ended = replace(call, status=status, finished=e.at, output=output, usage=e.usage, cost=e.cost)
                 return (*calls[:place], ended, *calls[place + 1 :])
         return calls
 

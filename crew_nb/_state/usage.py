@@ -24,6 +24,10 @@ class Usage:
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Usage)})
 
+    def __sub__(self, other: Usage) -> Usage:
+        """What was added since `other`; a counter that was set back gives nothing."""
+        return Usage(**{f.name: max(0, getattr(self, f.name) - getattr(other, f.name)) for f in fields(Usage)})
+
     def to_dict(self) -> dict[str, int]:
         """The counts by name."""
         return {f.name: getattr(self, f.name) for f in fields(Usage)}

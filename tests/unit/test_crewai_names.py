@@ -43,6 +43,7 @@ OF_OTHERS = {
     "_nest_patched": "nest_asyncio's mark",
     "_original_": "how CrewAI names the templates of texts, which are listed",
     "_parent_header": "ipykernel's",
+    "_raw_response": "instructor's, read where it is there",
     "_repr_mimebundle_": "IPython's",
     "_supports_kernel_subshells": "ipykernel's",
 }

@@ -264,7 +264,7 @@ def test_no_part_of_a_secret_is_left_where_a_text_is_cut_short() -> None:
     from crew_nb._state.labels import LABEL_KEPT
 
     attempt = Attempt(0, lambda event: None, gate=None, secrets=Secrets())  # type: ignore[arg-type]
-    cut = Listener(attempt, lambda *call: None)._cut
+    cut = Listener(attempt, lambda *call: None)._text
     for before in range(LABEL_KEPT - 30, LABEL_KEPT):
         inputs = {"x": "y" * (before - 10), "api_key": "zebra-zebra-zebra-" + "z" * 90}
         assert "zebra" not in plans_for([(lambda **given: None, inputs)])[0].label

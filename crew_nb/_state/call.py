@@ -1,0 +1,137 @@
+"""One LLM call: what is asked, what comes of it, and who may look on or answer in the LLM's place."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from crew_nb._state.usage import Usage
+
+if TYPE_CHECKING:
+    from crew_nb._state import events as ev
+
+SETTINGS = (
+    *("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop", "n", "reasoning_effort"),
+    *("frequency_penalty", "presence_penalty", "response_format", "api", "base_url"),
+)
+"""Attributes of LLM objects that change what is answered."""
+
+_NOTHING = Usage()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """What one LLM call asks, whoever makes it: an agent, a guardrail, a planner, a judge."""
+
+    llm: Any = None
+    messages: Any = ()
+    """Text, or messages as CrewAI has them: dicts with a role and a content."""
+    tools: Any = None
+    """Schemas of the tools that may be called."""
+    functions: Any = None
+    """Functions that the LLM's own class calls, where the answer is a call of one."""
+    response_model: Any = None
+    """The pydantic class to fill."""
+    agent: str = ""
+    task_id: str = ""
+    """CrewAI's id of the task that it is for."""
+
+    @property
+    def model(self) -> str:
+        """The LLM's name."""
+        return str(getattr(self.llm, "model", "") or "")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the LLM object says of how to answer (temperature, seed, ...); what is not set is left out."""
+        values = {name: getattr(self.llm, name, None) for name in SETTINGS}
+        return {name: value for name, value in values.items() if value not in (None, [], {})}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a `Witness` says in the place of the LLM."""
+
+    value: Any
+    """As the LLM's `call` would return it: text, a filled model, or a list of tool calls."""
+    usage: Usage = _NOTHING
+    """What it cost when it was asked."""
+
+
+@dataclass(slots=True, eq=False)
+class CallRecord:
+    """One LLM call at the gate, the only record of it: asked, answered, streamed, counted, cut short, for which task.
+
+    The gate makes it and ends it, and the listener writes into it what CrewAI tells meanwhile. A try that failed and
+    the next one are two records.
+    """
+
+    asked: Asked = field(default_factory=Asked)
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Names the call in our events."""
+    task: int | None = None
+    """Position of the task that it is for."""
+    tries: int = 1
+    began: float = field(default_factory=time.time)
+    ended: float | None = None
+    stream: bool = False
+    """Whether the answer is asked for in pieces."""
+    pieces: int = 0
+    """Pieces that came, of text or of tool calls."""
+    event_id: str = ""
+    """CrewAI's id of the call; empty where the LLM class emits no events."""
+    completed: bool = False
+    """Whether the LLM class has told of the answer itself, with what it knows of its end."""
+    finish_reason: str | None = None
+    """The provider's word for how the answer ended: `stop`, `length`, `tool_calls`."""
+    answer: Any = None
+    """What the call returned; None until then, and where it failed."""
+    output: str = ""
+    """The answer for people."""
+    error: BaseException | None = None
+    usage: Usage = _NOTHING
+    """Tokens spent; final when it has ended."""
+    counted: ev.Counted = "told"
+    cost: float | None = None
+    """US dollars; None where the price is unknown."""
+    saved: Usage | None = None
+    """Set where a `Witness` answered: what was not spent."""
+    tallies: dict[int, Tally] = field(default_factory=dict)
+    """What is told of tokens while it lasts, by the `id` of the LLM object that tells it."""
+    by_counters: Usage = _NOTHING
+    """What the LLM object's own counters grew by meanwhile."""
+    charges: list[Any] = field(default_factory=list)
+    """What it holds besides a slot; only its gate knows what that is."""
+
+    def tally(self, llm: Any) -> Tally:
+        """Where that LLM's tokens are counted."""
+        return self.tallies.setdefault(id(llm), Tally(llm))
+
+
+@dataclass(slots=True, eq=False)
+class Tally:
+    """What one LLM object tells of its tokens during one call; the same tokens are told in several ways."""
+
+    llm: Any
+    tracked: Usage = _NOTHING
+    """To CrewAI's base class."""
+    in_events: Usage = _NOTHING
+    to_callbacks: Usage = _NOTHING
+
+    @property
+    def usage(self) -> Usage:
+        """The fullest of them; callbacks count for the least, as a client may call them again, behind CrewAI."""
+        told = max(self.tracked, self.in_events, key=lambda usage: usage.total_tokens)
+        return told if told.total_tokens else self.to_callbacks
+
+
+class Witness(Protocol):
+    """Sees every LLM call of a batch at its gate, and may answer in the LLM's place; `Gate.witnesses` has them."""
+
+    async def before(self, record: CallRecord) -> Answer | None:
+        """On the engine's loop, before the call waits for a slot: None where the LLM is to be asked."""
+
+    def after(self, record: CallRecord) -> None:
+        """The call has ended, with `answer` or with `error`; in whichever thread it ran, and it must not wait."""
