@@ -267,13 +267,15 @@ def loses_in_streams(asked: Asked) -> bool:
     """Whether CrewAI loses a part of the answer if it comes in pieces (1.15.30).
 
     A model is filled from a whole answer: an async call of `OpenAICompletion` that streams does not tell its schema,
-    and LiteLLM asks twice. Of the Responses API, and of Bedrock, calls of tools are dropped that the caller is to make.
+    and LiteLLM asks twice. Of the Responses API, and of Bedrock, calls of tools are dropped that the caller is to make,
+    and Bedrock's tokens, which come after the answer's end.
     """
     llm = asked.llm
     if asked.response_model is not None or isinstance(getattr(llm, "response_format", None), type):
         return True
-    drops_tools = getattr(llm, "api", "") == "responses" or _is_of(llm, "crewai.llms.providers.bedrock")
-    return bool(asked.tools) and not asked.functions and drops_tools
+    if _is_of(llm, "crewai.llms.providers.bedrock"):
+        return True
+    return bool(asked.tools) and not asked.functions and getattr(llm, "api", "") == "responses"
 
 
 def _is_of(llm: Any, module: str) -> bool:

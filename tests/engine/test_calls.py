@@ -82,7 +82,8 @@ def test_every_llm_class_answers_and_counts_as_under_bare_crewai(
             assert len(server.asks) <= asked
             assert result.state.usage.total_tokens == result.token_usage.total_tokens == server.tokens
             if not shape:
-                assert [ask.stream for ask in server.asks] == [stream]
+                # CrewAI's class for Bedrock does not hear of tokens in streams
+                assert [ask.stream for ask in server.asks] == [stream and kind != "bedrock"]
         server.asks.clear()
 
 

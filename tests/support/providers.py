@@ -168,8 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _post(self) -> None:
         body = json.loads(self._read() or b"{}")
         path = self.path.partition("?")[0]
-        if path.endswith(("/count_tokens", "/input_tokens", ":countTokens")):
-            self._whole(200, {"input_tokens": 100, "totalTokens": 100, "object": "response.input_tokens"})
+        if path.endswith(("/count_tokens", "/count-tokens", "/input_tokens", ":countTokens")):
+            self._whole(
+                200, {"input_tokens": 100, "inputTokens": 100, "totalTokens": 100, "object": "response.input_tokens"}
+            )
             return
         protocol = next(name for end, name in _PATHS if end in path)
         stream = bool(body.get("stream")) or ":streamGenerate" in path or path.endswith("/converse-stream")
