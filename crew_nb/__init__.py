@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from crew_nb._cells.hints import load_ipython_extension as load_ipython_extension
     from crew_nb._cells.hints import unload_ipython_extension as unload_ipython_extension
     from crew_nb._cells.launcher import launcher as launcher
+    from crew_nb._cells.sweep import sweep as sweep
     from crew_nb._cells.verbs import gather as gather
     from crew_nb._cells.verbs import kickoff as kickoff
     from crew_nb._cells.verbs import kickoff_for_each as kickoff_for_each
@@ -70,6 +71,7 @@ _WHERE = {
     "runs": "_record.record",
     "set_price": "_engine.prices",
     "set_record": "_record.record",
+    "sweep": "_cells.sweep",
     "unload_ipython_extension": "_cells.hints",
 }
 

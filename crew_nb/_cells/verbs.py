@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from crew_nb._crewai.blueprint import CrewLike, Plan
     from crew_nb._handles.run import Run
+    from crew_nb._scores.sheet import Sheet
     from crew_nb._state.loop import Place
 
 P = ParamSpec("P")
@@ -33,7 +34,7 @@ class BatchOptions(RunOptions, total=False):
     keep_replay: bool
 
 
-def _spelled_out(verb: Callable[P, T]) -> Callable[P, T]:
+def spelled_out(verb: Callable[P, T]) -> Callable[P, T]:
     """Show the options by name where a notebook shows a signature, and their meaning in the docstring."""
     signature = inspect.signature(verb)
     plain = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -68,7 +69,7 @@ _OPTIONS = """    Options, the same for `kickoff`, `gather` and `kickoff_for_eac
     """
 
 
-@_spelled_out
+@spelled_out
 def kickoff(crew: CrewLike, inputs: Mapping[str, Any] | None = None, **given: Unpack[BatchOptions]) -> Run:
     """Start one crew and return its `Run` at once; `await run` gives CrewAI's `CrewOutput`.
 
@@ -76,10 +77,10 @@ def kickoff(crew: CrewLike, inputs: Mapping[str, Any] | None = None, **given: Un
         crew: A `Crew`, which is copied and never run itself, or a function that returns one.
         inputs: Names and values for the crew's placeholders and the function's parameters.
     """
-    return _launch(_blueprint.plans_for([(crew, inputs)], "kickoff"), options(**given)).runs[0]
+    return launch_in_cell(_blueprint.plans_for([(crew, inputs)], "kickoff"), options(**given)).runs[0]
 
 
-@_spelled_out
+@spelled_out
 def gather(*crews: CrewLike | tuple[CrewLike, Mapping[str, Any] | None], **given: Unpack[BatchOptions]) -> Batch:
     """Start different crews together and return their `Batch` at once; `await batch` gives `Results` in this order.
 
@@ -88,10 +89,10 @@ def gather(*crews: CrewLike | tuple[CrewLike, Mapping[str, Any] | None], **given
     """
     if "inputs" in given:
         raise BlueprintError("gather() takes no inputs=. Give pairs: cnb.gather((crew_a, {...}), (crew_b, {...})).")
-    return _launch(_blueprint.plans_for(crews), options(**given))
+    return launch_in_cell(_blueprint.plans_for(crews), options(**given))
 
 
-@_spelled_out
+@spelled_out
 def kickoff_for_each(
     crew: CrewLike, inputs: Iterable[Mapping[str, Any]] | Mapping[str, Any], **given: Unpack[BatchOptions]
 ) -> Batch:
@@ -102,10 +103,11 @@ def kickoff_for_each(
         inputs: One dict per run: a list, a DataFrame, or any iterable. A dict of lists is a grid: a run for each
             combination.
     """
-    return _launch(_blueprint.plans_for_each(crew, inputs), options(**given))
+    return launch_in_cell(_blueprint.plans_for_each(crew, inputs), options(**given))
 
 
-def _launch(plans: list[Plan], chosen: Options) -> Batch:
+def launch_in_cell(plans: list[Plan], chosen: Options, sheet: Sheet | None = None) -> Batch:
+    """Start what was planned, with its board under this cell."""
     place = _loop.where()
 
     def show(batch: Batch) -> None:
@@ -115,7 +117,7 @@ def _launch(plans: list[Plan], chosen: Options) -> Batch:
 
     # Another thread (a server's, say) is no cell, and may have a loop of its own that must not be held up.
     in_cell = threading.current_thread() is threading.main_thread()
-    batch = launch(plans, chosen, show, wait=place.headless and in_cell)
+    batch = launch(plans, chosen, show, wait=place.headless and in_cell, sheet=sheet)
     if not chosen.show:
         batch.make_board = functools.partial(_make_board, place)
     return batch
@@ -130,10 +132,17 @@ def _make_board(place: Place, batch: Batch) -> None:
         view(batch, shown=False)
 
 
-def launch(plans: list[Plan], chosen: Options, show: Callable[[Batch], object], *, wait: bool = False) -> Batch:
+def launch(
+    plans: list[Plan],
+    chosen: Options,
+    show: Callable[[Batch], object],
+    *,
+    wait: bool = False,
+    sheet: Sheet | None = None,
+) -> Batch:
     """Start what was planned; what all verbs and the launcher do in the end."""
     plans = _blueprint.with_arguments(plans, chosen.how)
-    batch = Batch(plans, chosen, runner=runner_for(plans, chosen))
+    batch = Batch(plans, chosen, runner=runner_for(plans, chosen), sheet=sheet)
     if chosen.show:
         show(batch)
     batch.start()

@@ -79,6 +79,10 @@ class Plan:
     """What the label is made of, where that is inputs."""
     key: Key | None = None
     """What the index that came in calls its row."""
+    turn: tuple[int, ...] = ()
+    """When it starts among those of its batch: in this order, and where it is the same in that of their places."""
+    factors: frozenset[str] = frozenset()
+    """The inputs that a sweep varies, and that are to change something."""
 
     def build(self) -> Any:
         """What is run, this run's own; called in a worker thread, once per try.
@@ -98,6 +102,13 @@ class Plan:
             missing = sorted(names - set(self.inputs or {}) - set(self.defaults))
             if missing and (not self.is_taken or kind.needs & set(missing)):
                 raise BlueprintError(_missing_text(missing, self.inputs, names, self.verb, BRACES_MEANT))
+            reached = {
+                *names,
+                *kind.reads(subject),
+                *({} if given else factory_arguments(self.source, self.inputs or {})),
+            }
+            if unused := sorted(self.factors - reached):
+                raise BlueprintError(_unused_text(unused))
             for name in names & set(self.inputs or {}):
                 plain_value((self.inputs or {})[name], name)
         kind.settle(subject, data, leave_unknown=self.is_taken)
@@ -426,6 +437,11 @@ def _missing_text(
     write = _given([*(k for k in inputs or {} if k in taken), *missing], verb)
     meant = ", ".join(f'"{name}": "{{{name}}}"' for name in missing)
     return f"{of} needs {names}, but {given}. Write {write}. {more.replace('{meant}', meant)}".strip()
+
+
+def _unused_text(factors: list[str]) -> str:
+    names = ", ".join(factors)
+    return f"the factor {names} changes nothing: no parameter of the function and no text of the crew has that name."
 
 
 def _plan(

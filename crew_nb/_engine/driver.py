@@ -102,6 +102,7 @@ class Driver:
         self.seen = False
         """Whether somebody has looked since the last change."""
         self._plans = plans
+        self._turns = sorted(range(len(plans)), key=lambda index: plans[index].turn)
         self._slots = slots
         self._context = contextvars.copy_context()
         self._finality = threading.RLock()  # a retry must not slip between an end and its announcement
@@ -146,7 +147,7 @@ class Driver:
         if self.options.resume:
             self._beside(self._resume())
         else:
-            for index in range(len(self._plans)):
+            for index in self._turns:
                 self._launch(index)
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -174,7 +175,8 @@ class Driver:
         name = self.options.resume if isinstance(self.options.resume, str) else None
         found = await asyncio.to_thread(self._store.find_done, self._run_keys, name)
         kept = await asyncio.to_thread(_readable, found)
-        for index, key in enumerate(self._run_keys):
+        for index in self._turns:
+            key = self._run_keys[index]
             self._launch(index, kept.get(key))
             if unseen := getattr(key, "unseen", ()):
                 what = ", ".join(unseen[:3])

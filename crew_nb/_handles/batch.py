@@ -16,6 +16,7 @@ from crew_nb._engine.engine import HERE, engine
 from crew_nb._engine.human import CellPrompt
 from crew_nb._handles.results import Result, Results
 from crew_nb._handles.run import Run
+from crew_nb._scores.sheet import Sheet
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import loop as _loop
 from crew_nb._state.errors import CrewNbError
@@ -46,7 +47,12 @@ class Batch:
     """
 
     def __init__(
-        self, plans: Sequence[Plan], options: Options, slots: Slots | None = None, runner: Runner = HERE
+        self,
+        plans: Sequence[Plan],
+        options: Options,
+        slots: Slots | None = None,
+        runner: Runner = HERE,
+        sheet: Sheet | None = None,
     ) -> None:
         self.key = uuid.uuid4().hex[:12]
         """Its name in the record."""
@@ -55,6 +61,7 @@ class Batch:
         self.runs: tuple[Run, ...] = tuple(Run(self, plan.index, plan.inputs) for plan in plans)
         """The handles of its runs, in input order."""
         self._keys = [plan.key for plan in plans]
+        self._sheet = sheet or Sheet.of_rows([plan.inputs for plan in plans])
         self._snapshot: BatchState | None = None
         self._board: Any = None
         self.make_board: Callable[[Batch], object] | None = None
@@ -104,10 +111,11 @@ class Batch:
                 None if end is None else outputs[end],
                 _secrets=self._driver.hiding.of(run.index),
                 _key=self._keys[run.index],
+                cell=self._sheet.cells[run.index] if self._sheet.factors else None,
             )
             for run, end in ended
         )
-        return Results(state, items, self.events)
+        return Results(state, items, self.events, self._sheet)
 
     @property
     def events(self) -> tuple[ev.Event, ...]:
@@ -176,7 +184,9 @@ class Batch:
 
     def __await__(self) -> Generator[Any, None, Results]:
         yield from self._join().__await__()
-        return self.results
+        results = self.results
+        yield from results.score_given().__await__()
+        return results
 
     def wait(self, timeout: float | None = None) -> Results:
         """The same join for plain code: blocks this thread until every run has ended. It never patches a loop.
@@ -189,7 +199,11 @@ class Batch:
             KeyboardInterrupt: On the kernel's Interrupt, after the batch was stopped.
         """
         self._block(timeout)
-        return self.results
+        results = self.results
+        if self._sheet.given:  # in a thread, which may have a loop of its own
+            with concurrent.futures.ThreadPoolExecutor(1) as thread:
+                thread.submit(lambda: asyncio.run(results.score_given())).result()
+        return results
 
     async def ended(self) -> None:
         """Returns when every run has ended; unlike `await batch`, giving up this wait stops nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import outputs as _outputs
 from crew_nb._engine import failure as _failure
 from crew_nb._record import file as _file
+from crew_nb._scores import sheet as _sheet
+from crew_nb._scores.sheet import Sheet
 from crew_nb._state import errors as _errors
 from crew_nb._state.errors import CrewNbError, NotFinishedError, RunCancelledError, RunFailedError
 from crew_nb._state.secrets import Secrets
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from crew_nb._crewai.inputs import Key
     from crew_nb._crewai.names import CrewOutput, UsageMetrics
     from crew_nb._record.loaded import LoadedBatch
+    from crew_nb._scores.sheet import Cell, Score
+    from crew_nb._scores.tables import Plot, Table
     from crew_nb._state.events import Event
     from crew_nb._state.state import BatchState, RunState, Status
 
@@ -49,6 +54,8 @@ class Result:
     _secrets: Secrets = dataclasses.field(default_factory=Secrets)
     _key: Key | None = None
     """What the index that came in calls its row."""
+    cell: Cell | None = None
+    """Where it stands in a sweep: `input`, `variant` and `repeat`."""
 
     @property
     def index(self) -> int:
@@ -267,10 +274,13 @@ class Results(Sequence[Result]):
     `results[i].raw` is the text of run i. A run that failed keeps its place; reading its output raises its error.
     """
 
-    def __init__(self, state: BatchState, items: Iterable[Result], events: Sequence[Event] = ()) -> None:
+    def __init__(
+        self, state: BatchState, items: Iterable[Result], events: Sequence[Event] = (), sheet: Sheet | None = None
+    ) -> None:
         self.state = state
         """The snapshot that they were taken from."""
         self._items = tuple(items)
+        self._sheet = Sheet.of_rows([item.inputs for item in self._items]) if sheet is None else sheet
         self._events = events
 
     @classmethod
@@ -305,7 +315,7 @@ class Results(Sequence[Result]):
         if isinstance(place, slice):
             items = self._items[place]
             state = dataclasses.replace(self.state, runs=tuple(item.state for item in items))
-            return Results(state, items, self._events)
+            return Results(state, items, self._events, self._sheet)
         return self._items[place]
 
     def __iter__(self) -> Iterator[Result]:
@@ -408,7 +418,81 @@ class Results(Sequence[Result]):
             "cost": state.cost,
             "started": state.started,
             "finished": state.finished,
+            **{f"score.{name}": value for name, value in self._sheet.of(state)[0].items()},
+            **{f"score.{name}.error": words for name, words in self._sheet.of(state)[1].items()},
         }
+
+    # --- scores --------------------------------------------------------------------------------------------------
+
+    async def score(self, *functions: Score) -> Results:
+        """These results, scored by functions of (output, inputs); no crew is run for it.
+
+        A function may be async, and gives a number, a bool, a word or a dict of these. One that raises is an error in
+        its place. Plain functions are called in a thread, one call at a time.
+
+        Raises:
+            OptionError: When one cannot be called, or two have one name.
+        """
+        await self._score(_sheet.named(functions), again=True)
+        return self
+
+    async def score_given(self) -> None:
+        """Score by the functions that the sweep was given what they have not scored yet."""
+        await self._score(self._sheet.given, again=False)
+
+    async def _score(self, functions: Mapping[str, Score], *, again: bool) -> None:
+        # The output is read where it is scored: one that cannot be read is an error in its place.
+        runs = [(item.state, functools.partial(getattr, item, "output")) for item in self._items]
+        await self._sheet.score(functions, runs, again=again)
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """What each run was scored with, by name; an error as its words, under the function's name."""
+        known = (self._sheet.of(item.state) for item in self._items)
+        return [{**values, **errors} for values, errors in known]
+
+    def summary(self) -> Table:
+        """A row for each variant: runs, failed ones, each score's mean with its 95 % interval, cost, tokens, seconds.
+
+        Each input counts once, however often it was run. Needs `pip install 'crew-nb[research]'`, as do the next two.
+        """
+        from crew_nb._scores import tables  # loads NumPy
+
+        return tables.summary(self._sheet, self._states)
+
+    def versus(self, factor: str, score: str | None = None, baseline: Any = None) -> Table:
+        """Each level of a factor against one of them, paired by input: difference, 95 % interval, verdict.
+
+        A verdict is "better" (higher), "worse", "no difference shown" or "too few", with Holm's correction over the
+        rows. Only inputs that both sides have a score of are compared; how many were left out is told.
+
+        Args:
+            factor: One of those that the sweep was over.
+            score: The name of one score; all, where it is None.
+            baseline: The level to compare with; the first, where it is None.
+
+        Raises:
+            OptionError: When there is no such factor, score or level.
+        """
+        from crew_nb._scores import tables  # loads NumPy
+
+        return tables.versus(self._sheet, self._states, factor, score, baseline)
+
+    def plot(self) -> Plot:
+        """The picture of `summary`: points with their intervals, for each variant and score; `.figure` is matplotlib's.
+
+        Raises:
+            OptionError: When nothing was scored.
+        """
+        from crew_nb._scores import tables  # loads NumPy
+
+        return tables.plot(self._sheet, self._states)
+
+    @property
+    def _states(self) -> list[RunState]:
+        return [item.state for item in self._items]
+
+    # --- seen and kept -------------------------------------------------------------------------------------------
 
     def compare(self, i: int, j: int) -> Comparison:
         """Outputs `i` and `j` word by word, side by side in a cell.

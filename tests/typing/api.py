@@ -21,6 +21,10 @@ def build(topic: str) -> Crew:
     raise NotImplementedError
 
 
+def len_of(output: CrewOutput, inputs: Mapping[str, Any]) -> int:
+    return len(output.raw)
+
+
 async def verbs(crew: Crew) -> None:
     run = cnb.kickoff(crew, {"topic": "Tides"}, timeout=60.0, max_retries=0)
     assert_type(run, cnb.Run)
@@ -42,6 +46,12 @@ async def verbs(crew: Crew) -> None:
         resume=True,
         keep_replay=True,
     )
+    assert_type(cnb.sweep(build, [{"topic": "Rains"}], {"llm": ["a", "b"]}, repeats=3, scores=[len_of]), cnb.Batch)
+    results = await batch
+    assert_type(await results.score(len_of), cnb.Results)
+    assert_type(results.versus("llm", score="len_of", baseline="a").to_frame(), "pd.DataFrame")
+    assert_type(results.summary().rows, list[dict[str, Any]])
+    results.plot()
     assert_type(await batch, cnb.Results)
     assert_type(batch.wait(timeout=1), cnb.Results)
     assert_type(await run, Any)  # a CrewOutput, a LiteAgentOutput, or a flow's value

@@ -1,0 +1,178 @@
+"""`sweep`: one crew over inputs × variants × repeats, as a batch whose runs know their cell."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Unpack
+
+from crew_nb._cells.verbs import BatchOptions, launch_in_cell, spelled_out
+from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import kinds as _kinds
+from crew_nb._crewai.inputs import rows_of, short
+from crew_nb._scores.sheet import Cell, Sheet
+from crew_nb._state.errors import BlueprintError, OptionError
+from crew_nb._state.labels import LABEL_KEPT
+from crew_nb._state.options import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from crew_nb._crewai.blueprint import CrewLike, Plan
+    from crew_nb._handles.batch import Batch
+    from crew_nb._scores.sheet import Score
+
+
+@spelled_out
+def sweep(
+    crew: CrewLike,
+    inputs: Iterable[Mapping[str, Any]],
+    over: Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]],
+    repeats: int = 1,
+    scores: Iterable[Score] = (),
+    **given: Unpack[BatchOptions],
+) -> Batch:
+    """Start one crew over inputs × variants × repeats and return the `Batch`; its results can be scored and compared.
+
+    Results go input by input, variant by variant, repeat by repeat. Runs start repeat by repeat with the variants
+    in turn, so that what a stop leaves is balanced.
+
+    Args:
+        crew: A function that returns a `Crew`, or a `Crew` with placeholders.
+        inputs: One dict per input: a list, a DataFrame, or any iterable.
+        over: The levels of each factor, in all combinations; or a list of dicts, for just those. A factor is a
+            parameter of the function, which takes any object, or an input.
+        repeats: How often each cell is run.
+        scores: Functions of (output, inputs), which score each run when the batch is joined.
+    """
+    rows = rows_of(inputs)
+    names = _index(inputs, len(rows))
+    variants = _variants(over)
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+        raise OptionError(f"repeats is {repeats!r}. Write a whole number from 1.")
+    _check_factors(crew, list(variants[0]), rows)
+    shown = _levels(variants)
+    cells, merged, turns = [], [], []
+    for (place, row), (turn, variant), repeat in itertools.product(
+        enumerate(rows), enumerate(variants), range(repeats)
+    ):
+        if not isinstance(row, Mapping):
+            raise BlueprintError(f"inputs[{place}]: inputs are {short(row)}, not a dict of names and values.")
+        own = {name: value for name, value in row.items() if name not in variant}
+        cells.append(Cell(place, names[place], own, shown[turn], repeat))
+        merged.append({**row, **variant})
+        turns.append((repeat, place, turn))
+    plans = [
+        _in_cell(plan, cell, turn)
+        for plan, cell, turn in zip(_blueprint.plans_for_each(crew, merged), cells, turns, strict=True)
+    ]
+    return launch_in_cell(plans, options(**given), Sheet(cells, scores))
+
+
+def _in_cell(plan: Plan, cell: Cell, turn: tuple[int, ...]) -> Plan:
+    # An object as a level looks like any other of its class: its row says by name which it is.
+    named = [f"{name}={word}" for name, word in cell.variant.items() if (plan.inputs or {}).get(name) != word]
+    if named:
+        plan = replace(plan, label=", ".join([*named, plan.label])[:LABEL_KEPT], parts=())
+    key = (("input", cell.row), *cell.variant.items(), ("repeat", cell.repeat))
+    return replace(plan, turn=turn, factors=frozenset(cell.variant), key=key)
+
+
+def _index(inputs: Any, length: int) -> list[Any]:
+    """What the inputs' own index calls them; their places where they have none."""
+    index = getattr(inputs, "index", None)
+    if hasattr(inputs, "columns") and hasattr(index, "tolist"):
+        return list(index.tolist())  # type: ignore[union-attr]
+    return list(range(length))
+
+
+def _variants(over: Any) -> list[dict[str, Any]]:
+    if isinstance(over, Mapping):
+        for name, levels in over.items():
+            if isinstance(levels, str | bytes | Mapping) or not hasattr(levels, "__iter__"):
+                raise OptionError(f"over[{name!r}] is {short(levels)}. Write a list of its levels.")
+        levels_of = {name: list(levels) for name, levels in over.items()}
+        found = [dict(zip(levels_of, each, strict=True)) for each in itertools.product(*levels_of.values())]
+    elif isinstance(over, list | tuple) and all(isinstance(each, Mapping) for each in over):
+        found = [dict(each) for each in over]
+        if any(set(each) != set(found[0]) for each in found):
+            raise OptionError("the dicts of over= name different factors. Give each of them every factor.")
+    else:
+        raise OptionError(f'over is {short(over)}. Write {{"tone": ["dry", "warm"]}}, or a list of such combinations.')
+    if not found or not found[0]:
+        raise OptionError('over has no variant. Write over={"tone": ["dry", "warm"]}.')
+    for name in found[0]:
+        if not isinstance(name, str):
+            raise OptionError(f"the factor {name!r} is not a string.")
+    return found
+
+
+def _check_factors(crew: Any, factors: Sequence[str], rows: Sequence[Any]) -> None:
+    """Refuse what would change nothing, as far as that can be seen before a crew is built; the rest is seen then."""
+    kind = _kinds.find(crew)
+    for factor in factors:
+        if factor in ("input", "repeat"):
+            raise OptionError(f"{factor!r} cannot name a factor: it is a level of the index of results.to_frame().")
+        if kind is not None:
+            known = kind.takes_objects or kind.takes_other_inputs(crew) or factor in kind.placeholders(crew)
+        else:
+            known = factor.partition(":")[0] != "llm" or factor in _parameters(crew)
+        if not known and factor.partition(":")[0] == "llm":
+            raise BlueprintError(
+                f"{factor!r} changes nothing: the LLMs of a crew are changed where it is built. Write "
+                f"`def build_crew(..., llm): ...` with Agent(..., llm=llm), and over={{'llm': [...]}}."
+            )
+        if not known:
+            raise BlueprintError(f"the factor {factor!r} changes nothing: no text of the crew has {{{factor}}}.")
+
+
+def _parameters(factory: Any) -> set[str]:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return set()
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return {*parameters, "llm"} if anything else set(parameters)
+
+
+def _levels(variants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The variants with each level by what people call it, and no two levels by one name.
+
+    Raises:
+        OptionError: When a variant is given twice.
+    """
+    known: dict[str, list[tuple[Any, Any]]] = {name: [] for name in variants[0]}
+    shown = []
+    for variant in variants:
+        line = {}
+        for name, level in variant.items():
+            called = next((word for other, word in known[name] if other is level or _same(other, level)), None)
+            if called is None:
+                taken = {str(word) for _, word in known[name]}
+                called = _called(level)
+                called = next(
+                    word for word in (called, *(f"{called} #{n}" for n in itertools.count(2))) if str(word) not in taken
+                )
+                known[name].append((level, called))
+            line[name] = called
+        if line in shown:
+            raise OptionError(f"the variant {line} is given twice. repeats= runs each of them more often.")
+        shown.append(line)
+    return shown
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and isinstance(one, str | int | float | bool) and one == other
+
+
+def _called(level: Any) -> Any:
+    if level is None:
+        return "None"
+    if isinstance(level, str | int | float | bool):
+        return level
+    model = getattr(level, "model", None)
+    if isinstance(model, str) and model:
+        return model
+    return getattr(level, "__name__", None) or short(level)
