@@ -151,10 +151,11 @@ def _levels(variants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             called = next((word for other, word in known[name] if other is level or _same(other, level)), None)
             if called is None:
                 taken = {str(word) for _, word in known[name]}
-                called = _called(level)
-                called = next(
-                    word for word in (called, *(f"{called} #{n}" for n in itertools.count(2))) if str(word) not in taken
-                )
+                word = called = _called(level)
+                for more in itertools.count(2):
+                    if str(called) not in taken:
+                        break
+                    called = f"{word} #{more}"
                 known[name].append((level, called))
             line[name] = called
         if line in shown:
