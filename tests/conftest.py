@@ -31,7 +31,7 @@ for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
 
 GRACE = 30.0
 """Seconds that what a test has ended may take to be gone."""
-_POOLS = ("crew_nb-", "CrewAISyncHandler", "asyncio_")
+_POOLS = ("crew_nb-", "CrewAISyncHandler", "asyncio_", "ThreadPoolExecutor-")  # the last: LiteLLM's own, for its log
 """Threads that may stay while they are idle: those of our pool, of CrewAI's event bus, and of a loop's executor."""
 
 
