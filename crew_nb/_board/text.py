@@ -18,6 +18,7 @@ from rich.text import Text
 from crew_nb._board import diff as _diff
 from crew_nb._board import summary as _summary
 from crew_nb._board.summary import SIGNS, counts_text, facts, now_text, seconds, summarize
+from crew_nb._state import clock as _clock
 from crew_nb._state.words import clock, one_line, plain
 
 if TYPE_CHECKING:
@@ -175,10 +176,10 @@ class LiveText:
             return
         self._seen, self._last = finished, self._clock()
         if finished < len(state.runs):  # the last line is that of `finish`
-            _write(self._stream, line(state, time.time()))
+            _write(self._stream, line(state, _clock.now()))
 
     def _drawn(self, width: int, height: int) -> RenderableType:
-        return renderable(self._state(), width, height, time.time())
+        return renderable(self._state(), width, height, _clock.now())
 
 
 class _Screen:

@@ -82,7 +82,7 @@ def paint(spans: Iterable[Span], length: float, width: int) -> list[Kind | None]
     rank = {kind: place for place, kind in enumerate(KINDS)}
     scale = width / length if length > 0 else 0.0
     for span in spans:
-        first = min(width - 1, int(span.start * scale))
+        first = max(0, min(width - 1, int(span.start * scale)))
         last = max(first + 1, min(width, round(span.end * scale)))
         for column in range(first, last):
             there = columns[column]
@@ -98,7 +98,7 @@ def at_once(timeline: Timeline, width: int) -> list[int]:
     for lane in timeline.lanes:
         running = [s for s in lane.spans if s.kind == "run"]
         for span in running:
-            first = min(width - 1, int(span.start * scale))
+            first = max(0, min(width - 1, int(span.start * scale)))
             for column in range(first, max(first + 1, min(width, round(span.end * scale)))):
                 columns[column] += 1
     return columns

@@ -22,6 +22,7 @@ import traitlets
 from crew_nb._board import view as _view
 from crew_nb._board.keeper import Pinned
 from crew_nb._board.summary import Tally
+from crew_nb._state import clock as _clock
 
 if TYPE_CHECKING:
     import asyncio
@@ -98,7 +99,7 @@ class Board(Pinned):
         self.source = source
         self.wake: Callable[[], None] = lambda: None
         """To be called, on any thread, when there may be something to send; a pacer sets it."""
-        self.touched = time.time()
+        self.touched = time.monotonic()
         """When a browser last said something, in Unix seconds."""
         self.show: Callable[[], object] | None = None
         """Displays it in another cell, in an output that is looked after as the first one is."""
@@ -142,7 +143,7 @@ class Board(Pinned):
     def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
         if not isinstance(content, dict) or content.get("t") == "ping":
             return  # a page that only wants to know whether there is still somebody to send to
-        self.touched = time.time()
+        self.touched = time.monotonic()
         if content.get("t") == "do":
             self._do(content)
         else:
@@ -195,7 +196,7 @@ class Board(Pinned):
     def freeze(self) -> None:
         """Keep the final board with the widget, for where it is shown without a kernel; in any thread."""
         state = self.source.state()
-        now = state.finished or time.time()
+        now = state.finished or _clock.now()
         message = _Message(state, {}, FROZEN_ROOM)
         for kind in ("row", "card", "lane", "detail"):
             if not all(message.add(kind, run) for run in state.runs):
@@ -244,7 +245,7 @@ class Board(Pinned):
     def _tick(self, state: BatchState, *, full: bool) -> Json | None:
         if full:
             self._forget()
-        now = time.time()
+        now = _clock.now()
         facts = _view.summary(state, now, self._tally)
         message = _Message(state, self._shapes, ROOM)
         message.spend(facts)

@@ -115,7 +115,7 @@ class Output:
             widget: What is shown while it is live.
             static: HTML and text of the same, by MIME type.
             over: Whether nothing more will come.
-            touched: When somebody last used it, in Unix seconds.
+            touched: When somebody last used it, by the monotonic clock.
             linger: Seconds that it stays live after the end and the last touch; None for `LINGER_SECONDS`.
             rests: Called when it has become static.
         """
@@ -191,7 +191,7 @@ class Output:
         if self.frozen or not self._over():
             return
         loop = asyncio.get_running_loop()
-        left = self._touched() + self._linger - time.time()
+        left = self._touched() + self._linger - time.monotonic()
         if left > 0:
             self._settling = _later(left, self._settle)
         else:

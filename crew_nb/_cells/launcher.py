@@ -98,7 +98,7 @@ class Sheet(traitlets.HasTraits):
     def __init__(self, **given: Any) -> None:
         self.wake: Callable[[], None] = lambda: None
         """To be called, on any thread, when the status may have changed; a pacer sets it."""
-        self.touched = time.time()
+        self.touched = time.monotonic()
         self.heard: Callable[[dict[str, Any]], None] = lambda _: None
         """Called with each request of a browser, on any thread."""
         self.counts: Callable[[], dict[str, Any]] = dict
@@ -164,14 +164,14 @@ class Form(Sheet, Pinned):
                 words = {name: getattr(self, name) for name in _WORDS}
                 self._as_cell(self.send, {"t": "words", "words": words, "view": view})
             case "typed":
-                self.touched = time.time()
+                self.touched = time.monotonic()
                 typed = content.get("words")
                 for name, value in typed.items() if isinstance(typed, dict) else ():
                     if name in _TYPED:
                         with contextlib.suppress(traitlets.TraitError):  # no words at all
                             contextvars.copy_context().run(self._type, view, name, value)
             case _:
-                self.touched = time.time()
+                self.touched = time.monotonic()
                 self.heard(content)
 
     def _type(self, view: str, name: str, value: object) -> None:
@@ -497,7 +497,7 @@ class Launcher:
         self.form.put(problems={"alert": alert, "number": self.form.problems.get("number", 0) + 1, **where})
 
     def _edited(self, change: Any) -> None:
-        self.form.touched = time.time()
+        self.form.touched = time.monotonic()
         self._kept.rows = self._rows()
         self._kept.options = dict(_words(self.form.options))
         if change["name"] != "shows_code":

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from crew_nb._cluster import worker as there
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._engine import prices as _prices
+from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state.attempt import Attempt
 from crew_nb._state.call import CallRecord
@@ -191,7 +192,7 @@ class Cluster:
 
     def _moved(self, run: _RemoteRun, why: str) -> None:
         """The row says that the run begins again, and keeps what was spent."""
-        now = time.time()
+        now = _clock.now()
         for key in run.waits:
             run.attempt.post(ev.WaitFinished(run=run.attempt.index, at=now, key=key))
         index = run.attempt.index
@@ -281,12 +282,12 @@ class Cluster:
 
     async def open(self, address: str) -> tuple[str, float]:
         """Make a worker ready; its name, and by how much its clock is ahead."""
-        before = time.time()
+        before = _clock.now()
         try:
             hello: there.Hello = await self.ask(address, there.hello)
         except ImportError as error:
             raise _unfit(address, error) from error
-        skew = hello.clock - (before + time.time()) / 2
+        skew = hello.clock - (before + _clock.now()) / 2
         _check_versions(hello)
         await self.ask(address, there.open_host, self._session, self._max_retries, _prices._own)
         return hello.name, skew if abs(skew) > SKEW_SECONDS else 0.0

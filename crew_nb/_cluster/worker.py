@@ -37,6 +37,7 @@ from crew_nb._engine.hide import Stream
 from crew_nb._engine.limits import Budget
 from crew_nb._engine.streams import Streams
 from crew_nb._state import attempt as _attempt
+from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state.attempt import Attempt
 from crew_nb._state.errors import BudgetExceededError, NobodyToAskError
@@ -201,7 +202,7 @@ def versions() -> dict[str, str]:
 
 async def hello(dask_worker: Any) -> Hello:
     """Who this worker is."""
-    return Hello(str(dask_worker.name), versions(), time.time())
+    return Hello(str(dask_worker.name), versions(), _clock.now())
 
 
 async def open_host(session: str, max_retries: int, prices: dict[str, Any], dask_worker: Any) -> None:
@@ -573,7 +574,7 @@ def _packed_output(output: CrewOutput) -> bytes:
         packed = pickled(output)
         unpickled(packed)
     except Exception:  # a value of the user's that cannot travel: the record's form can
-        packed = pickled(functools.partial(_outputs.decode, _outputs.encode(output), importing=True))
+        packed = pickled(functools.partial(_outputs.decode, _outputs.encode(output)))
     return packed
 
 

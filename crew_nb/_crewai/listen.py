@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
@@ -19,6 +18,7 @@ from crew_nb._crewai.crews import specs as specs_of
 from crew_nb._crewai.flows import steps as steps_of
 from crew_nb._crewai.outputs import text as text_of
 from crew_nb._state import attempt as _attempt
+from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state.usage import Usage
 
@@ -285,7 +285,7 @@ class Listener:
         return text(value, self._attempt.secrets)
 
     def _post(self, event: type[ev.Event], /, **fields: Any) -> None:
-        self._attempt.post(event(run=self._attempt.index, at=time.time(), **fields))
+        self._attempt.post(event(run=self._attempt.index, at=_clock.now(), **fields))
 
 
 _HEARD: Mapping[str, Callable[[Listener, Any, Any], None]] = {

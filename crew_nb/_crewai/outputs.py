@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
+from crew_nb._state.errors import RecordError
 from crew_nb._state.plain import Json, Scrub, model_fields, plain, same, unplain
 
 T = TypeVar("T")
@@ -127,24 +128,25 @@ def encode(output: Any, scrub: Scrub = same) -> dict[str, Json]:
     }
 
 
-def decode(tree: dict[str, Json], importing: bool = False) -> Any:
+def decode(tree: dict[str, Json]) -> Any:
     """The `CrewOutput` (or the value in its place) that `encode` was given; imports CrewAI.
 
     Args:
         tree: What `encode` returned.
-        importing: As for `unplain`.
 
     Raises:
         Exception: Where the tree is not that of such an output.
     """
+    if type(tree) is not dict:
+        raise RecordError("it is damaged")
     if "flow" in tree:
-        return FlowOutput(value=decode(tree["flow"], importing), state=unplain(tree["state"], importing))
+        return FlowOutput(value=decode(tree["flow"]), state=unplain(tree["state"]))
     if "agent" in tree:
         from crewai.lite_agent_output import LiteAgentOutput
 
-        return _build(LiteAgentOutput, {name: unplain(value, importing) for name, value in tree["agent"].items()})
+        return _build(LiteAgentOutput, _values(tree["agent"]))
     if "value" in tree:
-        return unplain(tree["value"], importing)
+        return unplain(tree["value"])
     from crewai.crews.crew_output import CrewOutput
     from crewai.tasks.output_format import OutputFormat
     from crewai.tasks.task_output import TaskOutput
@@ -152,7 +154,7 @@ def decode(tree: dict[str, Json], importing: bool = False) -> Any:
     from crewai.types.usage_metrics import UsageMetrics
 
     def task(part: dict[str, Json]) -> TaskOutput:
-        values = {name: unplain(value, importing) for name, value in part.items()}
+        values = _values(part)
         values["output_format"] = OutputFormat(values["output_format"])
         values["tool_failures"] = [_build(ToolFailureRecord, failure) for failure in values["tool_failures"]]
         return _build(TaskOutput, values)
@@ -161,18 +163,51 @@ def decode(tree: dict[str, Json], importing: bool = False) -> Any:
         CrewOutput,
         {
             "raw": unplain(tree["raw"]),
-            "pydantic": unplain(tree["pydantic"], importing),
-            "json_dict": unplain(tree["json_dict"], importing),
+            "pydantic": unplain(tree["pydantic"]),
+            "json_dict": unplain(tree["json_dict"]),
             "tasks_output": [task(part) for part in tree["tasks_output"]],
             "token_usage": _build(UsageMetrics, tree["token_usage"]),
         },
     )
 
 
+def _values(tree: dict[str, Json]) -> dict[str, Any]:
+    return {name: unplain(_bare(value) if name in _CREWAIS else value) for name, value in tree.items()}
+
+
+def _bare(tree: Json) -> Json:
+    """The tree without its classes' names: CrewAI's models know their fields' by themselves."""
+    if type(tree) is list:
+        return [_bare(item) for item in tree]
+    if type(tree) is not dict:
+        return tree
+    return _bare(tree["v"]) if tree.get("$") == "model" else {name: _bare(item) for name, item in tree.items()}
+
+
+_CREWAIS = frozenset({"tool_failures", "todos"})
+"""Fields that hold models of CrewAI's."""
+_Text = str | None
+_FIT: dict[str, dict[str, Any]] = {
+    "CrewOutput": {"raw": str, "json_dict": dict | None, "tasks_output": list},
+    "TaskOutput": dict.fromkeys(_TASK_TEXTS, _Text)
+    | {"description": str, "raw": str, "agent": str, "json_dict": dict | None, "messages": list},
+    "LiteAgentOutput": {"raw": str, "agent_role": str, "usage_metrics": dict | None, "messages": list},
+}
+"""What the fields of CrewAI's models must be, at the least, for code that reads them."""
+
+
 def _build(kind: type[T], values: dict[str, Any]) -> T:
-    """CrewAI's model with these fields, unchecked where its checks refuse what it once held."""
+    """CrewAI's model with these fields, unchecked where its checks refuse what it may once have held."""
     model: Any = kind
     try:
         return cast("T", model(**values))
     except ValueError:
+        wanted = _FIT.get(kind.__name__)
+        structured = values.get("pydantic")
+        if (
+            wanted is None
+            or any(not isinstance(values.get(name), types) for name, types in wanted.items())
+            or not (structured is None or hasattr(type(structured), "model_fields"))
+        ):
+            raise RecordError("it is damaged") from None
         return cast("T", model.model_construct(**values))

@@ -14,7 +14,6 @@ import functools
 import itertools
 import random
 import threading
-import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +26,7 @@ from crew_nb._engine import retry as _retry
 from crew_nb._engine import streams as _streams
 from crew_nb._engine.limits import AdaptiveSlots, Budget, Charge, RateLimit, Share, Slots, TokenLimit, shared
 from crew_nb._state import attempt as _attempt
+from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state.call import CallRecord
 from crew_nb._state.errors import BudgetExceededError
@@ -222,7 +222,7 @@ class Gate:
             self._soon(attempt.note, f"{record.asked.model} {why}: it is asked without streams from now on")
 
     def _began(self, attempt: Attempt, record: CallRecord) -> None:
-        record.began = time.time()
+        record.began = _clock.now()
         attempt.post(
             ev.CallStarted(
                 run=attempt.index,
@@ -238,7 +238,7 @@ class Gate:
 
     def _ended(self, attempt: Attempt, record: CallRecord) -> None:
         """The call has its end: counted, told to the board, to witnesses."""
-        record.ended = time.time()
+        record.ended = _clock.now()
         self._count(attempt, record)
         attempt.spend(record.usage)
         common: dict[str, Any] = {
@@ -326,7 +326,7 @@ class Gate:
                 for limit, charge in charges:
                     limit.begin(charge)
                 self.in_flight += 1
-                record.began = time.time()
+                record.began = _clock.now()
                 attempt.calls.add(record)
                 return
         except BaseException:
@@ -414,7 +414,7 @@ class Gate:
             return await acquire(on_wait)
         finally:
             if told:
-                attempt.post(ev.WaitFinished(run=attempt.index, at=time.time(), key=key))
+                attempt.post(ev.WaitFinished(run=attempt.index, at=_clock.now(), key=key))
 
     async def _while(self, attempt: Attempt, reason: ev.WaitReason, words: str, waiting: Awaitable[Any]) -> None:
         key = f"wait-{next(self._keys)}"
@@ -422,7 +422,7 @@ class Gate:
         try:
             await waiting
         finally:
-            attempt.post(ev.WaitFinished(run=attempt.index, at=time.time(), key=key))
+            attempt.post(ev.WaitFinished(run=attempt.index, at=_clock.now(), key=key))
 
     async def _wait(self, attempt: Attempt, again: _Again) -> None:
         """The time between two tries, shown in the row."""
@@ -435,16 +435,16 @@ class Gate:
         if again.tries > self.max_retries and attempt.stream:
             again.without_stream = True  # something on the way may break off streams only
         key = f"wait-{next(self._keys)}"
-        self._post_wait(attempt, key, "retry", words, time.time() + seconds)
+        self._post_wait(attempt, key, "retry", words, _clock.now() + seconds)
         try:
             await asyncio.sleep(seconds)
         finally:
-            attempt.post(ev.WaitFinished(run=attempt.index, at=time.time(), key=key))
+            attempt.post(ev.WaitFinished(run=attempt.index, at=_clock.now(), key=key))
 
     def _post_wait(self, attempt: Attempt, key: str, reason: ev.WaitReason, words: str, until: float | None) -> None:
         place = _listen.place_of(attempt)
         wait = ev.WaitStarted(
-            run=attempt.index, at=time.time(), key=key, reason=reason, detail=words, until=until, task=place
+            run=attempt.index, at=_clock.now(), key=key, reason=reason, detail=words, until=until, task=place
         )
         attempt.post(wait)
 

@@ -10,12 +10,13 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import functools
 import threading
 import time
 import uuid
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import names as _crewai
@@ -29,6 +30,7 @@ from crew_nb._engine.limits import ErrorLimit, Slots
 from crew_nb._record import fingerprint as _fingerprint
 from crew_nb._record import record as _record
 from crew_nb._state import attempt as _attempt
+from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state import state as _state
 from crew_nb._state.attempt import Attempt
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from crew_nb._state.options import Options
     from crew_nb._state.state import RunState
 
+T = TypeVar("T")
 Future = concurrent.futures.Future
 
 UNWIND_SECONDS = 0.1
@@ -59,6 +62,18 @@ END_SECONDS = 1.0
 RECORD_SECONDS = 0.3
 """How long a run without a result waits to be on disk before its row is final; one that is done waits as it must."""
 
+LOOK_SECONDS = 5.0
+"""How long a look at a user's own object (an error, an output) may take: its methods may hang."""
+
+ENCODE_SECONDS = 20.0
+"""The same for what is kept of it, which may be large."""
+
+KEY_SECONDS = 60.0
+"""The same for what all runs of a batch are known by."""
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+"""What has no methods of the user's."""
+
 LOADING = "loading CrewAI…"
 
 
@@ -70,7 +85,7 @@ class Driver:
     ) -> None:
         self.key = key
         self.options = options
-        self.created = time.time()
+        self.created = _clock.now()
         self.finished: float | None = None
         outer = _attempt.current.get()
         self.hiding = Hiding(plans, outer.secrets if outer is not None else None)
@@ -99,6 +114,8 @@ class Driver:
         self.taps: list[Callable[[ev.Event], object]] = []
         self.observers: list[Callable[[], object]] = []
         self.at_end: list[Callable[[], Awaitable[object]]] = []
+        self.under_way: Callable[[bool], object] = lambda runs_are: None
+        """Told when there are runs to end again, and when all have ended; from any thread."""
         self.seen = False
         """Whether somebody has looked since the last change."""
         self._plans = plans
@@ -163,7 +180,8 @@ class Driver:
             # Modules that a factory imports late are imported for it, and those may import CrewAI.
             with contextlib.suppress(Exception):
                 await engine.prepare()
-            self._run_keys = await _engine.work_out(_run_keys, self._plans)
+            work = asyncio.ensure_future(_engine.work_out(_run_keys, self._plans))
+            self._run_keys = await asyncio.wait_for(asyncio.shield(work), KEY_SECONDS)
         except Exception as error:  # the user's objects are walked; the runs must end all the same
             self.note(f"resume=True will not know these runs: their content cannot be read ({_failure.said(error)})")
             self._run_keys = [uuid.uuid4().hex for _ in self._plans]
@@ -208,41 +226,47 @@ class Driver:
         """One attempt from the queue to its end."""
         assert self._slots is not None
         attempt.begun = True
-        if kept is not None:
-            self.states[attempt.index] = _state.recalled(self.states[attempt.index], kept[0].state)
-            # Its crew is not built, which would tell what to hide.
-            if HIDDEN in kept[0].state.label:
-                self.states[attempt.index] = replace(self.states[attempt.index], label=kept[0].state.label)
-            if HIDDEN in kept[0].inputs_json:
-                self._hidden_inputs[attempt.index] = kept[0].inputs
-            await self._end(attempt, None, kept[1], kept[0].state)
-            return
+        error: BaseException | None = None
+        output: CrewOutput | None = None
         try:
-            if attempt.stop_reason:
-                raise BudgetExceededError(attempt.stop_reason)
-            await self._get_ready()
-            await self._slots.acquire()
-            attempt.slots = self._slots
-            while self.paused:
-                await self._gate_now().resumed.wait()
-            if reason := self._no_new_work or self._gate_now().budget.check():
-                self._stop_new_work(reason)
-                raise BudgetExceededError(reason)
-            output = await self._kick_off(attempt)
-        except asyncio.CancelledError as error:
-            if not attempt.stop_reason:
-                trouble = RuntimeError("the crew's own code was cancelled, though nobody stopped the run")
-                trouble.__cause__ = error
-            await self._end(attempt, self._stopped(attempt) if attempt.stop_reason else trouble)
-        except BaseException as error:
-            await self._end(attempt, self._stopped(attempt) if attempt.stop_reason else _failure.cause(error))
-        else:
-            if attempt.stop_reason:
-                await self._end(attempt, self._stopped(attempt))
+            if kept is not None:
+                output = self._recall(attempt, *kept)
             else:
-                await self._end(attempt, None, output)
-        finally:
-            attempt.leave()
+                output = await self._run(attempt, self._slots)
+        except BaseException as raised:
+            error = raised
+        if attempt.stop_reason and kept is None:
+            error, output = self._stopped(attempt), None
+        elif _failure.is_a(error, asyncio.CancelledError):
+            trouble = RuntimeError("the crew's own code was cancelled, though nobody stopped the run")
+            trouble.__cause__ = error
+            error = trouble
+        elif error is not None:
+            error = _failure.cause(error)
+        self._end(attempt, error, output, None if kept is None else kept[0].state)
+
+    def _recall(self, attempt: Attempt, stored: StoredRun, output: CrewOutput) -> CrewOutput:
+        """What the record has of it takes its place."""
+        self.states[attempt.index] = _state.recalled(self.states[attempt.index], stored.state)
+        # Its crew is not built, which would tell what to hide.
+        if HIDDEN in stored.state.label:
+            self.states[attempt.index] = replace(self.states[attempt.index], label=stored.state.label)
+        if HIDDEN in stored.inputs_json:
+            self._hidden_inputs[attempt.index] = stored.inputs
+        return output
+
+    async def _run(self, attempt: Attempt, slots: Slots) -> Any:
+        if attempt.stop_reason:
+            raise BudgetExceededError(attempt.stop_reason)
+        await self._get_ready()
+        await slots.acquire()
+        attempt.slots = slots
+        while self.paused:
+            await self._gate_now().resumed.wait()
+        if reason := self._no_new_work or self._gate_now().budget.check():
+            self._stop_new_work(reason)
+            raise BudgetExceededError(reason)
+        return await self._kick_off(attempt)
 
     async def _get_ready(self) -> None:
         words = self._runner.waits_for if _crewai.loaded() else LOADING
@@ -257,7 +281,7 @@ class Driver:
             self._unnote(words)
 
     async def _kick_off(self, attempt: Attempt) -> Any:
-        self.post(ev.RunStarted(run=attempt.index, at=time.time()))
+        self.post(ev.RunStarted(run=attempt.index, at=_clock.now()))
         timers = _Timers(self, attempt)
         try:
             timers.begin()
@@ -276,54 +300,50 @@ class Driver:
             return RunTimeoutError(attempt.index, label, attempt.stop_reason)
         return RunCancelledError(attempt.index, label, attempt.stop_reason or "cancelled")
 
-    async def _end(
+    def _end(
         self,
         attempt: Attempt,
         error: BaseException | None,
         output: CrewOutput | None = None,
         kept: RunState | None = None,
     ) -> None:
-        """The outcome of an attempt: recorded, then shown, then told to those who wait."""
-        if attempt.closed or attempt.ending:
-            return
-        attempt.ending = True
-        me = asyncio.current_task()
-        if error is not None:
-            attempt.stop_reason = attempt.stop_reason or "the run has failed"
-            for task in list(attempt.tasks):
-                if task is not me and task is not attempt.main:
-                    task.cancel()
-                    # Siblings of the task that failed: CrewAI awaits only the first, and asyncio would print theirs.
-                    task.add_done_callback(lambda sibling: sibling.cancelled() or sibling.exception())
-            until = time.monotonic() + UNWIND_SECONDS
-            while attempt.threads and time.monotonic() < until:  # noqa: ASYNC110 - threads come back without a word
-                await asyncio.sleep(UNWIND_SECONDS / 10)
-        self._drain()
-        index = attempt.index
-        learn_environment()  # the run may have set some
+        """The outcome of an attempt, which nothing that comes later can change."""
+        if not attempt.ending:
+            attempt.ending = True
+            # Beside its own task, which the crew's code can get hold of and cancel.
+            self._beside(self._finish(attempt, error, output, kept))
+
+    async def _finish(
+        self, attempt: Attempt, error: BaseException | None, output: CrewOutput | None, kept: RunState | None
+    ) -> None:
+        """The outcome: recorded, then shown, then told to those who wait. It comes to its end in every case."""
+        index, event = attempt.index, None
         try:
-            event = self._outcome(attempt, error, output, kept)
-        except Exception as trouble:  # an error or an output whose own methods raise: the run ends all the same
-            error, output = trouble, None
-            event = self._outcome(attempt, error, None, None)
-        *rest, event = self.hiding.clean(event)  # type: ignore[assignment]
-        for piece in rest:
-            self._apply(piece)
-        self._meet(index)
-        self._hide_learnt()
-        if output is not None and kept is None:
-            _outputs.stamp(output, _crewai.usage_metrics(self.states[index].usage))
-        attempt.closed = True
-        attempt.gate.abandon(attempt)
+            if error is not None:
+                await self._unwind(attempt)
+            self._drain()
+            learn_environment()  # the run may have set some
+            event, error, output = await self._outcome(attempt, error, output, kept)
+            *rest, event = self.hiding.clean(event)  # type: ignore[assignment]
+            for piece in rest:
+                self._apply(piece)
+            self._meet(index)
+            self._hide_learnt()
+            attempt.closed = True
+            attempt.gate.abandon(attempt)
+            await self._keep(event, output)
+        except BaseException as trouble:
+            error = error or trouble
+            if event is None or event.status == "done":
+                output, told = None, _failure.bare(error)
+                event = ev.RunFinished(run=index, at=_clock.now(), status="failed", error=told)
+            self.note(f"the end of run {index} is not in the record ({_failure.type_name(trouble)})")
+        finally:
+            attempt.closed = True
+            attempt.leave()
         timer = self._forces.pop(index, None)
         if timer is not None:
             timer.cancel()
-        never_began = event.status == "cancelled" and self.states[index].started is None
-        recorded = self._beside(self._record(index, event, output, wait=not never_began))
-        if event.status == "done":  # paid for
-            await asyncio.shield(recorded)
-        elif not never_began:  # ten thousand rows of those wait for no disk
-            await asyncio.wait([recorded], timeout=RECORD_SECONDS)
         with self._finality:
             self.attempts.pop(index, None)
             self.outputs[index], self.errors[index] = output, error
@@ -342,31 +362,59 @@ class Driver:
         coming, self.next_final = self.next_final, _promise()
         coming.set_result(None)
 
-    def _outcome(
+    async def _unwind(self, attempt: Attempt) -> None:
+        """What goes on in a run that has failed, or was stopped, is ended where it can be."""
+        attempt.stop_reason = attempt.stop_reason or "the run has failed"
+        for task in list(attempt.tasks):
+            if task is not attempt.main:
+                task.cancel()
+                # Siblings of the task that failed: CrewAI awaits only the first, and asyncio would print theirs.
+                task.add_done_callback(lambda sibling: sibling.cancelled() or sibling.exception())
+        until = time.monotonic() + UNWIND_SECONDS
+        while attempt.threads and time.monotonic() < until:  # noqa: ASYNC110 - threads come back without a word
+            await asyncio.sleep(UNWIND_SECONDS / 10)
+
+    async def _keep(self, event: ev.RunFinished, output: CrewOutput | None) -> None:
+        """Put the run's outcome into the record, and wait for that as long as it is worth it."""
+        never_began = event.status == "cancelled" and self.states[event.run].started is None
+        recorded = self._beside(self._record(event.run, event, output, wait=not never_began))
+        if event.status == "done":  # paid for
+            await asyncio.shield(recorded)
+        elif not never_began:  # ten thousand rows of those wait for no disk
+            await asyncio.wait([recorded], timeout=RECORD_SECONDS)
+
+    async def _outcome(
         self, attempt: Attempt, error: BaseException | None, output: CrewOutput | None, kept: RunState | None
-    ) -> ev.RunFinished:
-        now = time.time()
+    ) -> tuple[ev.RunFinished, BaseException | None, CrewOutput | None]:
+        """The outcome as an event, with the error and the output that it is of.
+
+        What is the user's is looked at in a thread, and not for ever: its methods may raise, and hang, and be slow.
+        """
+        index = attempt.index
         if error is None:
-            text = _outputs.text(output) if output is not None else ""
-            if kept is None:
-                return ev.RunFinished(run=attempt.index, at=now, status="done", output=text)
-            return ev.RunFinished(
-                run=attempt.index,
-                at=now,
-                status="done",
-                output=text,
-                from_record=True,
-                usage=kept.usage,
-                cost=kept.cost,
+            usage = None if kept is not None else _crewai.usage_metrics(self.states[index].usage)
+            text: str | BaseException = await _look(lambda: _text_of(output, usage), lambda trouble: trouble)
+            if isinstance(text, str):
+                told = {} if kept is None else {"from_record": True, "usage": kept.usage, "cost": kept.cost}
+                done = ev.RunFinished(run=index, at=_clock.now(), status="done", output=text, **told)  # type: ignore[arg-type]
+                return done, None, output
+            error = text
+        failed = error
+        if type(error) in (RunCancelledError, RunTimeoutError, BudgetExceededError):
+            info = _failure.info(error, self.hiding.of(index))  # one of ours
+        else:
+            info = await _look(
+                lambda: _failure.info(failed, self.hiding.of(index)), lambda trouble: _failure.bare(failed)
             )
-        cancelled = isinstance(error, RunCancelledError | BudgetExceededError)
-        return ev.RunFinished(
-            run=attempt.index,
-            at=now,
+        cancelled = _failure.is_a(error, RunCancelledError, BudgetExceededError)
+        ended = ev.RunFinished(
+            run=index,
+            at=_clock.now(),
             status="cancelled" if cancelled else "failed",
-            error=_failure.info(error, self.hiding.of(attempt.index)),
+            error=info,
             dropped_calls=len(attempt.threads),
         )
+        return ended, error, None
 
     async def _record(self, index: int, event: ev.RunFinished, output: CrewOutput | None, *, wait: bool) -> None:
         """Put the run's outcome into the record; returns when it is on disk, if that is to be waited for."""
@@ -378,28 +426,33 @@ class Driver:
         if self._keyed is not None:
             await asyncio.wait([self._keyed])
         state, events = _state.advance(self.states[index], event), [*self._events_of[index], event]
-        written = self._put_run(index, state, output, events)
+        written = await self._put_run(index, state, output, events)
         written.add_done_callback(tell)
         if wait:
             await asyncio.wrap_future(written)
             while self._store.notes:  # of a file that was damaged, or can be written again
                 self.note(self._store.notes.pop(0))
 
-    def _put_run(
+    async def _put_run(
         self, index: int, state: RunState, output: CrewOutput | None, events: Sequence[ev.Event]
     ) -> Future[str | None]:
         inputs, key = self._hidden_inputs.get(index, self._plans[index].inputs), self._run_keys[index]
+        secrets = self.hiding.of(index)
+        kept = None
+        if output is not None or not all(type(value) in _PLAIN for value in (inputs or {}).values()):
+
+            def unreadable(trouble: BaseException) -> _record.Encoded:
+                self.note(f"run {index} is kept without its output and inputs: they cannot be read")
+                return _record.encoded(None, None)
+
+            encode = functools.partial(_record.encoded, inputs, output, _outputs.encode, secrets)
+            kept = await _look(encode, unreadable, ENCODE_SECONDS)
         return self._store.put_run(
-            self.key,
-            index,
-            key,
-            state,
-            output=output,
-            encode=_outputs.encode,
-            inputs=inputs,
-            events=events,
-            secrets=self.hiding.of(index),
+            self.key, index, key, state, inputs=inputs, kept=kept, events=events, secrets=secrets
         )
+
+    async def _put_again(self, index: int, state: RunState) -> None:
+        await self._put_run(index, state, self.outputs[index], self._events_of[index])
 
     def _put_batch(self) -> None:
         name, labels = self.hiding.title(self._name), self.hiding.labels(self.states)
@@ -419,7 +472,7 @@ class Driver:
         for index, clean in found.items():
             self.states[index] = clean
             if clean.final:
-                self._put_run(index, clean, self.outputs[index], self._events_of[index])
+                self._beside(self._put_again(index, clean))
         if found:
             self._put_batch()
             self.changed()
@@ -443,7 +496,7 @@ class Driver:
     def _close(self) -> None:
         """Every run is final."""
         self._hide_learnt(at_once=True)
-        self.finished = time.time()
+        self.finished = _clock.now()
         self.paused = False
         self._unnote(LOADING)
         self._gate_now().close()
@@ -460,6 +513,7 @@ class Driver:
             await asyncio.wait(views, timeout=END_SECONDS)
         with self._finality:
             if self.all_ended and not self.all_final.done():
+                self.under_way(False)
                 self.all_final.set_result(None)
 
     # --- steering ------------------------------------------------------------------------------------------------
@@ -488,7 +542,7 @@ class Driver:
     def _stop(self, attempt: Attempt, reason: str) -> None:
         attempt.stop_reason = reason
         if self.states[attempt.index].status != "queued":
-            self.post(ev.RunCancelling(run=attempt.index, at=time.time()))
+            self.post(ev.RunCancelling(run=attempt.index, at=_clock.now()))
         for task in list(attempt.tasks):
             # One that has not begun sees by itself that it need not; cancelled now, it would never come to its end.
             if not task.done() and (attempt.begun or task is not attempt.main):
@@ -499,12 +553,7 @@ class Driver:
 
     def _force(self, attempt: Attempt) -> None:
         """A run that does not end by itself is called ended; what still comes of it is dropped."""
-        if not attempt.closed:
-            self._beside(self._end_by_force(attempt))
-
-    async def _end_by_force(self, attempt: Attempt) -> None:
-        await self._end(attempt, self._stopped(attempt))
-        attempt.leave()
+        self._end(attempt, self._stopped(attempt))
 
     def time_out(self, attempt: Attempt, words: str) -> None:
         """End an attempt whose time is over."""
@@ -545,6 +594,7 @@ class Driver:
             for place in ended:
                 self.finals[place] = _promise()
             if ended and self.all_final.done():
+                self.under_way(True)
                 self.all_final = _promise()
         if ended:
             engine.call_and_wait(self._again, ended)  # so that the statuses read next are the new ones
@@ -565,7 +615,7 @@ class Driver:
         for place in places:
             self.left += 1
             self.outputs[place] = self.errors[place] = None
-            self._apply(ev.RunQueued(run=place, at=time.time(), attempt=self.states[place].attempt + 1))
+            self._apply(ev.RunQueued(run=place, at=_clock.now(), attempt=self.states[place].attempt + 1))
             self._launch(place)
 
     def answer(self, run: int, key: str, text: str, approve: bool) -> None:
@@ -599,8 +649,12 @@ class Driver:
         if not isinstance(event, ev.CallChunk):
             self.events.append(event)
             self._events_of[event.run].append(event)
-        for tap in self.taps:
-            tap(event)
+        for tap in list(self.taps):
+            try:
+                tap(event)
+            except Exception as error:  # who listens must not keep a run from its end
+                self.taps.remove(tap)
+                self.notes.append(f"a listener was left out: {_failure.type_name(error)}: {_failure.said(error)}")
         if not isinstance(event, ev.CallFinished | ev.CallFailed) or event.kind != "llm" or self.gate is None:
             pass
         elif isinstance(event, ev.CallFinished) or event.usage.total_tokens:
@@ -650,20 +704,47 @@ class _Timers:
             words = f"timed out after {options.timeout:g} s"
             self._handles["whole"] = loop.call_later(options.timeout, self._driver.time_out, self._attempt, words)
         if options.idle_timeout is not None:
-            self._handles["idle"] = loop.call_later(options.idle_timeout, self._look, options.idle_timeout)
+            self._look_in(options.idle_timeout, options.idle_timeout)
 
-    def _look(self, limit: float) -> None:
+    def _look_in(self, seconds: float, limit: float) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        self._handles["idle"] = loop.call_at(due, self._look, limit, due)
+
+    def _look(self, limit: float, due: float) -> None:
+        self._driver._drain()
         state = self._driver.states[self._attempt.index]
+        # While the loop itself stood still nobody could tell that something happened.
+        stood = asyncio.get_running_loop().time() - due
         # A wait for a limit, a retry or a person is no idleness of the run's.
-        left = limit if state.waits else state.last_event + limit - time.time()
+        left = limit if state.waits else state.last_event + limit + stood - _clock.now()
         if left <= 0:
             self._driver.time_out(self._attempt, f"timed out: nothing happened for {limit:g} s")
         else:
-            self._handles["idle"] = asyncio.get_running_loop().call_later(left, self._look, limit)
+            self._look_in(left, limit)
 
     def end(self) -> None:
         for handle in self._handles.values():
             handle.cancel()
+
+
+async def _look(look: Callable[[], T], otherwise: Callable[[BaseException], T], seconds: float | None = None) -> T:
+    """What a look at an object of the user's gives: in a thread and not for ever, as its methods may raise and hang."""
+    work = asyncio.get_running_loop().run_in_executor(None, look)
+    work.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody may be there to hear of it
+    await asyncio.wait([work], timeout=seconds or LOOK_SECONDS)
+    try:
+        return work.result()
+    except BaseException as trouble:  # InvalidStateError: it goes on
+        return otherwise(trouble)
+
+
+def _text_of(output: Any, usage: Any) -> str:
+    """The text of an output, which is told the tokens of its run where it can be."""
+    if usage is not None:
+        with contextlib.suppress(Exception):
+            _outputs.stamp(output, usage)
+    return str.__str__(_outputs.text(output))
 
 
 def _promise() -> Future[None]:
@@ -679,7 +760,7 @@ def _readable(found: Mapping[str, StoredRun]) -> dict[str, tuple[StoredRun, Crew
     for key, stored in found.items():
         with contextlib.suppress(Exception):  # its classes are the user's, and may have changed
             if stored.tree is not None:
-                kept[key] = stored, _outputs.decode(stored.tree, stored.trusted)
+                kept[key] = stored, _outputs.decode(stored.tree)
     return kept
 
 

@@ -15,7 +15,6 @@ import os
 import sys
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from crew_nb._crewai import blueprint as _blueprint
@@ -36,6 +35,7 @@ from crew_nb._engine.pool import DaemonPool
 from crew_nb._engine.watch import Watch
 from crew_nb._record import record as _record
 from crew_nb._state import attempt as _attempt
+from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state.secrets import learn_environment
 
@@ -69,8 +69,8 @@ class Engine:
         self._prepared: asyncio.Future[str] | None = None
         self.watch: Watch
         self._froze = False
-        self.stoppers: weakref.WeakSet[Any] = weakref.WeakSet()
-        """Batches that are to be cancelled when the process exits."""
+        self.stoppers: set[Any] = set()
+        """Batches that have runs to end, held here, as nobody else need; they are cancelled when the process exits."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -213,7 +213,7 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool | None, keep_re
     attempt.post(
         ev.CrewReady(
             run=attempt.index,
-            at=time.time(),
+            at=_clock.now(),
             tasks=tuple(_blueprint.named(step, inputs or {}, attempt.secrets) for step in ready.steps),
             path=ready.path,
             why=ready.why,

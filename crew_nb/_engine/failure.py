@@ -6,11 +6,17 @@ import sysconfig
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from crew_nb._crewai import names as _crewai
 from crew_nb._engine import retry as _retry
 from crew_nb._state import events as ev
 from crew_nb._state.secrets import Secrets, is_secret, learn_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 LOOKED_AT = 1_000
 """How many objects in the hands of a failed function are searched for keys: the engine's loop waits for it."""
@@ -31,6 +37,11 @@ def _story(error: BaseException) -> str:
         return whole
     last = "".join(traceback.format_exception_only(error))
     return f"In your code:\n{''.join(traceback.format_list(own))}{last}\nThe whole of it:\n{whole}"
+
+
+def _bare_story(error: BaseException) -> str:
+    """Where it was raised, for an error that cannot be formatted (its notes raise, say)."""
+    return "".join(["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__), said(error)])
 
 
 def _learn_secrets(error: BaseException, secrets: Secrets) -> None:
@@ -57,29 +68,59 @@ def _learn_secrets(error: BaseException, secrets: Secrets) -> None:
 def said(error: BaseException) -> str:
     """The error's own words; it may not even have these."""
     try:
-        return str(error)
-    except Exception as trouble:
-        return f"its text cannot be shown: {type(trouble).__name__} in {type(error).__name__}.__str__"
+        return str.__str__(str(error))  # a subclass of `str` has methods of its own
+    except BaseException as trouble:  # whatever it raises, a SystemExit too
+        return f"its text cannot be shown: {type_name(trouble)} in {type_name(error)}.__str__"
+
+
+def type_name(error: BaseException) -> str:
+    """The name of its class, without asking the class, which may have a say in it."""
+    name: str = vars(type)["__name__"].__get__(type(error))
+    return name
+
+
+def is_a(error: BaseException | None, *kinds: type[BaseException]) -> bool:
+    """Whether it is one of these; `isinstance` asks the error itself, which may raise."""
+    return issubclass(type(error), kinds)
 
 
 def cause(error: BaseException) -> BaseException:
     """The user's error in what came out of CrewAI."""
-    if _crewai.is_abort(error) and error.__cause__ is not None:
-        return error.__cause__
+    try:
+        if _crewai.is_abort(error) and error.__cause__ is not None:
+            return error.__cause__
+    except BaseException:  # noqa: S110 - it may raise wherever it is looked at
+        pass
     return error
 
 
 def info(error: BaseException, secrets: Secrets) -> ev.ErrorInfo:
-    """The error as text, with what to do about it; `secrets` learns what it may give away."""
-    known: ev.ErrorInfo | None = vars(error).get("crew_nb_info")
-    if known is not None:  # it happened on another machine
+    """The error as text, with what to do about it; `secrets` learns what it may give away.
+
+    What it does not tell, since its own methods raise, is left out.
+    """
+    known = _tried(lambda: vars(error).get("crew_nb_info"))
+    if type(known) is ev.ErrorInfo:  # it happened on another machine
         return known
-    _learn_secrets(error, secrets)
+    _tried(lambda: _learn_secrets(error, secrets))
     verdict = _retry.classify(error)
     return ev.ErrorInfo(
-        type=type(error).__name__,
+        type=type_name(error),
         message=said(error),
-        traceback=_story(error),
+        traceback=_tried(lambda: _story(error)) or _tried(lambda: _bare_story(error)) or "",
         hint=verdict.hint,
         retryable=verdict.retryable,
     )
+
+
+def bare(error: BaseException) -> ev.ErrorInfo:
+    """The last resort: nothing of the error's own is called."""
+    return ev.ErrorInfo(type=type_name(error), message="the error cannot be looked at: its own methods raise, or hang")
+
+
+def _tried(look: Callable[[], T]) -> T | None:
+    """What a look at a user's object gives; None where it raises, whatever that is."""
+    try:
+        return look()
+    except BaseException:
+        return None

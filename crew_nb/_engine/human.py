@@ -10,10 +10,10 @@ import select
 import signal
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import names as _crewai
+from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state.errors import NobodyToAskError
 
@@ -109,7 +109,7 @@ class Provider:
         attempt.questions[key] = self._loop.create_future()
         attempt.leave()  # others go on meanwhile; its calls are still limited with all others
         common: dict[str, Any] = {"run": attempt.index, "key": key}
-        attempt.post(ev.WaitStarted(at=time.time(), reason="person", task=place, detail=draft, **common))
+        attempt.post(ev.WaitStarted(at=_clock.now(), reason="person", task=place, detail=draft, **common))
         typing = None
         if attempt.asks_by == "input":
             words = f"run {attempt.index}, {about}"
@@ -120,7 +120,7 @@ class Provider:
             attempt.questions.pop(key, None)
             if typing is not None:
                 typing.cancel()
-            attempt.post(ev.WaitFinished(at=time.time(), **common))
+            attempt.post(ev.WaitFinished(at=_clock.now(), **common))
 
 
 class CellPrompt:

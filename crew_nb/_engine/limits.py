@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
+from crew_nb._state import clock as _clock
 from crew_nb._state.errors import OptionError
 
 OnWait = Callable[[float], object]
@@ -135,7 +136,7 @@ class AdaptiveSlots(Slots):
         self._peak = 0
         self.history: deque[LimitChange] = deque(maxlen=self.HISTORY)
         """The last changes, oldest first."""
-        self.history.append(LimitChange(time.time(), self._limit, f"start: {self._limit}"))
+        self.history.append(LimitChange(_clock.now(), self._limit, f"start: {self._limit}"))
 
     @property
     def ceiling(self) -> int:
@@ -201,7 +202,7 @@ class AdaptiveSlots(Slots):
         self._peak = self._in_use
 
     def _change(self, limit: int, reason: str) -> None:
-        self.history.append(LimitChange(time.time(), limit, reason))
+        self.history.append(LimitChange(_clock.now(), limit, reason))
         self.limit = limit
 
 
@@ -344,7 +345,7 @@ class _Window:
         over = max(0, self._used - self._budget)
         windows, rest = divmod(max(0, self._short(amount) - over + ahead - 1), self._budget)
         wait = min(self._span, self._due(over + rest + 1) - asyncio.get_running_loop().time())
-        return time.time() + wait + windows * self._span
+        return _clock.now() + wait + windows * self._span
 
 
 class RateLimit(_Window):

@@ -234,11 +234,18 @@ _KEY_BY_CLIENT = {
 
 
 def classify(error: BaseException) -> Verdict:
-    """What `error` is, found in it or in what caused it.
+    """What `error` is, found in it or in what caused it; never raises, whatever the error's own methods do.
 
     An answer of the server says most, then a timeout, then a broken connection: CrewAI and the clients wrap the one
     in the other.
     """
+    try:
+        return _classify(error)
+    except BaseException:  # the user's class may raise wherever it is looked at
+        return Verdict(kind="other", retryable=False)
+
+
+def _classify(error: BaseException) -> Verdict:
     if isinstance(error, asyncio.CancelledError | concurrent.futures.CancelledError | KeyboardInterrupt | SystemExit):
         return Verdict(kind="cancelled", retryable=False)
     if isinstance(error, BaseExceptionGroup):

@@ -18,6 +18,7 @@ from crew_nb._handles.results import Result, Results
 from crew_nb._handles.run import Run
 from crew_nb._scores.sheet import Sheet
 from crew_nb._state import attempt as _attempt
+from crew_nb._state import clock as _clock
 from crew_nb._state import loop as _loop
 from crew_nb._state.errors import CrewNbError
 from crew_nb._state.state import BatchState
@@ -56,6 +57,8 @@ class Batch:
     ) -> None:
         self.key = uuid.uuid4().hex[:12]
         """Its name in the record."""
+        if not engine.stoppers:
+            _clock.look()
         self._driver = Driver(self.key, plans, options, slots, runner)
         self.name = self._driver.hiding.secrets.scrub(options.title)
         self.runs: tuple[Run, ...] = tuple(Run(self, plan.index, plan.inputs) for plan in plans)
@@ -357,13 +360,18 @@ class Batch:
 
     def start(self) -> None:
         """Begin; called once, by whoever made it."""
-        engine.stoppers.add(self)
+        self._driver.under_way = self._under_way
+        self._under_way(True)
         engine.call(self._driver.begin, self.name)
         outer = _attempt.current.get()
         if outer is not None:  # a tool of a running crew launches it
             outer.inner.append(self)
             if outer.stop_reason:
                 self.cancel()
+
+    def _under_way(self, runs_are: bool) -> None:
+        """While it has runs to end, the engine holds it: nobody else need."""
+        (engine.stoppers.add if runs_are else engine.stoppers.discard)(self)
 
     def observe(self, changed: Callable[[], object], at_end: Callable[[], Awaitable[object]]) -> None:
         """Add a view: `changed` is called on the engine's loop when something has changed since `state()` was read.

@@ -214,16 +214,17 @@ def check_done(state: RunState, error: BaseException | None, join: str, secrets:
 
 def failure(state: RunState, error: BaseException | None, secrets: Secrets) -> RunFailedError:
     """The error that reading the output of such a run raises, with the crew's error, if that is known, as its cause."""
-    if isinstance(error, RunFailedError) and _is_of(error, state, secrets):
+    if _failure.is_a(error, RunFailedError) and _is_of(error, state, secrets):  # type: ignore[arg-type]
+        assert isinstance(error, RunFailedError)
         # New each time: a traceback grows wherever its error is raised.
         found = type(error)(state.index, state.label, secrets.scrub(error.reason))
         found.__cause__ = error.__cause__ if error.__traceback__ is None else error
         return found
     told, what = state.error, "for a reason that was not kept"
-    if error is not None:
-        what = f"{type(error).__name__}: {_failure.said(error)}"
-    elif told is not None:
+    if told is not None:  # the error itself is the user's, and may raise when it is looked at
         what = f"{told.type}: {told.message}"
+    elif error is not None:
+        what = f"{_failure.type_name(error)}: {_failure.said(error)}"
     hint = f" ({told.hint})" if told is not None and told.hint else ""
     kind = RunCancelledError if state.status == "cancelled" else RunFailedError
     found = kind(state.index, state.label, secrets.scrub(f"{state.status}: {what}{hint}"))
@@ -291,7 +292,7 @@ class Results(Sequence[Result]):
             output, unreadable = None, ""
             try:
                 if stored is not None and stored.tree is not None:
-                    output = _outputs.decode(stored.tree, stored.trusted)
+                    output = _outputs.decode(stored.tree)
             except Exception as error:  # one that is damaged, or of another version, must not cost the others
                 unreadable = f"{type(error).__name__}: {_failure.said(error)}"
             inputs = stored.inputs if stored is not None else None
@@ -393,7 +394,7 @@ class Results(Sequence[Result]):
             import pandas as pd
         except ImportError as error:
             raise CrewNbError("to_frame() needs pandas. Write: pip install 'crew-nb[frames]'") from error
-        frame = pd.DataFrame(rows)
+        frame = pd.DataFrame([{_utf8(name): _utf8(value) for name, value in row.items()} for row in rows])
         for name in {"at", "started", "finished"}.intersection(frame):
             frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
         keys = [item._key for item in self._items if item._key is not None]
@@ -514,7 +515,7 @@ class Results(Sequence[Result]):
         title = self.state.name or "crew_nb results"
         text = _static.page(title, _static.board(self.state, whole=True), _static.results(cards, whole=True))
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).write_text(text, encoding="utf-8", errors="replace")
         return text
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -538,6 +539,11 @@ class Results(Sequence[Result]):
 
     def _repr_html_(self) -> str:
         return _static.results([item._card() for item in self._items])
+
+
+def _utf8(value: Any) -> Any:
+    """A text as pandas' own texts can hold it: half a character (a lone surrogate) is none."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
 
 
 def _task_rows(state: RunState) -> Iterator[dict[str, Any]]:

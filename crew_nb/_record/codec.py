@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LARGEST = 1e11
+"""Times, counts and amounts beyond this (seconds of 3,000 years) are damage; no calendar has them."""
+
 
 def encode(record: object, scrub: Scrub = same) -> Json:
     """One of our frozen records as JSON; fields that have their default are left out."""
@@ -50,21 +53,51 @@ def decode(kind: type[T], tree: Json) -> T:
 
 @cache
 def _reader(hint: Any) -> Callable[[Any], Any]:
+    """What reads a value of that type, and raises where the value is of another: it was written by anybody."""
     if hasattr(hint, "__dataclass_fields__"):
         hints = typing.get_type_hints(hint)
         readers = {f.name: _reader(hints[f.name]) for f in fields(hint)}
-        return lambda tree: hint(**{name: read(tree[name]) for name, read in readers.items() if name in tree})
+        return lambda tree: hint(
+            **{name: read(tree[name]) for name, read in readers.items() if name in _of(dict, tree)}
+        )
     origin = typing.get_origin(hint)
     if origin is tuple:
         item = _reader(typing.get_args(hint)[0])
-        return lambda tree: tuple([item(part) for part in tree])
+        return lambda tree: tuple([item(part) for part in _of(list, tree)])
     if origin in (typing.Union, types.UnionType):
-        option: Any
-        for option in typing.get_args(hint):
-            if hasattr(option, "__dataclass_fields__"):
-                read = _reader(option)
-                return lambda tree: None if tree is None else read(tree)
-    return unplain
+        (option,) = (option for option in typing.get_args(hint) if option is not types.NoneType)
+        read = _reader(option)
+        return lambda tree: None if tree is None else read(tree)
+    if origin is typing.Literal:
+        return lambda tree: typing.get_args(hint)[typing.get_args(hint).index(tree)]
+    return _LEAVES[hint]
+
+
+def _of(kind: type[T], value: Json) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{kind.__name__} wanted")
+    return value
+
+
+def _number(value: Json) -> float:
+    value = unplain(value)
+    if type(value) not in (int, float) or not abs(value) <= LARGEST:
+        raise ValueError("a time or an amount wanted")
+    return cast("float", value)
+
+
+def _whole(value: Json) -> int:
+    if abs(_of(int, value)) > LARGEST:
+        raise ValueError("a count wanted")
+    return cast("int", value)
+
+
+_LEAVES: dict[Any, Callable[[Any], Any]] = {
+    str: lambda value: _of(str, value),
+    bool: lambda value: _of(bool, value),
+    int: _whole,
+    float: _number,
+}
 
 
 def encode_events(events: Collection[ev.Event], scrub: Scrub = same) -> list[Json]:
@@ -94,7 +127,7 @@ def decode_events(trees: list[Json]) -> list[ev.Event]:
     """The events; kinds that this version does not know, and what is damaged, are left out."""
     events = []
     for tree in trees:
-        with suppress(TypeError, ValueError, KeyError, AttributeError):
+        with suppress(TypeError, ValueError, KeyError):
             kind = getattr(ev, tree["event"], None)
             if isinstance(kind, type) and issubclass(kind, ev.Event):
                 events.append(decode(kind, tree))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import uuid
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,27 @@ from crew_nb._state.secrets import Secrets, learn_environment, together
 from crew_nb._state.state import BatchState, RunState
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from crew_nb._state.events import Event
 
 KIND = "crew_nb batch"
 VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The first line: the batch."""
+
+    kind: str
+    version: int
+    key: str
+    name: str
+    created: float
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    indices: tuple[int, ...] = ()
 
 
 def write(
@@ -51,7 +67,8 @@ def write(
         RecordError: The file cannot be written.
     """
     target = Path(path).expanduser()
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    # A name that nobody can foretell, and a file that is new: in a shared folder a link may stand where it is written.
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     learn_environment()
     whole = together(secrets)
     by_run: dict[int, list[Event]] = {}
@@ -81,7 +98,7 @@ def write(
             }
 
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
+        with partial.open("x", encoding="utf-8", newline="\n") as file:
             for line in lines():
                 file.write(dumps(line) + "\n")
         partial.replace(target)
@@ -105,33 +122,31 @@ def read(path: str | os.PathLike[str]) -> LoadedBatch:
         first, *rest = source.read_bytes().split(b"\n")
     except OSError as error:
         raise RecordError(f"{source} cannot be read ({error.strerror or error}).") from error
-    head = parsed(first)
-    if not isinstance(head, dict) or head.get("kind") != KIND:
+    tree = parsed(first)
+    if not isinstance(tree, dict) or tree.get("kind") != KIND:
         raise RecordError(f"{source} is not a file that results.save(path) wrote, or not even its first line is whole.")
-    if head["version"] > VERSION:
+    if isinstance(tree.get("version"), int) and tree["version"] > VERSION:
         raise RecordError(f"{source} was saved by a newer crew_nb; upgrade crew_nb to load it.")
-    whole = len(head["labels"])
+    try:
+        head = _codec.decode(Head, tree)
+    except (TypeError, ValueError, KeyError) as error:
+        raise RecordError(f"{source} cannot be read: its first line is damaged ({error}).") from error
+    whole = len(head.labels)
     found: dict[int, StoredRun] = {}
     for tree in map(parsed, rest):
-        with suppress(TypeError, ValueError, KeyError, AttributeError):
-            if tree["place"] not in range(whole):
+        with suppress(TypeError, ValueError, KeyError):
+            place = tree["place"]
+            if type(place) is not int or not 0 <= place < whole:
                 continue
-            found[tree["place"]] = StoredRun(
+            found[place] = StoredRun(
                 state=_codec.decode(RunState, tree["state"]),
-                batch_key=head["key"],
-                batch_name=head["name"],
+                batch_key=head.key,
+                batch_name=head.name,
                 inputs_json=dumps(tree["inputs"]),
                 output_json=None if tree["output"] is None else dumps(tree["output"]),
                 events_json=dumps(tree["events"]),
             )
     if len(found) < whole:
         warnings.warn(f"{source} was cut short or damaged: {len(found)} of {whole} runs were read.", stacklevel=2)
-    return batch_of(
-        head["key"],
-        head["name"],
-        head["created"],
-        head["labels"],
-        found,
-        indices=head.get("indices", ()),
-        notes=tuple(head["notes"]),
-    )
+    indices = head.indices if len(head.indices) == whole else ()
+    return batch_of(head.key, head.name, head.created, list(head.labels), found, indices=indices, notes=head.notes)

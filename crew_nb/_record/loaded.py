@@ -26,8 +26,6 @@ class StoredRun:
     """What `find_done` knows it by; empty in a file."""
     batch_key: str = ""
     batch_name: str = ""
-    trusted: bool = False
-    """It comes from this user's own store, so that modules may be imported to find the classes that it names."""
     inputs_json: str = "null"
     output_json: str | None = None
     events_json: str = "[]"
@@ -35,7 +33,7 @@ class StoredRun:
     @cached_property
     def inputs(self) -> dict[str, Any] | None:
         """Its inputs; secret ones read `***`. None where they are damaged."""
-        inputs = unplain(parsed(self.inputs_json), self.trusted)
+        inputs = unplain(parsed(self.inputs_json))
         return inputs if isinstance(inputs, dict) else None
 
     @cached_property

@@ -21,7 +21,7 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from crew_nb._record import codec as _codec
 from crew_nb._record import file as _file
@@ -54,6 +54,29 @@ _REFUSED = (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
 Rows = tuple[list[store.BatchRow], list[store.RunRow]]
 """What one write puts into the store."""
+
+
+class Encoded(NamedTuple):
+    """What a run was given and what it returned, as they are kept: JSON without secrets."""
+
+    inputs: str
+    output: str | None
+
+
+def encoded(
+    inputs: Mapping[str, Any] | None, output: object, encode: Encode = plain, secrets: Secrets | None = None
+) -> Encoded:
+    """Both as they are kept; methods of the user's own objects are called for that.
+
+    Args:
+        inputs: A run's inputs.
+        output: What it returned, or None.
+        encode: What makes JSON of an output.
+        secrets: What is hidden in both.
+    """
+    hidden = secrets if secrets is not None else Secrets()
+    shown = None if inputs is None else hidden.scrub_inputs(inputs)
+    return Encoded(dumps(plain(shown, hidden.scrub)), None if output is None else dumps(encode(output, hidden.scrub)))
 
 
 class Record:
@@ -138,8 +161,8 @@ class Record:
         state: RunState,
         *,
         output: object = None,
-        encode: Encode = plain,
         inputs: Mapping[str, Any] | None = None,
+        kept: Encoded | None = None,
         events: Iterable[Event] = (),
         secrets: Secrets | None = None,
     ) -> Future[str | None]:
@@ -150,9 +173,9 @@ class Record:
             index: Its place in the batch.
             run_key: What `find_done` will know it by.
             state: Its final state.
-            output: What it returned.
-            encode: What makes JSON of an output; called on the writer's thread.
+            output: What it returned; encoded on the writer's thread, which all runs share.
             inputs: Its inputs; those with a secret name are hidden.
+            kept: Both of them, encoded already.
             events: Its events, in order.
             secrets: What is to be hidden in it; that of the environment otherwise.
 
@@ -165,16 +188,16 @@ class Record:
         def rows() -> Rows:
             learn_environment()
             hidden = secrets if secrets is not None else Secrets()
-            shown = None if inputs is None else hidden.scrub_inputs(inputs)
+            both = kept or encoded(inputs, output, secrets=hidden)
             row = store.RunRow(
                 batch=_utf8(batch_key),
                 place=index,
                 run_key=_utf8(run_key),
                 status=state.status,
                 finished=state.finished or state.last_event,
-                inputs=dumps(plain(shown, hidden.scrub)),
+                inputs=both.inputs,
                 state=dumps(_codec.encode(state, hidden.scrub)),
-                output=None if output is None else dumps(encode(output, hidden.scrub)),
+                output=both.output,
                 events=dumps(_codec.encode_events(events, hidden.scrub)),
                 tokens=state.usage.total_tokens,
                 cost=state.cost,
@@ -478,7 +501,7 @@ class Record:
             for place, run_key, state, inputs, output, events in rows
             if (run := _stored(run_key, state, key, name, inputs, output, events)) is not None
         }
-        more = unplain(parsed(meta), importing=True)
+        more = unplain(parsed(meta))
         return batch_of(key, name, created, labels_of(labels), runs, meta=more if isinstance(more, dict) else {})
 
 
@@ -492,7 +515,6 @@ def _stored(
             state=_codec.decode(RunState, json.loads(state)),
             batch_key=batch_key,
             batch_name=batch_name,
-            trusted=True,
             inputs_json=inputs,
             output_json=output,
             events_json=events,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
 
+from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state.secrets import Secrets
 from crew_nb._state.usage import Usage
@@ -163,7 +163,7 @@ class Attempt:
 
     def log(self, text: str, task: int | None = None) -> None:
         """A line for the run's log."""
-        self.post(ev.Logged(run=self.index, at=time.time(), text=text, task=task))
+        self.post(ev.Logged(run=self.index, at=_clock.now(), text=text, task=task))
 
 
 def marked(function: Callable[P, T]) -> Callable[P, T]:

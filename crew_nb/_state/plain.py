@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import importlib
 import json
 import math
 import sys
@@ -19,9 +18,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
-from functools import cache
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any, cast
+
+from crew_nb._state.models import data_model
 
 Json = Any
 """None, bool, int, float, str, or a list or dict of them."""
@@ -145,25 +146,32 @@ def _repr(value: object, scrub: Scrub) -> str:
         return f"<{type(value).__name__} without a repr>"
 
 
-def unplain(tree: Json, importing: bool = False) -> Any:
-    """The value that `plain` was given, or the nearest thing to it.
+def unplain(tree: Json) -> Any:
+    """The value that `plain` was given, or the nearest thing to it; never raises.
 
-    Args:
-        tree: What `plain` returned.
-        importing: Whether modules may be imported to find the classes of pydantic models. False for what came from
-            elsewhere: reading a file must not run code that it names.
+    What is read may have been written by anybody: nothing is imported for it, and of classes only data models that
+    are defined here, by the reader's own code, are built.
     """
+    try:
+        return _unplain(tree)
+    except RecursionError:  # written by hand: `plain` keeps no such depth
+        return None
+
+
+def _unplain(tree: Json) -> Any:
     if type(tree) is list:
-        return [unplain(v, importing) for v in tree]
+        return [_unplain(v) for v in tree]
     if type(tree) is not dict:
         return tree
     if "$" not in tree:
-        return {k: unplain(v, importing) for k, v in tree.items()}
+        return {k: _unplain(v) for k, v in tree.items()}
     try:
         if tree["$"] == "model":
-            return _model(tree["class"], tree["v"], importing)
+            return _model(tree["class"], _unplain(tree["v"]))
         build = _BUILD[tree["$"]]
-        return build(tree["v"] if tree["$"] in _LEAVES else unplain(tree["v"], importing))
+        return build(tree["v"] if tree["$"] in _LEAVES else _unplain(tree["v"]))
+    except RecursionError:
+        raise
     except Exception:  # written by a newer version, or by hand
         return tree.get("v")
 
@@ -191,11 +199,8 @@ def _frozen(value: Any) -> Any:
 
 
 def _array(values: list[Any]) -> Any:
-    try:
-        import numpy as np
-    except ImportError:
-        return values
-    return np.array(values)
+    numpy = sys.modules.get("numpy")
+    return values if numpy is None else numpy.array(values)
 
 
 _BUILD: dict[str, Callable[[Any], Any]] = {
@@ -221,9 +226,8 @@ def model_fields(model: Any) -> dict[str, Any]:
     return {**values, **(model.model_extra or {})}
 
 
-def _model(name: str, tree: Json, importing: bool) -> Any:
-    values = unplain(tree, importing)
-    kind = _find(name, importing)
+def _model(name: str, values: dict[str, Any]) -> Any:
+    kind = data_model(name)
     if kind is not None:
         try:
             of_root = kind.__pydantic_root_model__
@@ -231,27 +235,15 @@ def _model(name: str, tree: Json, importing: bool) -> Any:
         except Exception as error:
             why = f"its fields no longer fit it ({type(error).__name__})"
     else:
-        why = "it is not defined here (run its cell, or import its module, and load again)"
+        why = (
+            "it is no data model that is defined here (if it is one of yours, run its cell, or import its module,"
+            " and load again)"
+        )
     warnings.warn(f"{name.replace(':', '.')}: {why}; a look-alike with the same fields is shown.", stacklevel=2)
     return _look_alike(name.rpartition(".")[2].rpartition(":")[2], tuple(values))(**values)
 
 
-def _find(name: str, importing: bool) -> Any:
-    """The model class of that name, or None."""
-    module_name, _, qualname = name.partition(":")
-    module = sys.modules.get(module_name)
-    if module is None and importing:
-        try:
-            module = importlib.import_module(module_name)  # noqa: TID251 - the user's own class
-        except Exception:  # whatever a module raises while it is imported
-            return None
-    found: Any = module
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    return found if isinstance(found, type) and hasattr(found, "model_validate") else None
-
-
-@cache
+@lru_cache(1_000)
 def _look_alike(name: str, names: tuple[str, ...]) -> Any:
     from pydantic import BaseModel, ConfigDict, create_model
 

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import math
 import secrets
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -19,6 +18,7 @@ from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._engine.engine import engine
 from crew_nb._engine.limits import Slots
 from crew_nb._handles.batch import Batch
+from crew_nb._state import clock as _clock
 from crew_nb._state.errors import CrewNbError
 from crew_nb._state.secrets import Secrets
 from crew_nb.serve.answers import STOP_SECONDS, Order, words
@@ -131,7 +131,7 @@ class Desk:
             if spans:
                 self._mean = (3 * self._mean + sum(spans) / len(spans)) / 4
         over = [key for key, order in self._kept.items() if not order.batch.open_runs]  # oldest first
-        old = time.time() - self._keep_seconds
+        old = _clock.now() - self._keep_seconds
         for place, key in enumerate(over):
             if len(over) - place > self._keep or max(r.finished or 0.0 for r in self._kept[key].batch.runs) < old:
                 del self._kept[key]

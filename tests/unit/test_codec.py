@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, RootModel, model_validator
+from pydantic import BaseModel, Field, ImportString, RootModel, model_validator
 
 from crew_nb._crewai import outputs
 from crew_nb._record import codec
@@ -322,7 +322,7 @@ def test_a_class_that_is_not_there_gives_a_look_alike_and_says_so() -> None:
         tree = json.loads(plain.dumps(outputs.encode(output(pydantic=gone(title="T", json=3)))))
         assert type(outputs.decode(tree).pydantic) is gone
     del sys.modules["a_module_of_a_test"]
-    with pytest.warns(UserWarning, match=r"a_module_of_a_test\.Gone: it is not defined here"):
+    with pytest.warns(UserWarning, match=r"a_module_of_a_test\.Gone: it is no data model that is defined here"):
         look_alike = outputs.decode(tree).pydantic
     assert look_alike.title == "T"
     assert look_alike.model_dump()["json"] == 3
@@ -336,17 +336,167 @@ def test_a_class_that_refuses_what_it_once_held_gives_a_look_alike() -> None:
     assert told.pydantic.n == 12
 
 
-def test_reading_imports_a_module_only_where_that_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file from somebody else must not run code by naming a module; the user's own store may."""
+def test_reading_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file or a record must not run code by naming a module, nor an array by naming numpy."""
     (tmp_path / "module_with_a_class.py").write_text(
         "from pydantic import BaseModel\nclass R(BaseModel):\n    x: int\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     tree = {"$": "model", "class": "module_with_a_class:R", "v": {"x": 1}}
-    with pytest.warns(UserWarning, match="not defined here"):
+    with pytest.warns(UserWarning, match="look-alike"):
         assert plain.unplain(tree).x == 1
     assert "module_with_a_class" not in sys.modules
-    assert type(plain.unplain(tree, importing=True)).__module__ == "module_with_a_class"
-    # What is named must be a model class; anything else is never called.
-    with pytest.warns(UserWarning, match="not defined here"):
-        plain.unplain({"$": "model", "class": "os:system", "v": {"command": "exit"}}, importing=True)
+    monkeypatch.delitem(sys.modules, "numpy", raising=False)
+    assert plain.unplain({"$": "array", "v": [1, 2], "dtype": "int64"}) == [1, 2]
+    assert "numpy" not in sys.modules
+
+
+class Opens(BaseModel):
+    path: Path
+
+    def model_post_init(self, context: Any) -> None:
+        self.path.write_text("ran")
+
+
+class Begins(BaseModel):
+    path: Path
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self.path.write_text("ran")
+
+
+class Holds(BaseModel):
+    inner: Begins
+
+
+class Imports(BaseModel):
+    what: ImportString[Any]
+
+
+@dataclass
+class Point:
+    path: Path
+
+    def __post_init__(self) -> None:
+        self.path.write_text("ran")
+
+
+class WithPoint(BaseModel):
+    points: list[Point]
+
+
+class Node(BaseModel):
+    name: str
+    children: list[Node] = []
+
+
+class Lazy(types.ModuleType):
+    """Imports what it is asked for, as many packages do."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked for")
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("Opens", {"path": "ran.txt"}),
+        ("Begins", {"path": "ran.txt"}),
+        ("Holds", {"inner": {"path": "ran.txt"}}),
+        ("WithPoint", {"points": [{"path": "ran.txt"}]}),
+        ("Imports", {"what": "module_that_a_file_names"}),
+    ],
+)
+def test_a_class_that_does_more_than_hold_data_is_not_built(
+    name: str, fields: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one of the reader's own either, at any depth of it; its fields are shown as they are."""
+    (tmp_path / "module_that_a_file_names.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="look-alike"):
+        told = plain.unplain({"$": "model", "class": f"{__name__}:{name}", "v": fields})
+    assert type(told).__name__ == name
+    assert type(told).__module__ != __name__
+    assert not Path("ran.txt").exists()
+    assert "module_that_a_file_names" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "os:system",
+        "builtins:object",
+        "pydantic.main:BaseModel",
+        "crewai.crews.crew_output:CrewOutput",
+        "crewai.agent.core:Agent",
+        "crewai.tasks.task_output:TaskOutput",
+        "openai.types.chat.chat_completion:ChatCompletion",
+        "a_lazy_module:Anything",
+        "nowhere:Report",
+        "nowhere",
+        "",
+        ":",
+        "tests.unit.test_codec:Report.__init__",
+        "tests.unit.test_codec:Report.parts.x",
+    ],
+)
+def test_a_class_of_a_librarys_is_not_built(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CrewAI's agents and knowledge sources import and read what their fields name."""
+    import crewai  # noqa: F401 - it is here, and still not used
+    import openai  # noqa: F401
+
+    monkeypatch.setitem(sys.modules, "a_lazy_module", Lazy("a_lazy_module"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        told = plain.unplain({"$": "model", "class": name, "v": {"a": 1}})
+    assert told.a == 1
+    assert {kind.__module__.partition(".")[0] for kind in type(told).__mro__} <= {
+        "abc",
+        "crew_nb",
+        "pydantic",
+        "builtins",
+    }
+
+
+def test_a_data_model_that_holds_itself_comes_back() -> None:
+    """Trees are data, too, and so are models with validators of the reader's own."""
+    tree = Node(name="a", children=[Node(name="b")])
+    assert type(through(tree)) is Node
+    assert through(tree) == tree
+
+
+def test_what_is_nested_without_end_is_nothing() -> None:
+    """`plain` writes no such depth; whoever wrote it by hand stops nobody."""
+    deep: Any = 1
+    for _ in range(50_000):
+        deep = [deep]
+    assert plain.unplain(deep) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "lost"},
+        {"index": True},
+        {"index": "1"},
+        {"queued": "now"},
+        {"queued": 1e300},
+        {"queued": {"$": "float", "v": "nan"}},
+        {"tasks": {}},
+        {"tasks": [None]},
+        {"usage": []},
+        {"usage": {"total_tokens": 1e3}},
+        {"error": "no"},
+        {"error": {"type": 1}},
+        {"label": None},
+        {"offline": 1},
+    ],
+)
+def test_a_record_with_a_value_of_another_type_is_refused(change: dict[str, Any]) -> None:
+    """What reads it later may count on the types."""
+    whole = codec.encode(RunState(index=0, queued=1.0, last_event=2.0))
+    assert codec.decode(RunState, whole).queued == 1.0
+    with pytest.raises((TypeError, ValueError, KeyError)):
+        codec.decode(RunState, {**whole, **change})

@@ -6,7 +6,10 @@ import json
 import random
 import resource
 import signal
-from typing import TYPE_CHECKING
+import uuid
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -131,3 +134,63 @@ def test_a_save_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shorter"):
         _file.write(tmp_path / "broken", batch, [])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_link_is_followed_where_the_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that others write to, too, nobody can foretell the name; one who could finds it refused."""
+    names: list[Path] = []
+    opened = type(tmp_path).open
+
+    def watch(path: Path, *args: Any, **more: Any) -> Any:
+        if path.suffix == ".partial":
+            names.append(path)
+        return opened(path, *args, **more)
+
+    monkeypatch.setattr(type(tmp_path), "open", watch)
+    batch = BatchState(key="b", name="", runs=(), created=1.0)
+    for _ in range(2):
+        _file.write(tmp_path / "b.jsonl", batch, [])
+    assert len(set(names)) == 2
+    victim = tmp_path / "victim.txt"
+    victim.write_text("precious")
+    monkeypatch.setattr("crew_nb._record.file.uuid.uuid4", lambda: uuid.UUID(int=7))
+    (tmp_path / f".b.jsonl.{uuid.UUID(int=7).hex}.partial").symlink_to(victim)
+    with pytest.raises(RecordError):
+        _file.write(tmp_path / "b.jsonl", batch, [])
+    assert victim.read_text() == "precious"
+
+
+ODD = (None, [], {}, "x", -1, 10**30, 1e308, True, "\ud800", [[[]]], {"$": "model"}, {"$": "decimal", "v": "sNaN"})
+
+
+def test_a_file_that_was_changed_by_hand_gives_what_is_whole_or_is_refused(tmp_path: Path) -> None:
+    """One value in it at a time has another type: loading, reading, showing and saving raise nothing else."""
+    from crew_nb._handles.results import Results
+
+    dice = random.Random(5)
+    whole = [json.loads(line) for line in saved(tmp_path, runs=3).read_text().splitlines()]
+
+    def changed(tree: Any) -> Any:
+        if isinstance(tree, dict) and tree:
+            name = dice.choice(list(tree))
+            return {**tree, name: changed(tree[name]) if dice.random() < 0.6 else dice.choice(ODD)}
+        if isinstance(tree, list) and tree:
+            place = dice.randrange(len(tree))
+            return [changed(item) if at == place else item for at, item in enumerate(tree)]
+        return dice.choice(ODD)
+
+    path = tmp_path / "changed.jsonl"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(200):
+            place = dice.randrange(len(whole))
+            lines = [changed(tree) if at == place else tree for at, tree in enumerate(whole)]
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            try:
+                results = Results.loaded(_file.read(path))
+            except RecordError:
+                continue
+            str(results)
+            results.to_html()
+            results.to_frame()
+            results.save(tmp_path / "again.jsonl")
