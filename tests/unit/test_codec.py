@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import subprocess
 import sys
 import types
 import uuid
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crewai.lite_agent_output import LiteAgentOutput, TodoExecutionResult
+from crewai.tools.tool_failure import ToolFailure, ToolFailureRecord
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ImportString, RootModel, model_validator
@@ -24,6 +27,7 @@ from crew_nb._crewai import outputs
 from crew_nb._record import codec
 from crew_nb._state import events as ev
 from crew_nb._state import plain
+from crew_nb._state.errors import RecordError
 from crew_nb._state.state import RunState, advance, new_run
 from crew_nb._state.usage import Usage
 
@@ -194,6 +198,7 @@ def events(run: int = 0) -> list[ev.Event]:
         ev.CallFailed(**at, call="d", kind="tool", message="no"),
         ev.TaskFinished(**at, task=0, output="done"),
         ev.TaskFailed(**at, task=1, message="bad"),
+        ev.TasksFound(**at, tasks=(ev.TaskSpec(name="v", agent="c", is_step=True, parent=0, crew=1),)),
         ev.Logged(**at, text="line", task=1),
         ev.RunCancelling(**at),
         ev.RunFinished(**at, status="failed", output="x", error=error, dropped_calls=2, usage=Usage(), cost=1.0),
@@ -307,6 +312,32 @@ def test_what_a_callback_put_in_the_place_of_the_output_comes_back() -> None:
     """CrewAI hands out whatever an after-kickoff callback returns."""
     assert back({"answer": (1, 2)}) == {"answer": (1, 2)}
     assert back("text") == "text"
+
+
+def test_what_an_agent_and_a_flow_give_come_back_whole() -> None:
+    """CrewAI's own parts of it by their types, the user's models where the reader defines them."""
+    agent = LiteAgentOutput(
+        raw="r",
+        pydantic=Part(),
+        agent_role="Writer",
+        usage_metrics={"total_tokens": 3},
+        tool_failures=[ToolFailureRecord(tool_name="search", failure=ToolFailure(message="no"))],
+        todos=[TodoExecutionResult(step_number=1, description="look", status="completed")],
+    )
+    for output in (agent, outputs.FlowOutput(agent, Part()), outputs.FlowOutput([1, Part()], {"n": 1})):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert outputs.decode(json.loads(json.dumps(outputs.encode(output)))) == output
+
+
+def test_an_agent_and_a_flow_that_are_damaged_are_refused_or_plain() -> None:
+    """No class that a file names is built, and what is no output is none."""
+    state = {"$": "model", "class": "subprocess:Popen", "v": {"args": "true"}}
+    with pytest.warns(UserWarning, match="it is no data model that is defined here"):
+        assert not isinstance(outputs.decode({"flow": {"value": 1}, "state": state}).state, subprocess.Popen)
+    for tree in ({"agent": {"raw": 3, "agent_role": "a"}}, {"agent": 3}, {"flow": 3, "state": 1}):
+        with pytest.raises((RecordError, AttributeError)):
+            outputs.decode(tree)
 
 
 def test_a_class_that_is_not_there_gives_a_look_alike_and_says_so() -> None:
