@@ -148,7 +148,7 @@ def test_where_nobody_can_answer_it_fails_at_once(server: Server, show: bool) ->
     )
     results = batch.wait(60)
     assert [type(r.error) for r in results] == [cnb.NobodyToAskError] * 2
-    assert "human_input=False" in str(results[0].error)
+    assert "nobody can answer here" in str(results[0].error)
     assert server.stats().requests == []
 
 
