@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ROWS_BYTES, ERRORS_BYTES, OUTPUTS_BYTES, CARDS_BYTES = 150_000, 60_000, 110_000, 330_000
+ROWS_BYTES, ERRORS_BYTES, OUTPUTS_BYTES, CARDS_BYTES, LANES_BYTES = 150_000, 60_000, 110_000, 330_000, 80_000
 LANES = 60
 """Lanes of the timeline drawn in a notebook."""
 WIDTH = 80
@@ -55,14 +55,16 @@ _COLOURS = {
     "queued": "#757d85",
     "skipped": "#757d85",
 }
-_LANE_COLOURS: dict[Kind, str] = {
-    "llm": "#1c7ed6",
-    "tool": "#ae5bd0",
-    "limit": "#b56a00",
-    "wait": "#b56a00",
-    "run": "#757d85",
+_BAR = "overflow:hidden;vertical-align:middle"
+_BARS: dict[Kind, str] = {
+    "llm": f"{_BAR};height:.9em;background-color:#1c7ed6;color:#1c7ed6",
+    "tool": f"{_BAR};height:.5em;background-color:#ae5bd0;color:#ae5bd0",
+    "limit": f"{_BAR};height:.25em;background-color:#b56a00;color:#b56a00",
+    "wait": f"{_BAR};height:0;border-top:2px dashed #b56a00;color:#b56a00",
+    "run": f"{_BAR};height:0;border-top:1px solid #757d85;color:#757d85",
+    "queue": f"{_BAR};height:0;border-top:1px dotted",
 }
-"""What is not here is drawn as text is: no one grey can be read on white and on black."""
+"""A bar hides the signs in it, which are what is left where styles are stripped; each has a form of its own."""
 _BOX = "max-height:420px;overflow:auto"
 _LEFT = "text-align:left"  # JupyterLab turns the cells of tables to the right
 
@@ -310,19 +312,16 @@ def _lanes(lines: Timeline, summary: _summary.Summary | None, *, whole: bool) ->
     marks = [_mark_of_time(lines.length * part, lines.length) for part in (0.0, 0.5, 1.0)]
     axis = marks[0] + f"{marks[1]:>{WIDTH // 2 + len(marks[1]) // 2 - len(marks[0])}}"
     rows: list[Node] = [f"{'':{wide}} {axis}{marks[2]:>{WIDTH - len(axis)}}", "\n"]
-    for lane in shown:
-        rows += [_columns_of(_lane_name(lane, wide), wide + 1), *_bars(lane, lines.length), "\n"]
+    drawn, _ = _fit(shown, lambda x: _lane(x, wide, lines.length), None if whole else LANES_BYTES)
+    rows += drawn
     counts = _timeline.at_once(lines, WIDTH)
-    highest = max(counts, default=0)
-    steps = " ▁▂▃▄▅▆▇█"
-    curve = "".join(steps[0 if not n else max(1, round(8 * n / highest))] for n in counts) if highest else ""
     if wide >= len("at once"):
-        rows += [_columns_of(f"{'at once':{wide}}", wide + 1), *(_columns_of(sign, 1) for sign in curve)]
+        rows += [_columns_of(f"{'at once':{wide}}", wide + 1), *_curve(counts)]
     spent = _timeline.totals(lines)
     legend: list[Node] = []
     for kind, (sign, word) in _timeline.KINDS.items():
         if spent[kind] >= 0.05:
-            legend += [el("span", sign, style=_lane_style(kind) or None), f" {word} {_took(spent[kind])}\u2003"]
+            legend += [_columns_of(sign, 2, _BARS[kind]), f" {word} {_took(spent[kind])}\u2003"]
     legend.append(f"at most {_timeline.most_at_once(lines):,} at once")
     speedup = summary.speedup if summary is not None and summary.speedup is not None else 0.0
     faster = f" — {speedup:.1f}x faster than one by one" if speedup >= 1.05 else ""
@@ -330,10 +329,26 @@ def _lanes(lines: Timeline, summary: _summary.Summary | None, *, whole: bool) ->
         join([el("strong", "Timeline"), faster]),
         el("pre", *rows, style="font-size:12px;line-height:1.25;overflow-x:auto;white-space:pre"),
         el("p", el("small", *legend)),
-        _left_out(len(lanes) - len(shown), "lane"),
+        _left_out(len(lanes) - len(drawn), "lane"),
         is_open=True,
-        style=_BOX if len(shown) >= TALL and not whole else None,
+        style=_BOX if len(drawn) >= TALL and not whole else None,
     )
+
+
+def _lane(lane: Lane, wide: int, length: float) -> Html:
+    return join([_columns_of(_lane_name(lane, wide), wide + 1), *_bars(lane, length), "\n"])
+
+
+def _curve(counts: Sequence[int]) -> list[Node]:
+    """How many ran at once, as columns of up to eight eighths."""
+    highest = max(counts, default=0)
+    drawn: list[Node] = []
+    for count, group in groupby(counts):
+        eighths = max(1, round(8 * count / highest)) if count else 0
+        wide = len(list(group))
+        style = f"overflow:hidden;height:{eighths / 8:.3g}em;background-color:#757d85;color:#757d85" if count else ""
+        drawn.append(_columns_of(" ▁▂▃▄▅▆▇█"[eighths] * wide, wide, style))
+    return drawn
 
 
 def _mark_of_time(seconds: float, length: float) -> str:
@@ -357,18 +372,14 @@ def _bars(lane: Lane, length: float) -> list[Node]:
     bars: list[Node] = []
     for kind, group in groupby(_timeline.paint(lane.spans, length, WIDTH)):
         count = len(list(group))
-        sign, style = (" ", "") if kind is None else (_timeline.KINDS[kind][0], _lane_style(kind))
+        sign, style = (" ", "") if kind is None else (_timeline.KINDS[kind][0], _BARS[kind])
         bars.append(_columns_of(sign * count, count, style))
     return bars
 
 
-def _lane_style(kind: Kind) -> str:
-    return f"color:{_LANE_COLOURS[kind]};" if kind in _LANE_COLOURS else ""
-
-
 def _columns_of(text: Node, count: int, style: str = "") -> Html:
     """Text in so many columns, also where the font takes a sign from another one, of another width."""
-    return el("span", text, style=f"{style}display:inline-block;width:{count}ch")
+    return el("span", text, style=f"display:inline-block;width:{count}ch" + (style and f";{style}"))
 
 
 def _errors(failed: Sequence[RunState], *, whole: bool) -> Html:

@@ -5,9 +5,11 @@ The error itself stays as it is, where it is: a hint is an output of its own, sh
 
 from __future__ import annotations
 
+import ast
 import linecache
 import re
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai.check import finding, inspect_crew
@@ -28,7 +30,7 @@ _OUTPUT = "raw|pydantic|json|json_dict|tasks_output|token_usage|to_dict"
 _ERRORS = tuple(
     (re.compile(pattern), code)
     for pattern, code in (
-        (r"asyncio\.run\(\) cannot be called from a running event loop", "asyncio-run"),
+        (r"(asyncio\.run|Runner\.run)\(\) cannot be called from a running event loop", "asyncio-run"),
         (r"This event loop is already running|Cannot run the event loop while another loop is running", "asyncio-run"),
         (r"invoked synchronously from within a running event loop", "sync-kickoff"),
         (r"Executor is already running", "shared-agent"),
@@ -75,7 +77,7 @@ def hint(error: BaseException) -> Finding | None:
         text = f"{type(link).__name__}: {link}"
         for pattern, code in _ERRORS:
             if pattern.search(text):
-                return finding(_precise(code, error, link), _place(error))
+                return finding(_precise(code, error, link), _place(error), coroutine=_coroutine(link))
     return None
 
 
@@ -191,6 +193,37 @@ def _place(error: BaseException) -> str:
         if frame.f_globals is user:
             return f"line {line}: {linecache.getline(frame.f_code.co_filename, line).strip()}"
     return "this cell"
+
+
+def _coroutine(error: BaseException) -> str:
+    """What the cell gave to `asyncio.run`, or to the like, as it is written there."""
+    user = getattr(_shell(), "user_ns", None)
+    step, call = error.__traceback__, "main()"
+    while step is not None:
+        code = step.tb_frame.f_code
+        if step.tb_frame.f_globals is user:
+            call = _argument(code.co_filename, next(islice(code.co_positions(), step.tb_lasti // 2, None))) or call
+        step = step.tb_next
+    return call
+
+
+def _argument(file: str, place: tuple[int | None, int | None, int | None, int | None]) -> str | None:
+    """The first argument of the call that stands there, or None."""
+    first, last, start, end = place
+    if first is None or last is None or start is None or end is None:
+        return None
+    lines = [linecache.getline(file, line).encode() for line in range(first, last + 1)]
+    lines[-1] = lines[-1][:end]
+    lines[0] = lines[0][start:]
+    source = b"".join(lines).decode(errors="replace")
+    try:
+        call = ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+    if not isinstance(call, ast.Call):
+        return None
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return ast.get_source_segment(source, given[0]) if given else None
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:

@@ -52,7 +52,7 @@ PITFALLS: dict[str, tuple[Severity, str, str]] = {
     "asyncio-run": (
         "error",
         "The notebook's own loop runs already, and asyncio starts no second one inside it. A cell may await.",
-        "await main()\n# or once, for old cells that have to stay as they are: cnb.allow_nested_loops()",
+        "await {coroutine}\n# or once, for old cells that have to stay as they are: cnb.allow_nested_loops()",
     ),
     "uvicorn-run": (
         "error",

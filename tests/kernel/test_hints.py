@@ -68,6 +68,18 @@ CASES = [
         "await main()",
     ),
     (
+        "async def größe(*words, of): ...\nö = asyncio.run(größe('a', 'b(',\n    of=ai), debug=False)",
+        "RuntimeError: asyncio.run() cannot be called from a running event loop",
+        "line 2: ö = asyncio.run(größe('a', 'b(',",
+        "await größe('a', 'b(',\n          of=ai)\n",
+    ),
+    (
+        "work = main()\nasyncio.get_event_loop().run_until_complete(future=work)",
+        "RuntimeError: This event loop is already running",
+        "line 2: asyncio.get_event_loop().run_until_complete(future=work)",
+        "await work",
+    ),
+    (
         "result = crew().kickoff(inputs=ai)",
         "RuntimeError: Agent execution was invoked synchronously from within a running event loop",
         "line 1: result = crew().kickoff(inputs=ai)",

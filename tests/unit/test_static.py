@@ -123,6 +123,28 @@ def test_a_long_board_scrolls_in_boxes() -> None:
     assert dangers(long) == []
 
 
+def test_the_timeline_is_drawn_and_its_signs_are_under_the_bars() -> None:
+    """Each kind has a form of its own, whose signs have its colour; the curve below is as high as it says."""
+    html = _static.timeline(batches.finished(6))
+    drawn = re.findall(r'<span style="([^"]*height:[^"]*)">([▇▄░╌─·▁▂▃▅▆█]+)</span>', html)
+    forms = {sign: style.partition(";overflow")[2] for style, words in drawn for sign in set(words)}
+    assert len(set(forms.values())) == len(forms) > 8
+    for style, _ in drawn:
+        filled = re.search("background-color:(#[0-9a-f]{6})", style)
+        assert filled is None or style.endswith(f";color:{filled[1]}")
+    assert "height:1em" in forms["█"]
+    assert "▇▇▇" in words(on_github(html))
+
+
+def test_a_restless_timeline_stays_small() -> None:
+    """Lanes that change in every column are left out and counted beyond the room that there is."""
+    spans = tuple(Span(kind=("llm", "tool")[n % 2], start=float(n), end=n + 1.0) for n in range(80))
+    lanes = tuple(Lane(label=f"run {n}", status="done", spans=spans) for n in range(60))
+    html = _static._lanes(Timeline(length=80.0, lanes=lanes, task_lanes=((),) * 60), None, whole=False)
+    assert len(html.encode()) < 100_000
+    assert "more lanes not shown here" in words(html)
+
+
 def test_the_marks_of_a_short_timeline_differ() -> None:
     """Seconds with decimals below ten; kinds of time that took none are left out of the legend."""
     said = words(_static.board(batches.finished(3)))
