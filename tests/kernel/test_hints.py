@@ -25,7 +25,8 @@ def crew(by=None, **options):
     return Crew(agents=[by], tasks=[Task(description="Look at {topic}", expected_output="A note", agent=by)], **options)
 
 def spoilt():
-    return crew(before_kickoff_callbacks=[callback])
+    raise RuntimeError("Executor is already running. Cannot invoke the same executor instance concurrently.")
+
 def busy():
     by, editor = agent(), agent()
     two = [Task(description=d, expected_output="A note", agent=by, async_execution=True) for d in ("left", "right")]
@@ -107,7 +108,7 @@ CASES = [
         "await crew(before_kickoff_callbacks=[callback]).akickoff(inputs=ai)",
         "ValidationError: 1 validation error for CrewKickoffStartedEvent",
         "line 1: await crew(before_kickoff_callbacks=[callback])",
-        "def callback(value): ...  # without async",
+        "run = cnb.kickoff(crew)  # or, for bare CrewAI, def callback(value): without async",
     ),
     (
         "output = crew().akickoff(inputs=ai)\noutput.raw",
@@ -165,9 +166,9 @@ CASES = [
     ),
     (
         "results = await cnb.kickoff(spoilt, ai, show=False)",
-        "RunFailedError: run 0 (topic=AI) failed: ValidationError: 1 validation error for CrewKickoffStartedEvent",
+        "RunFailedError: run 0 (topic=AI) failed: RuntimeError: Executor is already running",
         "line 1: results = await cnb.kickoff(spoilt, ai, show=False)",
-        "def callback(value): ...  # without async",
+        "one agent for each of these tasks",
     ),
 ]
 
