@@ -153,12 +153,17 @@ def shape(source: Any) -> Shape:
     # What runs before a kickoff may add inputs of its own.
     required = not _kinds.kind_of(crew).takes_other_inputs(crew)
     others = tuple(Field(name=n, required=required) for n in _placeholders(crew) if n not in taken)
+    if _kinds.kind_of(crew).name != "crew":  # how many calls it makes is known once it has run
+        return Shape(title=title, fields=own + others)
     calls, exactly = _calls(crew)
     return Shape(title=title, fields=own + others, calls=calls, exactly=exactly)
 
 
 def _title(source: Any) -> str:
-    name = str(source.name or "crew") if _kinds.find(source) else _blueprint._name(source)
+    kind = _kinds.find(source)
+    if kind is not None and kind.name != "crew":
+        return kind.label(source)
+    name = str(source.name or "crew") if kind is not None else _blueprint._name(source)
     owner = getattr(source, "__self__", None)  # `ResearchCrew().crew` is named after its class
     if name == "crew" and owner is not None:
         name = type(owner).__name__
@@ -171,7 +176,7 @@ def _title(source: Any) -> str:
 
 def _placeholders(crew: Any) -> list[str]:
     """In the order in which a reader of the tasks meets them."""
-    texts = [text for task in crew.tasks for text in (task.description, task.expected_output)]
+    texts = [text for task in getattr(crew, "tasks", ()) for text in (task.description, task.expected_output)]
     words = "\n".join(text or "" for text in texts)
     found = _kinds.kind_of(crew).placeholders(crew)
     return sorted(found, key=lambda name: (words.find(f"{{{name}}}") % (len(words) + 1), name))

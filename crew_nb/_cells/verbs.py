@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 from crew_nb._cluster import runner_for
 from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._handles.batch import Batch
+from crew_nb._state import attempt as _attempt
 from crew_nb._state import loop as _loop
 from crew_nb._state.errors import BlueprintError
 from crew_nb._state.options import Options, RunOptions, options
@@ -143,7 +144,7 @@ def launch(
     """Start what was planned; what all verbs and the launcher do in the end."""
     plans = _blueprint.with_arguments(plans, chosen.how)
     batch = Batch(plans, chosen, runner=runner_for(plans, chosen), sheet=sheet)
-    if chosen.show:
+    if chosen.show and _attempt.current.get() is None:  # what a run launches is in the row of that run
         show(batch)
     batch.start()
     if wait:

@@ -235,3 +235,22 @@ def test_a_finished_flow_is_kept_and_resumed(server: Server) -> None:
     assert len(server.stats().requests) == asked
     assert [r.raw for r in again] == [r.raw for r in first]
     assert [dict(r.flow_state)["topic"] for r in again] == ["A", "B"]
+
+
+def test_a_batch_that_a_step_launches_is_the_runs(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """No board of its own; its calls and tokens are in the outer run, as the server counted them."""
+    shared = llm(server)
+
+    class Outer(Flow[dict[str, Any]]):
+        @start()
+        def begin(self) -> str:
+            rows = [{"topic": "A"}, {"topic": "B"}]
+            return str(len(cnb.kickoff_for_each(lambda topic: crews.chain(shared, 2), rows).wait(60)))
+
+    (result,) = cnb.kickoff(Outer, show=False).batch.wait(60)
+    assert result.raw == "2"
+    assert capsys.readouterr().out == ""
+    stats = server.stats()
+    assert (result.token_usage.successful_requests, len(stats.requests)) == (4, 4)
+    assert result.token_usage.total_tokens == stats.total_tokens
+    assert sum(call.kind == "llm" for call in result.state.all_calls) == 4

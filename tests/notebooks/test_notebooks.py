@@ -38,6 +38,8 @@ BOARDS = {
     "10_a_real_provider": {"launch": "no key: offline: 4 done", "refused": "refused: 0 done  2 failed"},
     "11_more_than_one_machine": {"batch": "on two workers: 16 done"},
     "12_the_launcher": {"again": "notice: 4 done"},
+    "13_flows": {"launch": "flows: 4 done"},
+    "14_agents": {"launch": "one agent: 3 done", "gather": "mixed: 2 done"},
 }
 """Which cells of each notebook hold a board, and its counts.
 
