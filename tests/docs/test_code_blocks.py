@@ -137,6 +137,10 @@ def check_shell(line: str) -> None:
         command = [sys.executable, *line.split()[1:], "--help"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
+    elif re.fullmatch(r"python -m crew_nb(?: quickstart)?(?: \w+)?", line):
+        command = [sys.executable, "-m", "crew_nb", "--help"]  # what each does is tried in test_wheel.py
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
     else:
         pytest.fail(f"nobody knows whether this works: {line}")
 
@@ -150,7 +154,7 @@ def test_the_reference_has_every_option_with_its_default() -> None:
 def test_the_reference_has_every_public_name() -> None:
     """Each is on the page by itself, or as a member of the module of errors."""
     text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^::: crew_nb\.(?:\w+\.)?(\w+)$", text, flags=re.MULTILINE))
+    named = set(re.findall(r"^::: crew_nb\.(?:\w+\.)*(\w+)$", text, flags=re.MULTILINE))
     errors = {name for name in cnb.__all__ if name.endswith("Error")}
     extension = {"load_ipython_extension", "unload_ipython_extension"}
     assert set(cnb.__all__) - errors - extension <= named
