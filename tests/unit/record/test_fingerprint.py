@@ -518,7 +518,7 @@ def test_nothing_is_said_while_a_fingerprint_is_taken() -> None:
 def test_every_shape_of_crew_has_one_fingerprint_in_every_kernel() -> None:
     """Those of the conformance tests, as Crews and as factories; built twice, in two processes."""
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
         "from crew_nb._record.fingerprint import fingerprint\n"
         "from tests.conformance.paths import Stage\n"
         "from tests.conformance.shapes import SHAPES\n"

@@ -13,7 +13,7 @@ import pytest
 
 from crew_nb._state import loop as _loop
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def script(code: str, *before: str) -> str:

@@ -26,7 +26,7 @@ from tests.support import batches
 from tests.support.safety import VECTORS, dangers, renderings, words
 
 # What GitHub leaves of HTML: the lists of its html-pipeline.
-GITHUB = json.loads((Path(__file__).parents[1] / "data" / "github.json").read_text())
+GITHUB = json.loads((Path(__file__).parents[2] / "data" / "github.json").read_text())
 
 
 def on_github(html: str) -> str:
