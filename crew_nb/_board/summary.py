@@ -52,6 +52,8 @@ class Summary:
     cost: float | None
     """US dollars so far; None where no call had a known price."""
     unpriced_calls: int
+    uncounted_calls: int
+    """LLM calls of which nobody tells the tokens."""
     projected_cost: float | None
     """US dollars when all are done, at the mean cost of the runs that are; None before the first, and at the end."""
     worked: float
@@ -94,7 +96,9 @@ class Tally:
     def _forget(self) -> None:
         self._counted: dict[int, RunState] = {}
         self.counts: Counter[str] = Counter()
-        self.tokens = self.unpriced_calls = self.dropped_calls = self.from_record = self.offline = 0
+        self.tokens = self.uncounted_calls = self.unpriced_calls = self.dropped_calls = self.from_record = (
+            self.offline
+        ) = 0
         self.cost: float | None = None
         self.worked = 0.0
         self.under_way: list[tuple[float, float]] = []
@@ -130,6 +134,7 @@ class Tally:
         self.counts[run.status] += 1
         self.tokens += run.usage.total_tokens
         self.unpriced_calls += run.unpriced_calls
+        self.uncounted_calls += run.uncounted_calls
         self.dropped_calls += run.dropped_calls
         self.from_record += run.from_record
         self.offline += run.offline
@@ -171,6 +176,7 @@ def summarize(state: BatchState, now: float | None = None, tally: Tally | None =
         tokens=ended.tokens + sum(r.usage.total_tokens for r in left),
         cost=sum(costs) if costs else None,
         unpriced_calls=ended.unpriced_calls + sum(r.unpriced_calls for r in left),
+        uncounted_calls=ended.uncounted_calls + sum(r.uncounted_calls for r in left),
         projected_cost=_projected_cost(left, ended) if left else None,
         worked=worked,
         at_work=at_work,
@@ -273,7 +279,8 @@ def facts(summary: Summary) -> tuple[str, ...]:
     parts = [f"{clock(summary.elapsed)} elapsed"]
     if summary.eta is not None:
         parts.append(f"~{clock(summary.eta)} left")
-    parts.append(f"{summary.tokens:,} tokens")
+    more = f" (+ {calls(summary.uncounted_calls)} not counted)" if summary.uncounted_calls else ""
+    parts.append(f"{summary.tokens:,} tokens{more}")
     if summary.cost:
         more = f" of ~{money(summary.projected_cost)}" if summary.projected_cost is not None else ""
         unpriced = f" (+ {calls(summary.unpriced_calls)} of unknown price)" if summary.unpriced_calls else ""

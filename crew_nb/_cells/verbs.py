@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from crew_nb._cluster import runner_for
 from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import names as _crewai
+from crew_nb._engine import prices as _prices
 from crew_nb._handles.batch import Batch
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import loop as _loop
@@ -118,6 +120,9 @@ def launch_in_cell(plans: list[Plan], chosen: Options, sheet: Sheet | None = Non
 
     # Another thread (a server's, say) is no cell, and may have a loop of its own that must not be held up.
     in_cell = threading.current_thread() is threading.main_thread()
+    if in_cell and _crewai.loaded():
+        # Here, and in no thread: OpenAI's client looks for an HTTP library of its in `sys.modules`, half-loaded or not.
+        _prices.load()
     batch = launch(plans, chosen, show, wait=place.headless and in_cell, sheet=sheet)
     if not chosen.show:
         batch.make_board = functools.partial(_make_board, place)

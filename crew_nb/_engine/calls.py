@@ -273,8 +273,10 @@ class Gate:
         if not _streams.did_stream(record):
             record.counted = "no"
             record.usage = Usage(successful_requests=1)
-            kept = ", so no budget holds for it" if self.budget.is_set else ""
-            self._soon(attempt.note, f"tokens of {model} are not counted: it tells none{kept}")
+            words = f"tokens of {model} are not counted: it tells none"
+            if self.budget.is_set:  # else the row's log and the count beside the tokens say enough
+                self._soon(attempt.note, f"{words}, so no budget holds for it")
+            attempt.log(words, record.task)
             return
         record.counted = "estimated"
         record.usage = _tokens.estimate(record)

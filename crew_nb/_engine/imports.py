@@ -25,6 +25,9 @@ PREFIX = "crew_nb"
 PATIENCE = 30.0
 """Seconds after which an import waits no longer: nobody's program may hang for the sake of order."""
 STEP = 0.005
+"""Seconds between two looks at who has the turn."""
+HELD_UP = 50
+"""Looks at which who has the turn must be found waiting, one after another, to be called held up."""
 
 _PACKAGE = str(Path(__file__).parents[1])
 _MACHINERY = "<frozen importlib._bootstrap>"
@@ -73,6 +76,8 @@ def _import(
         return _stock(name, globals, locals, fromlist, level)
     _owner = here.ident
     try:
+        if here is not threading.main_thread():
+            _let_main_finish()
         return _stock(name, globals, locals, fromlist, level)
     finally:
         _owner = None
@@ -82,10 +87,35 @@ def _import(
 def _take_turn() -> bool:
     """Whether it is ours; not where who has it cannot go on before us."""
     end = time.monotonic() + PATIENCE
+    held_up = 0
     while not _turn.acquire(timeout=STEP):
-        if _waits_for_others(sys._current_frames().get(_owner or 0)) or time.monotonic() > end:
+        # Every import passes a lock for a moment: only who stays there is held up.
+        held_up = held_up + 1 if _waits_for_others(sys._current_frames().get(_owner or 0)) else 0
+        if held_up > HELD_UP or time.monotonic() > end:
             return False
     return True
+
+
+def _let_main_finish() -> None:
+    """Wait for what the main thread had begun to load before imports were taken in turn."""
+    main, end = threading.main_thread().ident, time.monotonic() + PATIENCE
+    held_up = 0
+    while held_up <= HELD_UP and time.monotonic() < end:
+        frame = sys._current_frames().get(main or 0)
+        if not _loads(frame) or _waits_for_turn(frame):
+            return
+        held_up = held_up + 1 if _waits_for_others(frame) else 0
+        time.sleep(STEP)
+
+
+def _loads(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_name != "_find_and_load":
+        frame = frame.f_back
+    return frame is not None
+
+
+def _waits_for_turn(frame: FrameType | None) -> bool:
+    return frame is not None and frame.f_code.co_filename == __file__
 
 
 def _waits_for_others(frame: FrameType | None) -> bool:

@@ -238,7 +238,11 @@ def test_an_llm_that_tells_nothing_is_not_counted_and_said_so() -> None:
     batch = cnb.kickoff(lambda: crews.one(Own(model="own", tells="")), TOPIC, show=False).batch
     state = batch.wait(120)[0].state
     assert (state.usage.total_tokens, state.uncounted_calls) == (0, 1)
-    assert any("not counted" in note for note in batch.state().notes)
+    assert any("not counted" in line.text for line in state.log)
+    assert "(+ 1 call not counted)" in str(batch.results)
+    held = cnb.kickoff(lambda: crews.one(Own(model="own", tells="")), TOPIC, max_cost=1.0, show=False).batch
+    held.wait(120)
+    assert any("no budget holds" in note for note in held.state().notes)
 
 
 @pytest.mark.parametrize("tells", ["", "base"])
