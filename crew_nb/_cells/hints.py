@@ -44,6 +44,9 @@ _ERRORS = tuple(
     )
 )
 
+_PATH = re.compile(r"(?<!\w)[A-Za-z_]\w*+(?:\.\w++|\[\d++\])+")
+_STEP = re.compile(r"\w+")
+
 
 # What CrewAI writes into a Crew and a Task that are run, and the pitfall of reading it off those that were only copied.
 _FILLED = {
@@ -147,7 +150,7 @@ def _unfilled_in(error: BaseException) -> Finding | None:
         return None
     text = linecache.getline(frame.f_code.co_filename, line)
     scope = {**frame.f_globals, **frame.f_locals}
-    return _unfilled(re.findall(r"[A-Za-z_]\w*(?:\.\w+|\[\d+\])+", text), scope, _place(error))
+    return _unfilled(_PATH.findall(text), scope, _place(error))
 
 
 def _unfilled_in_cell(cell: str) -> Finding | None:
@@ -155,7 +158,7 @@ def _unfilled_in_cell(cell: str) -> Finding | None:
     if not any(f".{name}" in cell for name in _FILLED):
         return None
     for number, line in enumerate(cell.splitlines(), 1):
-        paths = re.findall(r"[A-Za-z_]\w*(?:\.\w+|\[\d+\])+", line)
+        paths = _PATH.findall(line)
         if found := _unfilled(paths, getattr(_shell(), "user_ns", {}), f"line {number}: {line.strip()}"):
             return found
     return None
@@ -166,7 +169,7 @@ def _unfilled(paths: Iterable[str], scope: Mapping[str, Any], where: str) -> Fin
     if "crew_nb._handles.batch" not in sys.modules:  # nothing of ours has run
         return None
     for path in paths:
-        name, *steps = re.findall(r"\w+", path)
+        name, *steps = _STEP.findall(path)
         thing = scope.get(name)
         for step in steps:
             kind: Any = type(thing)

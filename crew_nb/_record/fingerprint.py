@@ -81,7 +81,7 @@ _HANDLES = (
     | {"ipykernel", "ipywidgets", "traitlets"}
 )
 _ATOMS = (str, int, float, bool, types.NoneType)
-_CONFIG = re.compile(r"[^\n{}]{1,250}\.(ya?ml|toml|jinja2?|j2)")
+_CONFIG = re.compile(r"\A[^\n{}]{1,250}\.(ya?ml|toml|jinja2?|j2)\Z")
 """Names of files that are read, wherever they stand; those of others may be the names of what a run writes."""
 _FILE = re.compile(r"\A[^\n{}]{1,250}\.\w{1,8}\Z")
 _FOLDER = re.compile(r"[\w./-]{1,60}")

@@ -36,6 +36,9 @@ class Part:
         return text if len(text) <= self.room else f"{text[: self.room - 1]}…"
 
 
+_BOUNDARY = re.compile(r"\s+|(?=[/?&=#])")
+
+
 def telling(rows: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
     """Names of the inputs that tell the rows apart, in the order given; none where all rows are alike."""
     rows = list(rows)
@@ -85,7 +88,7 @@ def _skip(value: str, common: int, near: int) -> int:
     if common < near:
         return 0
     skip = max(0, common - CONTEXT)
-    boundary = re.search(r"\s+|(?=[/?&=#])", value[skip : common - 4])
+    boundary = _BOUNDARY.search(value[skip : common - 4])
     return skip + boundary.end() if boundary else skip
 
 
