@@ -17,6 +17,7 @@ NEW := .venv-newest/bin
 WORKERS ?= 2
 RERUNS ?= 0
 # In their own order: the small unit tests come last, so that no worker is left alone with a long file.
+# Browsers by themselves: while Playwright's synchronous API is open, no other event loop can run in its process.
 PYTEST := -m pytest -p tests.support.no_skips -n $(WORKERS) --dist loadfile --no-loadscope-reorder --reruns $(RERUNS) --rerun-show-tracebacks
 
 help:  ## Say what can be made.
@@ -30,7 +31,9 @@ lab: $(READY)  ## Open JupyterLab on the quickstart.
 
 test: chromium lint lint-js  ## All checks and tests; a skipped test is a failed one.
 	@echo "== pytest"
-	$(BIN)/python $(PYTEST)
+	$(BIN)/python $(PYTEST) --ignore=tests/browser
+	@echo "== pytest, with a browser"
+	$(BIN)/python $(PYTEST) tests/browser
 
 test-oldest: $(OLD_READY)  ## The tests that need no browser, on the newest Python here and the oldest ipykernel and CrewAI.
 	@echo "== pytest on $$($(OLD)/python --version) with $(OLDEST)"

@@ -140,10 +140,3 @@ def _engine() -> Any:
 def _engine_tasks() -> set[asyncio.Task[object]]:
     loop = getattr(_engine(), "_loop", None)
     return asyncio.all_tasks(loop) if loop is not None and loop.is_running() else set()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A browser whose module failed to set up may stay open: its loop must not be taken for that of later tests."""
-    if "tests/browser/" not in item.path.as_posix() and asyncio._get_running_loop() is not None:
-        asyncio._set_running_loop(None)

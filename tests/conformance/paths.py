@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from crewai import Crew
 
+    from crew_nb._state.call import Asked
+
 Path = Literal["crewai", "stock", "direct"]
 """CrewAI untouched; our runs with its executor; our runs with ours."""
 
@@ -70,10 +72,10 @@ class Seen:
 class OpenGate:
     """Lets every LLM call pass: limits and retries are not compared here."""
 
-    async def acall(self, attempt: Attempt, operation: Callable[[], Awaitable[Any]]) -> Any:
+    async def acall(self, attempt: Attempt, asked: Asked, operation: Callable[[], Awaitable[Any]]) -> Any:
         return await operation()
 
-    def call(self, attempt: Attempt, operation: Callable[[], Any]) -> Any:
+    def call(self, attempt: Attempt, asked: Asked, operation: Callable[[], Any]) -> Any:
         return operation()
 
 
