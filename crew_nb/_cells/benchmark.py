@@ -85,7 +85,7 @@ def benchmark(crew: CrewLike, n: int = 4, *, inputs: Mapping[str, Any] | None = 
             f"resume is {options['resume']!r}, but what comes from the record takes no time that could be measured. "
             "Leave it out."
         )
-    _blueprint.check_source(crew)
+    crew = _blueprint.startable(crew)
     pairs = [(crew, inputs)] * n
     show = {"show": False, **options}
     warm = _notebook.gather(pairs[0], **show).wait()  # imports and connections are no part of what is compared

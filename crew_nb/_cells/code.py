@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._state.secrets import Secrets
@@ -111,6 +111,8 @@ def expression(crew: Any, names: Mapping[str, Any], of: object) -> tuple[str, li
 
     if name := named(crew):
         return name, []
+    if isinstance(crew, str | PathLike):  # the path of a definition
+        return repr(fspath(crew)), []
     owner, method = getattr(crew, "__self__", None), getattr(crew, "__name__", "")
     if owner is not None and method.isidentifier():
         if name := named(owner):

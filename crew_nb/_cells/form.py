@@ -137,7 +137,7 @@ def shape(source: Any) -> Shape:
     Raises:
         BlueprintError: When it is neither, cannot be copied, or the factory returns something else than a Crew.
     """
-    _blueprint.check_source(source)
+    source = _blueprint.startable(source)
     kind = _kinds.find(source)
     if kind is not None:
         kind.copy(source)  # refused here and not at the first Run

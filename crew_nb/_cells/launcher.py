@@ -252,7 +252,8 @@ class Launcher:
         self._place = _loop.where()
         self._is_live = self._place.kind == "kernel" and not self._place.headless
         self._context = contextvars.copy_context()
-        self._shape = _form.shape(crew)
+        self._startable = _blueprint.startable(crew)
+        self._shape = _form.shape(self._startable)
         self._fixed = {name: value for name, value in given.items() if not _holds(name, value)}
         fields, rows = _form.given(self._shape.fields, inputs) if inputs is not None else (self._shape.fields, [{}])
         words = {name: _option_words(value) for name, value in given.items() if _holds(name, value)}
@@ -610,7 +611,7 @@ class Launcher:
             inputs, wrong = inputs[:first], {place: found for place, found in wrong.items() if place < first}
         for place, found in _form.lacks(self._fields, inputs).items():
             wrong[place] = {**found, **wrong.get(place, {})}
-        for place, said in _form.faults(self.crew, inputs).items():
+        for place, said in _form.faults(self._startable, inputs).items():
             if place not in wrong:
                 wrong[place] = {"": said.removeprefix(f"inputs[{place}]: ")}
         bad_options = self._bad_options()
@@ -638,7 +639,7 @@ class Launcher:
         self._estimate()
 
     def _launch(self, inputs: list[dict[str, Any]], chosen: dict[str, Any]) -> Batch:
-        plans = _blueprint.plans_for_each(self.crew, inputs)
+        plans = _blueprint.plans_for_each(self._startable, inputs)
 
         def show(batch: Batch) -> None:
             self._kept.batch = batch

@@ -47,6 +47,7 @@ def sweep(
         repeats: How often each cell is run.
         scores: Functions of (output, inputs), which score each run when the batch is joined.
     """
+    crew = _blueprint.startable(crew)
     rows = rows_of(inputs)
     names = _index(inputs, len(rows))
     variants = _variants(over)

@@ -77,7 +77,8 @@ def kickoff(crew: CrewLike, inputs: Mapping[str, Any] | None = None, **given: Un
     """Start one crew and return its `Run` at once; `await run` gives CrewAI's `CrewOutput`.
 
     Args:
-        crew: A `Crew`, which is copied and never run itself, or a function that returns one.
+        crew: A `Crew`, `Flow` or `Agent`, which is copied and never run itself; a function that returns one; or the
+            path or content of a definition.
         inputs: Names and values for the crew's placeholders and the function's parameters.
     """
     return launch_in_cell(_blueprint.plans_for([(crew, inputs)], "kickoff"), options(**given)).runs[0]
@@ -88,7 +89,7 @@ def gather(*crews: CrewLike | tuple[CrewLike, Mapping[str, Any] | None], **given
     """Start different crews together and return their `Batch` at once; `await batch` gives `Results` in this order.
 
     Args:
-        *crews: A `Crew`, a function that returns one, or a pair (crew, inputs), each.
+        *crews: What `kickoff` takes, or a pair (crew, inputs), each.
     """
     if "inputs" in given:
         raise BlueprintError("gather() takes no inputs=. Give pairs: cnb.gather((crew_a, {...}), (crew_b, {...})).")
@@ -102,7 +103,7 @@ def kickoff_for_each(
     """Start one crew over many inputs and return the `Batch` at once; `await batch` gives `Results` in input order.
 
     Args:
-        crew: A `Crew`, which is copied for each run, or a function that returns one.
+        crew: What `kickoff` takes; each run has one of its own.
         inputs: One dict per run: a list, a DataFrame, or any iterable. A dict of lists is a grid: a run for each
             combination.
     """

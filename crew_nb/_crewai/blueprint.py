@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai.callables import looked_through
+from crew_nb._crewai.definitions import is_definition, started
 from crew_nb._crewai.inputs import (
     Copies,
     check_lasting,
@@ -38,13 +39,18 @@ from crew_nb._state.errors import BlueprintError, UnfaithfulCopyError
 from crew_nb._state.secrets import HIDDEN, Secrets, learn_environment
 
 if TYPE_CHECKING:
+    import os
+
     from crewai import Agent, Crew, Flow
+    from crewai.flow.flow_definition import FlowDefinition
+    from crewai.project import CrewDefinition
 
     from crew_nb._crewai.inputs import Key
     from crew_nb._crewai.kind import Kind
     from crew_nb._state.events import TaskSpec
 
-    Startable = Crew | Agent | Flow[Any] | type[Flow[Any]]
+    Definition = str | os.PathLike[str] | Mapping[str, Any] | CrewDefinition | FlowDefinition
+    Startable = Crew | Agent | Flow[Any] | type[Flow[Any]] | Definition
     CrewLike = Startable | Callable[..., Startable]
 
 STEP_KEPT = 80
@@ -188,7 +194,7 @@ def plans_for(crews: Iterable[Any], verb: Verb = "gather") -> list[Plan]:
 
 
 def _pair(index: int, given: tuple[Any, ...]) -> tuple[Any, Any]:
-    if len(given) != 2 or isinstance(given[0], Mapping):
+    if len(given) != 2 or (isinstance(given[0], Mapping) and not is_definition(given[0])):
         what = f"a tuple of {len(given)}" if len(given) != 2 else "a pair that begins with the inputs"
         raise BlueprintError(f"crew {index}: {what} is no pair of a crew and its inputs. Write (crew, inputs).")
     return given[0], given[1]
@@ -201,7 +207,7 @@ def plans_for_each(source: Any, inputs: Any) -> list[Plan]:
         BlueprintError: When the crew or one of the inputs cannot be run.
     """
     rows = rows_of(inputs)
-    check_source(source)
+    source = startable(source)
     if len(rows) > 1 and (project := closing_project(source)) is not None:
         raise UnfaithfulCopyError(closed_for_others(project))
     keys = row_keys(inputs)
@@ -264,12 +270,19 @@ def template(source: Any) -> Any:
     return kind.template(source)
 
 
-def check_source(source: Any) -> None:
-    """Refuse what is neither a Crew nor a factory.
+def startable(source: Any) -> Any:
+    """What is started: what CrewAI makes of a definition, anything else itself.
 
     Raises:
-        BlueprintError: With what it is and what to write instead.
+        BlueprintError: When it is no definition, nothing that can be started and no factory, with what to write.
     """
+    if is_definition(source):
+        return started(source)
+    _check_source(source)
+    return source
+
+
+def _check_source(source: Any) -> None:
     if _kinds.find(source):
         return
     kind = type(source).__name__
@@ -281,7 +294,9 @@ def check_source(source: Any) -> None:
     if isinstance(source, list | set | Iterator):
         raise BlueprintError(f"got a {kind} where a crew was expected. Write cnb.gather(*crews), with the star.")
     if isinstance(source, Mapping | str | bytes | int | float) or source is None:
-        raise BlueprintError(f"{short(source)} is not a crew. Give a Crew, or a function that returns one.")
+        raise BlueprintError(
+            f"{short(source)} is not a crew. Give a Crew, a function that returns one, or the path of a definition."
+        )
     if is_named(source, "BaseAgent"):
         raise BlueprintError(
             f"a {kind} cannot be started by itself. Write Crew(agents=[agent], tasks=[Task(..., agent=agent)])."
@@ -457,7 +472,7 @@ def _plan(
 ) -> Plan:
     try:
         if not checked:
-            check_source(source)
+            source = startable(source)
         if inputs is not None:
             if isinstance(inputs, list | tuple) and inputs and isinstance(inputs[0], Mapping):
                 raise BlueprintError(

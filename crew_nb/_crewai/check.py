@@ -272,7 +272,7 @@ def check(*crews: CrewLike | tuple[CrewLike, dict[str, Any]]) -> Findings:
     for index, given in enumerate(crews):
         source, inputs = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
         name = f"crew {index}" if len(crews) > 1 else "the crew"
-        _blueprint.check_source(source)
+        source = _blueprint.startable(source)
         kind = _kinds.find(source)
         if kind is None:
             first: Any

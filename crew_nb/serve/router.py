@@ -75,7 +75,7 @@ def router(
     if given["show"]:
         raise OptionError(f"show is {given['show']!r}, but a server has no cell to show a board in. Leave it out.")
     chosen = checked_options(**given)
-    _blueprint.check_source(crew)
+    crew = _blueprint.startable(crew)
     desk = Desk(crew, chosen, max_queued=max_queued, keep=keep, keep_seconds=keep_seconds)
     item = item_model(crew, max_length)
     body_model = create_model(
