@@ -28,6 +28,7 @@ import sys
 import types
 import typing
 import uuid
+import warnings
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -355,7 +356,8 @@ class _Content:
     def _reduced(self, value: Any) -> Any:
         """An object by what it would be made of anew, as `pickle` does it; its parts need not be known to pickle."""
         try:
-            made = value.__reduce_ex__(4)
+            with _silent(value):
+                made = value.__reduce_ex__(4)
         except TypeError:  # it is no data
             held = getattr(value, "__dict__", None)
             return ["object", self.of(type(value)), self._sorted(held)] if held else self._unlike(value)
@@ -534,6 +536,17 @@ def _quiet_schema() -> Any:
     return type("QuietJsonSchema", (GenerateJsonSchema,), {"ignored_warning_kinds": kinds})
 
 
+@contextlib.contextmanager
+def _silent(value: object) -> Iterator[None]:
+    """No word of itertools that from Python 3.14 on its iterators are not pickled: what they hold is only looked at."""
+    if type(value).__module__ != "itertools":
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
 def _is_code(member: object) -> bool:
     return isinstance(within(member), types.FunctionType | staticmethod | classmethod | property)
 
@@ -625,7 +638,7 @@ def _reached(code: types.CodeType, imports: Mapping[str, Reached]) -> set[Reache
         )
         if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             reached.add((str(step.argval), chain))
-        elif step.opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
+        elif "LOAD_FAST" in step.opname or step.opname == "LOAD_DEREF":  # from 3.13 on also as half of a step
             for place, name in enumerate(names):
                 if name in imports:
                     base, taken = imports[name]
@@ -646,7 +659,8 @@ def _imports(steps: list[dis.Instruction]) -> dict[str, Reached]:
         elif step.opname == "IMPORT_FROM" and listed:
             taken = (str(step.argval),)
         elif step.opname.startswith("STORE_") and module:
-            imports[str(step.argval)] = whole, taken
+            name = step.argval[0] if isinstance(step.argval, tuple) else step.argval
+            imports[str(name)] = whole, taken
             if steps[n + 1].opname != "IMPORT_FROM":
                 module = ""
     return imports
