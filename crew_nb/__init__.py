@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from crew_nb._handles.run import Run as Run
     from crew_nb._record.record import runs as runs
     from crew_nb._record.record import set_record as set_record
+    from crew_nb._scores.judge import judge as judge
     from crew_nb._state.errors import BlueprintError as BlueprintError
     from crew_nb._state.errors import BudgetExceededError as BudgetExceededError
     from crew_nb._state.errors import CrewNbError as CrewNbError
@@ -63,6 +64,7 @@ _WHERE = {
     "check": "_crewai.check",
     "environment": "_cells.about",
     "gather": "_cells.verbs",
+    "judge": "_scores.judge",
     "kickoff": "_cells.verbs",
     "kickoff_for_each": "_cells.verbs",
     "launcher": "_cells.launcher",

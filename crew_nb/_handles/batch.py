@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._board import static as _static
 from crew_nb._crewai import names as _crewai
+from crew_nb._engine.aside import Aside
 from crew_nb._engine.driver import Driver
 from crew_nb._engine.engine import HERE, engine
 from crew_nb._engine.human import CellPrompt
@@ -120,7 +121,8 @@ class Batch:
             )
             for run, end in ended
         )
-        return Results(state, items, self.events, self._sheet)
+        aside = Aside(self.options, before=lambda: self._driver.gate)
+        return Results(state, items, self.events, self._sheet, aside)
 
     @property
     def events(self) -> tuple[ev.Event, ...]:

@@ -14,11 +14,12 @@ from crew_nb._board import text as _text
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import outputs as _outputs
 from crew_nb._engine import failure as _failure
+from crew_nb._engine.aside import Aside
 from crew_nb._record import file as _file
 from crew_nb._scores import sheet as _sheet
 from crew_nb._scores.sheet import Sheet
 from crew_nb._state import errors as _errors
-from crew_nb._state.errors import CrewNbError, NotFinishedError, RunCancelledError, RunFailedError
+from crew_nb._state.errors import CrewNbError, NotFinishedError, OptionError, RunCancelledError, RunFailedError
 from crew_nb._state.secrets import Secrets
 from crew_nb._state.usage import Usage
 
@@ -276,13 +277,19 @@ class Results(Sequence[Result]):
     """
 
     def __init__(
-        self, state: BatchState, items: Iterable[Result], events: Sequence[Event] = (), sheet: Sheet | None = None
+        self,
+        state: BatchState,
+        items: Iterable[Result],
+        events: Sequence[Event] = (),
+        sheet: Sheet | None = None,
+        aside: Aside | None = None,
     ) -> None:
         self.state = state
         """The snapshot that they were taken from."""
         self._items = tuple(items)
         self._sheet = Sheet.of_rows([item.inputs for item in self._items]) if sheet is None else sheet
         self._events = events
+        self._aside = aside or Aside()
 
     @classmethod
     def loaded(cls, batch: LoadedBatch) -> Results:
@@ -316,7 +323,7 @@ class Results(Sequence[Result]):
         if isinstance(place, slice):
             items = self._items[place]
             state = dataclasses.replace(self.state, runs=tuple(item.state for item in items))
-            return Results(state, items, self._events, self._sheet)
+            return Results(state, items, self._events, self._sheet, self._aside)
         return self._items[place]
 
     def __iter__(self) -> Iterator[Result]:
@@ -421,30 +428,62 @@ class Results(Sequence[Result]):
             "finished": state.finished,
             **{f"score.{name}": value for name, value in self._sheet.of(state)[0].items()},
             **{f"score.{name}.error": words for name, words in self._sheet.of(state)[1].items()},
+            **{f"score.{name}.reason": words for name, words in self._sheet.reasons(state).items()},
         }
 
     # --- scores --------------------------------------------------------------------------------------------------
 
-    async def score(self, *functions: Score) -> Results:
-        """These results, scored by functions of (output, inputs); no crew is run for it.
+    async def score(
+        self,
+        *functions: Score,
+        timeout: float | None = _sheet.SECONDS,  # noqa: ASYNC109 - of each run
+    ) -> Results:
+        """These results, scored by functions of (output, inputs), judges or evaluators; no crew is run for it.
 
-        A function may be async, and gives a number, a bool, a word or a dict of these. One that raises is an error in
-        its place. Plain functions are called in a thread, one call at a time.
+        A function may be async, and gives a number, a bool, a word or a dict of these. One that raises or hangs is an
+        error in its place. Plain functions are called in a thread, one call at a time.
+
+        Args:
+            *functions: What `cnb.sweep` takes as `scores=`.
+            timeout: Seconds that a function may take for one run; None for no limit.
 
         Raises:
             OptionError: When one cannot be called, or two have one name.
         """
-        await self._score(_sheet.named(functions), again=True)
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+            raise OptionError(f"timeout is {timeout!r}. Write seconds, such as timeout=60, or None for no limit.")
+        await self._score(_sheet.named(functions), again=True, seconds=timeout)
         return self
 
     async def score_given(self) -> None:
         """Score by the functions that the sweep was given what they have not scored yet."""
         await self._score(self._sheet.given, again=False)
 
-    async def _score(self, functions: Mapping[str, Score], *, again: bool) -> None:
-        # The output is read where it is scored: one that cannot be read is an error in its place.
-        runs = [(item.state, functools.partial(getattr, item, "output")) for item in self._items]
-        await self._sheet.score(functions, runs, again=again)
+    async def _score(
+        self, functions: Mapping[str, Score], *, again: bool, seconds: float | None = _sheet.SECONDS
+    ) -> None:
+        outputs = [
+            _sheet.Output(item.state, functools.partial(getattr, item, "output"), item._secrets) for item in self._items
+        ]
+        try:
+            await self._sheet.score(functions, outputs, self._aside, again=again, seconds=seconds)
+        finally:
+            self._aside.close()
+
+    @property
+    def scoring_cost(self) -> float | None:
+        """US dollars that judges took, apart from the runs' own; None where a price is unknown."""
+        return self._sheet.cost
+
+    @property
+    def scoring_usage(self) -> UsageMetrics:
+        """Tokens and requests of judges, apart from the runs' own."""
+        return _crewai.usage_metrics(self._sheet.usage)  # type: ignore[no-any-return]
+
+    @property
+    def reasons(self) -> list[dict[str, str]]:
+        """Why each run was scored as it was, by the score's name, where judges and evaluators tell."""
+        return [self._sheet.reasons(item.state) for item in self._items]
 
     @property
     def scores(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
 """Scores of outputs, and what they say: which cell a run stands in, means with intervals, paired comparisons.
 
-Plain data and statistics; imports the ground only. scipy, statsmodels and matplotlib are imported here only.
+scipy, statsmodels and matplotlib are imported here only.
 """

@@ -205,6 +205,9 @@ def notes(sheet: Sheet, states: Sequence[RunState]) -> list[str]:
     going = sum(not state.final for state in states)
     if going:
         found.append(f"{going} of {len(states)} runs have not ended yet.")
+    if sheet.usage.successful_requests:
+        cost = "at an unknown price" if sheet.cost is None else f"${sheet.cost:,.4f}"
+        found.append(f"Judges took {sheet.usage.total_tokens:,} tokens, {cost}, beside the runs' own.")
     errors: dict[str, list[str]] = {}
     for state in states:
         for name, words in sheet.of(state)[1].items():

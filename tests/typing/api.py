@@ -46,6 +46,7 @@ async def verbs(crew: Crew) -> None:
         resume=True,
         keep_replay=True,
     )
+    assert callable(cnb.judge("Is it good?", "openai/gpt-4o", (1, 5), name="quality"))
     assert_type(cnb.sweep(build, [{"topic": "Rains"}], {"llm": ["a", "b"]}, repeats=3, scores=[len_of]), cnb.Batch)
     results = await batch
     assert_type(await results.score(len_of), cnb.Results)
