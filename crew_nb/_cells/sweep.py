@@ -77,8 +77,7 @@ def _in_cell(plan: Plan, cell: Cell, turn: tuple[int, ...]) -> Plan:
     named = [f"{name}={word}" for name, word in cell.variant.items() if (plan.inputs or {}).get(name) != word]
     if named:
         plan = replace(plan, label=", ".join([*named, plan.label])[:LABEL_KEPT], parts=())
-    key = (("input", cell.row), *cell.variant.items(), ("repeat", cell.repeat))
-    return replace(plan, turn=turn, factors=frozenset(cell.variant), key=key)
+    return replace(plan, turn=turn, factors=frozenset(cell.variant), key=cell.key)
 
 
 def _index(inputs: Any, length: int) -> list[Any]:

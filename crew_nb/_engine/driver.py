@@ -145,6 +145,8 @@ class Driver:
         self._hidden_inputs: dict[int, Mapping[str, object] | None] = {}
         """Inputs of runs that the record had, as it has them: without secrets."""
         self._name = ""
+        self.kept_too: Callable[[], Mapping[str, Any]] = dict
+        """What else of the batch is to be in the record."""
 
     @property
     def all_ended(self) -> bool:
@@ -159,7 +161,7 @@ class Driver:
         if self._slots is None:  # a server's batches share theirs
             self._slots = Slots(self.options.concurrency)
         self._name = name
-        self._put_batch()
+        self.put_batch()
         self._keyed = self._beside(self._key())
         if self.options.resume:
             self._beside(self._resume())
@@ -454,17 +456,18 @@ class Driver:
     async def _put_again(self, index: int, state: RunState) -> None:
         await self._put_run(index, state, self.outputs[index], self._events_of[index])
 
-    def _put_batch(self) -> None:
+    def put_batch(self) -> None:
+        """Write what the record has of the batch besides its runs; on the loop."""
         name, labels = self.hiding.title(self._name), self.hiding.labels(self.states)
         options = {k: self.hiding.title(v) if isinstance(v, str) else v for k, v in self.options.shown().items()}
-        meta = {"options": options}
+        meta = {"options": options, **self.kept_too()}
         self._store.put_batch(self.key, name, self.created, labels, meta, secrets=self.hiding.secrets)
 
     def _meet(self, index: int) -> None:
         """A factory's first crew is there, or failed: what was held back until then is stored."""
         if self.hiding.meet(index):
             self._hide_learnt(at_once=True)
-            self._put_batch()
+            self.put_batch()
 
     def _hide_learnt(self, *, at_once: bool = False) -> None:
         """Take what has become known as a secret out of what was shown and kept before."""
@@ -474,7 +477,7 @@ class Driver:
             if clean.final:
                 self._beside(self._put_again(index, clean))
         if found:
-            self._put_batch()
+            self.put_batch()
             self.changed()
 
     def _after(self, event: ev.RunFinished) -> None:

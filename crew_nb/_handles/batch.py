@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import threading
 import time
 import uuid
@@ -16,7 +17,7 @@ from crew_nb._engine.aside import Aside
 from crew_nb._engine.driver import Driver
 from crew_nb._engine.engine import HERE, engine
 from crew_nb._engine.human import CellPrompt
-from crew_nb._handles.results import Result, Results
+from crew_nb._handles.results import SHEET, Result, Results
 from crew_nb._handles.run import Run
 from crew_nb._scores.sheet import Sheet
 from crew_nb._state import attempt as _attempt
@@ -68,6 +69,7 @@ class Batch:
         """The handles of its runs, in input order."""
         self._keys = [plan.key for plan in plans]
         self._sheet = sheet or Sheet.of_rows([plan.inputs for plan in plans])
+        self._driver.kept_too = lambda: {SHEET: self._sheet.kept()}
         self._snapshot: BatchState | None = None
         self._board: Any = None
         self.make_board: Callable[[Batch], object] | None = None
@@ -122,7 +124,8 @@ class Batch:
             for run, end in ended
         )
         aside = Aside(self.options, before=lambda: self._driver.gate)
-        return Results(state, items, self.events, self._sheet, aside)
+        keep = functools.partial(engine.call, self._driver.put_batch)
+        return Results(state, items, self.events, self._sheet, aside, keep)
 
     @property
     def events(self) -> tuple[ev.Event, ...]:

@@ -25,7 +25,7 @@ from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import pandas as pd
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from crew_nb._scores.tables import Plot, Table
     from crew_nb._state.events import Event
     from crew_nb._state.state import BatchState, RunState, Status
+
+SHEET = "sheet"
+"""What the record calls the cells and scores of a batch."""
 
 Level = Literal["runs", "tasks", "calls", "events"]
 
@@ -283,6 +286,7 @@ class Results(Sequence[Result]):
         events: Sequence[Event] = (),
         sheet: Sheet | None = None,
         aside: Aside | None = None,
+        keep: Callable[[], object] = lambda: None,
     ) -> None:
         self.state = state
         """The snapshot that they were taken from."""
@@ -290,6 +294,7 @@ class Results(Sequence[Result]):
         self._sheet = Sheet.of_rows([item.inputs for item in self._items]) if sheet is None else sheet
         self._events = events
         self._aside = aside or Aside()
+        self._keep = keep
 
     @classmethod
     def loaded(cls, batch: LoadedBatch) -> Results:
@@ -304,7 +309,12 @@ class Results(Sequence[Result]):
                 unreadable = f"{type(error).__name__}: {_failure.said(error)}"
             inputs = stored.inputs if stored is not None else None
             items.append(Result(state, inputs, _as_it_was(state), output, unreadable))
-        return cls(batch.state, items, tuple(batch.events))
+        rows = {item.index: item.inputs for item in items}
+        sheet = Sheet.of_kept(batch.meta.get(SHEET, {}), rows) or Sheet.of_kept({}, rows)
+        if sheet is not None and sheet.factors:
+            items = [dataclasses.replace(item, cell=sheet.cells[item.index]) for item in items]
+            items = [dataclasses.replace(item, _key=item.cell.key) for item in items if item.cell is not None]
+        return cls(batch.state, items, tuple(batch.events), sheet)
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
@@ -323,7 +333,7 @@ class Results(Sequence[Result]):
         if isinstance(place, slice):
             items = self._items[place]
             state = dataclasses.replace(self.state, runs=tuple(item.state for item in items))
-            return Results(state, items, self._events, self._sheet, self._aside)
+            return Results(state, items, self._events, self._sheet, self._aside, self._keep)
         return self._items[place]
 
     def __iter__(self) -> Iterator[Result]:
@@ -469,6 +479,8 @@ class Results(Sequence[Result]):
             await self._sheet.score(functions, outputs, self._aside, again=again, seconds=seconds)
         finally:
             self._aside.close()
+            if functions:
+                self._keep()
 
     @property
     def scoring_cost(self) -> float | None:
@@ -563,6 +575,7 @@ class Results(Sequence[Result]):
         Raises:
             RecordError: When the file cannot be written.
         """
+        kept = self._sheet.kept(item.index for item in self._items)
         return _file.write(
             path,
             self.state,
@@ -571,6 +584,7 @@ class Results(Sequence[Result]):
             inputs=[item.inputs for item in self._items],
             events=self.events,
             secrets=[item._secrets for item in self._items],
+            meta={SHEET: kept} if kept else None,
         )
 
     def __repr__(self) -> str:

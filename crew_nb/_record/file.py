@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from crew_nb._record import codec as _codec
 from crew_nb._record.loaded import LoadedBatch, StoredRun, batch_of, parsed
 from crew_nb._state.errors import RecordError
-from crew_nb._state.plain import Encode, Json, dumps, plain
+from crew_nb._state.plain import Encode, Json, dumps, plain, unplain
 from crew_nb._state.secrets import Secrets, learn_environment, together
 from crew_nb._state.state import BatchState, RunState
 
@@ -49,6 +49,7 @@ def write(
     inputs: Sequence[Mapping[str, Any] | None] = (),
     events: Iterable[Event] = (),
     secrets: Sequence[Secrets] = (),
+    meta: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a batch to one file that `read` reads.
 
@@ -61,6 +62,7 @@ def write(
         encode: What makes JSON of an output.
         inputs: Each run's inputs, or nothing.
         events: Events of all runs, in order.
+        meta: Whatever else is worth keeping.
         secrets: What is hidden in each run, or nothing; what stands in the environment is hidden in all of them.
 
     Raises:
@@ -86,6 +88,8 @@ def write(
             "labels": [whole.scrub(run.label) for run in state.runs],
             "notes": [whole.scrub(note) for note in state.notes],
         }
+        if meta:
+            yield {"meta": plain(meta, whole.scrub)}
         for place, (run, output) in enumerate(zip(state.runs, outputs, strict=True)):
             given = inputs[place] if place < len(inputs) else None
             hidden = secrets[place] if place < len(secrets) else whole
@@ -133,7 +137,11 @@ def read(path: str | os.PathLike[str]) -> LoadedBatch:
         raise RecordError(f"{source} cannot be read: its first line is damaged ({error}).") from error
     whole = len(head.labels)
     found: dict[int, StoredRun] = {}
+    meta: Any = {}
     for tree in map(parsed, rest):
+        if isinstance(tree, dict) and isinstance(tree.get("meta"), dict):
+            meta = unplain(tree["meta"])
+            continue
         with suppress(TypeError, ValueError, KeyError):
             place = tree["place"]
             if type(place) is not int or not 0 <= place < whole:
@@ -149,4 +157,6 @@ def read(path: str | os.PathLike[str]) -> LoadedBatch:
     if len(found) < whole:
         warnings.warn(f"{source} was cut short or damaged: {len(found)} of {whole} runs were read.", stacklevel=2)
     indices = head.indices if len(head.indices) == whole else ()
-    return batch_of(head.key, head.name, head.created, list(head.labels), found, indices=indices, notes=head.notes)
+    return batch_of(
+        head.key, head.name, head.created, list(head.labels), found, indices=indices, notes=head.notes, meta=meta
+    )

@@ -64,7 +64,7 @@ class LoadedBatch:
     state: BatchState
     runs: tuple[StoredRun | None, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """Whatever else was kept of it; a file holds none."""
+    """Whatever else was kept of it."""
 
     @property
     def events(self) -> list[Event]:

@@ -64,6 +64,11 @@ class Cell:
     """The level of each factor, by what people call it."""
     repeat: int
 
+    @property
+    def key(self) -> tuple[tuple[str, Any], ...]:
+        """Its row in a frame."""
+        return (("input", self.row), *self.variant.items(), ("repeat", self.repeat))
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -104,6 +109,52 @@ class Sheet:
     def of_rows(cls, rows: Iterable[Mapping[str, Any] | None]) -> Sheet:
         """That of a batch without factors: each run has inputs of its own."""
         return cls(Cell(place, place, row or {}, {}, 0) for place, row in enumerate(rows))
+
+    @classmethod
+    def of_kept(cls, tree: Any, rows: Mapping[int, Mapping[str, Any] | None]) -> Sheet | None:
+        """What `kept` made, read back; None where it is damaged.
+
+        Args:
+            tree: What was kept.
+            rows: The inputs of each run, by its index.
+        """
+        try:
+            # A part of a batch was saved: the others keep their places, and nothing is known of them.
+            cells = {index: Cell(index, index, row or {}, {}, 0) for index, row in rows.items()}
+            for index, given, row, variant, repeat in tree.get("cells", ()):
+                own = {name: value for name, value in (rows.get(index) or {}).items() if name not in variant}
+                cells[index] = Cell(int(given), row, own, dict(variant), int(repeat))
+            sheet = cls(cells.get(index, Cell(index, index, {}, {}, 0)) for index in range(max(cells, default=-1) + 1))
+            for name, by_run in tree.get("scores", {}).items():
+                sheet._found[str(name)] = {index: _read(tuple(kept)) for index, *kept in by_run}
+            sheet.usage, sheet.cost = Usage.from_dict(tree.get("usage", {})), tree.get("cost", 0.0)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            return None
+        return sheet
+
+    def kept(self, runs: Iterable[int] | None = None) -> dict[str, Any]:
+        """Its cells, where there are factors, and its scores, as plain data; empty where there is neither.
+
+        Args:
+            runs: Those that are meant; all, where it is None.
+        """
+        wanted = set(range(len(self.cells)) if runs is None else runs)
+        cells = [
+            [index, cell.input, cell.row, dict(cell.variant), cell.repeat]
+            for index, cell in enumerate(self.cells)
+            if index in wanted and self.factors
+        ]
+        scores = {
+            name: [
+                [index, each.attempt, dict(each.values), each.error, dict(each.reasons)]
+                for index, each in list(by_run.items())  # scores may come meanwhile, from another thread
+                if index in wanted
+            ]
+            for name, by_run in list(self._found.items())
+        }
+        if not cells and not scores:
+            return {}
+        return {"cells": cells, "scores": scores, "usage": self.usage.to_dict(), "cost": self.cost}
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -260,6 +311,13 @@ def named(functions: Iterable[Score]) -> dict[str, Score]:
             raise OptionError(f"two scores are named {name}. Give each function a name of its own with `def`.")
         found[name] = function
     return found
+
+
+def _read(kept: tuple[Any, ...]) -> Scored:
+    attempt, said, error, reasons = kept
+    if not all(isinstance(value, Value) for value in said.values()):
+        raise ValueError("a score is a number, a bool or a word")
+    return Scored(int(attempt), dict(said), str(error), {str(name): str(words) for name, words in reasons.items()})
 
 
 def is_async(function: Score) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import json
 import sys
@@ -14,10 +15,12 @@ import pytest
 from pydantic import BaseModel
 
 import crew_nb as cnb
+from crew_nb._engine.engine import engine
 from tests.support import crews
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from crewai import Crew
 
@@ -130,6 +133,36 @@ async def test_evaluators_of_pydantic_evals_are_scores() -> None:
     assert results.scores[0]["Contains"] is True
     assert (results.scores[0]["Length.words"], results.scores[0]["Length.quick"]) == (1.0, True)
     assert results.reasons[0]["Length.words"] == "counted"
+
+
+@pytest.mark.parametrize("saved", [True, False])
+async def test_cells_and_scores_are_kept(saved: bool, tmp_path: Path) -> None:
+    """What is read back from a file, or from the record in a later kernel, is compared as it was; a part of it, too."""
+    cnb.set_record(tmp_path / "record.sqlite")
+
+    def right(output: Any, inputs: Mapping[str, Any]) -> bool:
+        return "good" in output.raw
+
+    judge = cnb.judge("Is it good?", Judging().llm, (1, 5))
+    levels = [llm("bad words"), llm("good words")]
+    results = await cnb.sweep(build, ROWS, {"llm": levels}, scores=[right, judge], show=False, name="kept")
+    await asyncio.wrap_future(engine.submit(asyncio.sleep(0)))  # what the scores have queued is there
+
+    if saved:
+        results.save(tmp_path / "file")
+        loaded = cnb.load(tmp_path / "file")
+        part = results[3:6]
+        part.save(tmp_path / "part")
+        again = cnb.load(tmp_path / "part")
+        assert again.scores == part.scores
+        assert len(again.summary()) == 2
+    else:
+        loaded = cnb.load("kept")
+    assert loaded.scores == results.scores
+    assert loaded.reasons == results.reasons
+    assert loaded.versus("llm").rows == results.versus("llm").rows
+    assert loaded.to_frame().index.equals(results.to_frame().index)
+    assert loaded.scoring_usage == results.scoring_usage
 
 
 class _Grade(enum.Enum):
