@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def document(title: str, body: Iterable[Node]) -> str:
+def document(title: str, body: Iterable[Node], *, pictures: bool = False) -> str:
     """A whole page that forbids itself scripts and everything from elsewhere."""
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    if pictures:  # those that are within it
+        policy += "; img-src data:"
     parts = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',

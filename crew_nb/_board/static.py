@@ -177,14 +177,15 @@ def compare(label_a: str, text_a: str, label_b: str, text_b: str) -> Html:
     )
 
 
-def page(title: str, *bodies: Html) -> str:
+def page(title: str, *bodies: Node, pictures: bool = False) -> str:
     """One HTML file that needs nothing else: light and dark, no script, nothing loaded.
 
     Args:
         title: The heading of the page.
         *bodies: What `board`, `results` and `compare` gave.
+        pictures: Whether there are some in them.
     """
-    return document(_words.one_line(title, LABEL_CHARS) or "crew_nb", bodies)
+    return document(_words.one_line(title, LABEL_CHARS) or "crew_nb", bodies, pictures=pictures)
 
 
 def _block(*parts: Node) -> Html:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +16,13 @@ from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import outputs as _outputs
 from crew_nb._engine import failure as _failure
 from crew_nb._engine.aside import Aside
+from crew_nb._handles import report as _report
 from crew_nb._record import file as _file
 from crew_nb._scores import sheet as _sheet
 from crew_nb._scores.sheet import Sheet
 from crew_nb._state import errors as _errors
 from crew_nb._state.errors import CrewNbError, NotFinishedError, OptionError, RunCancelledError, RunFailedError
-from crew_nb._state.secrets import Secrets
+from crew_nb._state.secrets import Secrets, learn_environment, together
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from crew_nb._state.events import Event
     from crew_nb._state.state import BatchState, RunState, Status
 
+EXAMPLES = 3
+"""Best, worst and failed runs that a report shows, of each."""
 SHEET = "sheet"
 """What the record calls the cells and scores of a batch."""
 
@@ -568,6 +572,66 @@ class Results(Sequence[Result]):
         if path is not None:
             Path(path).write_text(text, encoding="utf-8", errors="replace")
         return text
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """One HTML file for others: what was run, on what, tables, plot, examples of best, worst and failed runs.
+
+        It has no script and loads nothing; secrets are left out. Tables and plot need `crew-nb[research]`.
+
+        Args:
+            path: Where to write it.
+        """
+        target = Path(path).expanduser()
+        target.write_text(self._scrub(self._told(plots=True).html()), encoding="utf-8", errors="replace")
+        return target
+
+    def brief(self) -> str:
+        """The same as `report` in a page of Markdown, without the plot: for a coding agent, say."""
+        return self._scrub(self._told(plots=False).markdown())
+
+    def _scrub(self, text: str) -> str:
+        """Names of levels and of the batch may be secrets, too."""
+        learn_environment()
+        return together([item._secrets for item in self._items]).scrub(text)
+
+    def _told(self, *, plots: bool) -> _report.Report:
+        scored = self._sheet.columns(self._states) if self._items else {}
+        tables = {"Summary": self.summary()} if self._items else {}
+        if any(scored.values()):
+            tables |= {f"Versus: {factor}": self.versus(factor) for factor in self._sheet.factors}
+        first = next((values for values in scored.values() if values), {})
+        ranked = sorted((item for item in self._items if item.index in first), key=lambda item: first[item.index])
+        worst = ranked[: min(EXAMPLES, len(ranked) // 2)]
+        failed = [item for item in self._items if item.status in ("failed", "cancelled")][:EXAMPLES]
+        groups = (("best", ranked[::-1][:EXAMPLES]), ("worst", worst), ("failed", failed))
+        counts = {
+            status: sum(item.status == status for item in self._items) for status in ("done", "failed", "cancelled")
+        }
+        known = {"runs": f"{len(self)}: " + ", ".join(f"{n} {status}" for status, n in counts.items())}
+        known["began"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.state.created))
+        known["versions"] = _report.versions()
+        known["tokens"] = f"{self.usage.total_tokens:,}"
+        known["cost"] = "unknown" if self.cost is None else f"US dollars {self.cost:,.4f}"
+        cells = {self._sheet.cells[item.index].input: item for item in self._items}
+        return _report.Report(
+            title=self.state.name or "crew_nb results",
+            facts=known,
+            inputs=[item._secrets.scrub_inputs(self._sheet.cells[item.index].inputs) for item in cells.values()],
+            tables=tables,
+            png=self.plot()._repr_png_() if plots and any(scored.values()) else None,
+            examples=[self._example(why, item) for why, items in groups for item in items],
+        )
+
+    def _example(self, why: str, item: Result) -> _report.Example:
+        state, (values, errors) = item.state, self._sheet.of(item.state)
+        told = state.error
+        return _report.Example(
+            why=why,
+            label=f"run {state.index}, {state.label}",
+            words="; ".join(f"{name}: {value}" for name, value in {**values, **errors}.items())
+            + "".join(f" ({words})" for words in self._sheet.reasons(state).values()),
+            text=state.output if told is None else f"{told.type}: {told.message}",
+        )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Everything in one file, for `cnb.load(path)`; secrets are left out.

@@ -51,7 +51,7 @@ class Table:
             raise CrewNbError(NEEDS.format(what="to_frame()", package="pandas")) from error
         return pd.DataFrame(self.rows)
 
-    def _shown(self) -> list[dict[str, str]]:
+    def shown(self) -> list[dict[str, str]]:
         """As people read it: a mean and its interval in one field."""
         shown = []
         for row in self.rows:
@@ -66,7 +66,7 @@ class Table:
         return shown
 
     def __repr__(self) -> str:
-        shown = self._shown()
+        shown = self.shown()
         names = list(shown[0]) if shown else []
         lines = [names, *([_words.readable(row[name]) for name in names] for row in shown)]
         widths = [max(len(line[n]) for line in lines) for n in range(len(names))]
@@ -74,7 +74,7 @@ class Table:
         return "\n".join([*(line.rstrip() for line in text), *self.notes])
 
     def _repr_html_(self) -> str:
-        shown = self._shown()
+        shown = self.shown()
         head = el("thead", el("tr", (el("th", name, scope="col") for name in (shown[0] if shown else ()))))
         body = el("tbody", (el("tr", (el("td", value) for value in row.values())) for row in shown))
         return el("div", el("table", head, body), (el("p", el("small", note)) for note in self.notes))

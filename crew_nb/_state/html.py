@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable
 from html import escape
 
@@ -65,6 +66,11 @@ def text(words: str) -> Html:
     A dollar sign stands in an element of its own: notebooks typeset what is between two of them as mathematics.
     """
     return Html(escape(_words.readable(words)).replace("$", "<span>$</span>"))
+
+
+def picture(png: bytes) -> Html:
+    """The picture, within the page."""
+    return Html(f'<img alt="" style="max-width:100%" src="data:image/png;base64,{b64encode(png).decode()}">')
 
 
 def prose(words: str) -> Html:

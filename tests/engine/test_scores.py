@@ -165,6 +165,37 @@ async def test_cells_and_scores_are_kept(saved: bool, tmp_path: Path) -> None:
     assert loaded.scoring_usage == results.scoring_usage
 
 
+async def test_a_report_and_a_brief_tell_what_was_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions, inputs, tables, plot, best, worst and failed runs; nothing in them runs, and no secret is told."""
+    monkeypatch.setenv("SOME_API_KEY", "sk-verysecret123456789")
+    hostile = "<script>alert(1)</script> good | sk-verysecret123456789"
+
+    def failing(topic: str, llm: cnb.OfflineLLM) -> Crew:
+        if topic == "T0":
+            raise ValueError("<img src=x onerror=alert(2)>")
+        return crews.one(llm)
+
+    def right(output: Any, inputs: Mapping[str, Any]) -> bool:
+        return "good" in output.raw
+
+    results = await cnb.sweep(
+        failing, ROWS, {"llm": [llm("bad"), llm(hostile)]}, scores=[right], show=False, name="<b>tides</b>"
+    )
+    page = results.report(tmp_path / "report.html").read_text()
+    brief = results.brief()
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "<b>" not in page
+    assert page.count("data:image/png;base64,") == 1
+    for text in (page, brief):
+        assert "verysecret" not in text
+        assert "crewai" in text
+        assert "T5" in text
+        assert all(word in text for word in ("best", "worst", "failed", "Versus: llm"))
+    assert all(line.startswith("    ") for line in brief.splitlines() if "<img" in line), "code, if anything"
+    (await cnb.kickoff_for_each(crews.one(llm("good")), ROWS[:1], show=False)).brief()
+
+
 class _Grade(enum.Enum):
     FINE = "fine"
 
