@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -22,6 +23,8 @@ from crew_nb._scores import sheet as _sheet
 from crew_nb._scores.sheet import Sheet
 from crew_nb._state import errors as _errors
 from crew_nb._state.errors import CrewNbError, NotFinishedError, OptionError, RunCancelledError, RunFailedError
+from crew_nb._state.html import el
+from crew_nb._state.plain import plain
 from crew_nb._state.secrets import Secrets, learn_environment, together
 from crew_nb._state.usage import Usage
 
@@ -182,6 +185,12 @@ class Result:
 
     def _repr_html_(self) -> str:
         return _static.results([self._card()])
+
+    def _said_in_all(self, results: Results) -> str:
+        """Its output or its error, and its scores, as one text."""
+        state, (values, _) = self.state, results._sheet.of(self.state)
+        told = state.output if state.error is None else f"{state.status}: {state.error.type}: {state.error.message}"
+        return "\n".join([told, *(f"{name}: {value}" for name, value in values.items())])
 
     def _fields(self) -> dict[str, Any]:
         """What its structured outputs say: of each task by its name, of the last one by the field's alone."""
@@ -550,15 +559,52 @@ class Results(Sequence[Result]):
 
     # --- seen and kept -------------------------------------------------------------------------------------------
 
-    def compare(self, i: int, j: int) -> Comparison:
-        """Outputs `i` and `j` word by word, side by side in a cell.
+    def compare(self, i: Any, j: int | None = None) -> Comparison:
+        """Outputs `i` and `j` word by word, side by side in a cell; or those that differ from other results'.
+
+        Args:
+            i: A run of these; or another batch over the same inputs, or its results.
+            j: The other run.
 
         Raises:
-            RunFailedError: When one of the runs has no output.
+            RunFailedError: When one of the two runs has no output.
+            OptionError: When the other results have no input in common with these.
         """
+        if not hasattr(i, "__index__"):
+            other = getattr(i, "results", i)
+            if not isinstance(other, Results):
+                raise OptionError(f"{i!r:.60} is no run of these results, and no batch.")
+            return self._against(other)
+        if j is None:
+            raise OptionError("one run is nothing to compare. Write results.compare(0, 1), or results.compare(other).")
         a, b = self[i], self[j]
         shown = a.state.label, a._secrets.scrub(a.raw), b.state.label, b._secrets.scrub(b.raw)
         return Comparison(_static.compare(*shown), _text.compare(*shown))
+
+    def _against(self, other: Results) -> Comparison:
+        mine, theirs = self._by_inputs(), other._by_inputs()
+        pairs = [(item, theirs[key]) for key, item in mine.items() if key in theirs]
+        if not pairs:
+            raise OptionError("no run of these results has the inputs of one of the others.")
+        told = [(a, b, a._said_in_all(self), b._said_in_all(other)) for a, b in pairs]
+        changed = [(a.state.label, said, b.state.label, now) for a, b, said, now in told if said != now]
+        lost = len(mine) + len(theirs) - 2 * len(pairs)
+        head = f"{len(changed):,} of {len(pairs):,} runs over the same inputs differ" + (
+            f"; {lost:,} runs have no counterpart" if lost else ""
+        )
+        html = el("div", el("p", el("strong", head)), (_static.compare(*each) for each in changed))
+        return Comparison(html, "\n\n".join([head, *(_text.compare(*each) for each in changed)]))
+
+    def _by_inputs(self) -> dict[tuple[str, int], Result]:
+        """The runs by what they were given; those that were given the same, in their order."""
+        found: dict[tuple[str, int], Result] = {}
+        seen: dict[str, int] = {}
+        for item in self._items:
+            cell = self._sheet.cells[item.index]
+            given = json.dumps(plain({**item._secrets.scrub_inputs(cell.inputs), **cell.variant}), sort_keys=True)
+            found[given, seen.setdefault(given, 0)] = item
+            seen[given] += 1
+        return found
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """One HTML file with the board and every output, whole; without script, and with nothing to load.

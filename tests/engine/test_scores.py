@@ -196,6 +196,24 @@ async def test_a_report_and_a_brief_tell_what_was_run(tmp_path: Path, monkeypatc
     (await cnb.kickoff_for_each(crews.one(llm("good")), ROWS[:1], show=False)).brief()
 
 
+async def test_two_batches_are_compared_where_they_differ() -> None:
+    """By inputs, wherever they stand; what is the same is not shown, what has no counterpart is counted."""
+
+    def build_on(word: str) -> Any:
+        return lambda topic: crews.one(llm(word if topic == "T1" else "alike"))
+
+    old = await cnb.kickoff_for_each(build_on("old <b>"), ROWS, show=False)
+    new = await cnb.kickoff_for_each(build_on("new"), ROWS[:3][::-1], show=False)
+    found = old.compare(new)
+    assert found.text.startswith("1 of 3 runs over the same inputs differ; 3 runs have no counterpart")
+    assert "alike" not in found.text
+    assert "<b>" not in found.html
+    assert old.compare(old).text.startswith("0 of 6")
+    for wrong in (0, "another"):
+        with pytest.raises(cnb.OptionError):
+            old.compare(wrong)
+
+
 class _Grade(enum.Enum):
     FINE = "fine"
 
