@@ -61,7 +61,7 @@ _OPTIONS = """    Options, the same for `kickoff`, `gather` and `kickoff_for_eac
         stream: Stream tokens; None streams whenever a board is shown.
         show: Show the board under the cell. name: What the board and the record call the batch.
         resume: Take what is finished from the record (True, or the name of the batches to look in); run the rest.
-        on: A `dask.distributed.Client` to run on; this machine otherwise.
+        on: `"cores"` or a number, for so many processes of this machine; a `dask.distributed.Client`; else the kernel.
         input_files: Files for every run, by name, as CrewAI's kickoffs take them.
         response_format: The pydantic model that an Agent's answer is to fill.
         keep_replay: Write CrewAI's own store of task outputs too, for `crewai replay`.

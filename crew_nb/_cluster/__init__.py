@@ -1,4 +1,4 @@
-"""The work on other machines: Dask's client and worker side.
+"""The work in other processes, here and on other machines: Dask's client and worker side.
 
 A `Runner` that a door hands to a batch; `distributed` is imported here only. Imports the engine and what is below.
 """
@@ -26,6 +26,10 @@ def runner_for(plans: Sequence[Plan], options: Options) -> Runner:
     """
     if options.on is None:
         return HERE
+    if isinstance(options.on, str | int):
+        from crew_nb._cluster.cores import on_cores
+
+        return on_cores(options.on, plans, options)
     from crew_nb._cluster.client import Cluster
 
     return Cluster(options.on, plans, options)

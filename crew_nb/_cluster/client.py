@@ -83,11 +83,7 @@ class Cluster:
         self._most_at_once = options.concurrency
         self._max_retries = options.max_retries
         self._states: Sequence[RunState] = ()
-        self._blueprints: dict[int, there.Blueprint] = {}
-        for plan in plans:
-            if id(plan.source) not in self._blueprints:
-                self._blueprints[id(plan.source)] = there.Blueprint(len(self._blueprints), _pickled_source(plan.source))
-            _check_inputs(plan)
+        self._blueprints = travelling(plans)
         self._numbers = itertools.count()
         self._workers: dict[str, _Worker] = {}
         self._ready = asyncio.Condition()
@@ -612,6 +608,20 @@ class _Asker(Attempt):
 
 
 # --- what is checked before launch ----------------------------------------------------------------------------------
+
+
+def travelling(plans: Sequence[Plan]) -> dict[int, there.Blueprint]:
+    """What the plans run, ready to travel, by the ids of their sources.
+
+    Raises:
+        BlueprintError: When a crew or an input cannot travel to another process.
+    """
+    blueprints: dict[int, there.Blueprint] = {}
+    for plan in plans:
+        if id(plan.source) not in blueprints:
+            blueprints[id(plan.source)] = there.Blueprint(len(blueprints), _pickled_source(plan.source))
+        _check_inputs(plan)
+    return blueprints
 
 
 def _pickled_source(source: Any) -> bytes:
