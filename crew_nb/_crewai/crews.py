@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._crewai import copies as _copies
 from crew_nb._crewai import fast as _fast
+from crew_nb._crewai import goes_on as _goes_on
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai.kind import Ask, Ready, claim
 from crew_nb._crewai.names import agents_of
@@ -101,6 +102,7 @@ class _Crews:
         if not why:
             _fast.accelerate(subject, keep_replay=keep_replay)
         _fast.offload(subject)
+        _goes_on.where_it_ended(subject)
         return Ready(
             steps=specs(subject),
             places={str(task.id): place for place, task in enumerate(subject.tasks)},

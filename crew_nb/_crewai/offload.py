@@ -194,17 +194,17 @@ def offload(crew: Crew) -> None:
     crew.before_kickoff_callbacks = [_giving_on(moved(f)) for f in crew.before_kickoff_callbacks]
     crew.after_kickoff_callbacks = [_giving_on(moved(f)) for f in crew.after_kickoff_callbacks]
     crew.task_callback = moved(crew.task_callback)
-    _replace(crew, "_handle_crew_planning", waiting)
+    replace(crew, "_handle_crew_planning", waiting)
     agents = _crewai.agents_of(crew)
     remembers = getattr(crew, "_memory", None) is not None or any(getattr(a, "memory", None) for a in agents)
     if remembers:
-        _replace(crew, "_drain_memory_writes", waiting)
-        _replace(crew, "_create_manager_agent", lambda create: _then_offload_manager(crew, create))
+        replace(crew, "_drain_memory_writes", waiting)
+        replace(crew, "_create_manager_agent", lambda create: _then_offload_manager(crew, create))
     for agent in agents:
         _offload_agent(agent, remembers)
     for task in crew.tasks:
         _offload_task(task, moved)
-    _replace(crew, "akickoff", _driven)
+    replace(crew, "akickoff", _driven)
 
 
 _SET_UP = {"knowledge_sources": "set_knowledge", "mcps": "get_mcp_tools", "apps": "get_platform_tools"}
@@ -214,11 +214,11 @@ _SET_UP = {"knowledge_sources": "set_knowledge", "mcps": "get_mcp_tools", "apps"
 def _offload_agent(agent: Any, remembers: bool) -> None:
     for field, name in _SET_UP.items():
         if getattr(agent, field, None):
-            _replace(agent, name, waiting)
-    _replace(agent, "_get_knowledge_search_query", waiting)  # it asks the LLM
+            replace(agent, name, waiting)
+    replace(agent, "_get_knowledge_search_query", waiting)  # it asks the LLM
     if remembers and "_retrieve_memory_context" not in vars(agent):
-        _replace(agent, "_retrieve_memory_context", waiting)
-        _replace(agent, "create_agent_executor", lambda create: _then_save_in_threads(agent, create))
+        replace(agent, "_retrieve_memory_context", waiting)
+        replace(agent, "create_agent_executor", lambda create: _then_save_in_threads(agent, create))
 
 
 def _then_offload_manager(crew: Crew, create: Callable[[], None]) -> Callable[[], None]:
@@ -237,9 +237,9 @@ def _then_save_in_threads(agent: Any, create: Callable[..., None]) -> Callable[.
     def call(*args: Any, **kwargs: Any) -> None:
         create(*args, **kwargs)
         if "_save_to_memory" not in vars(agent.agent_executor):
-            _replace(agent.agent_executor, "_save_to_memory", waiting)
+            replace(agent.agent_executor, "_save_to_memory", waiting)
             # Delegated work and work with a time limit are asyncio tasks of their own.
-            _replace(agent.agent_executor, "invoke_async", _driven)
+            replace(agent.agent_executor, "invoke_async", _driven)
 
     return call
 
@@ -253,9 +253,9 @@ def _offload_task(task: Task, moved: Callable[[Any], Any]) -> None:
     if getattr(task, "condition", None):
         task.condition = moved(task.condition)  # type: ignore[attr-defined]
     if task.output_file:
-        _replace(task, "_save_file", waiting)
+        replace(task, "_save_file", waiting)
     if task.async_execution:
-        _replace(task, "aexecute_sync", _driven)  # an asyncio task of its own
+        replace(task, "aexecute_sync", _driven)  # an asyncio task of its own
 
 
 def _moved(function: Any) -> Any:
@@ -316,7 +316,7 @@ def _driven(function: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Co
     return call
 
 
-def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+def replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
     """Put another function in one object's place of a method; models refuse that to the ordinary assignment."""
     if (method := getattr(owner, name, None)) is not None:
         wrapper = wrap(method)

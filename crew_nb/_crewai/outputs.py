@@ -113,18 +113,20 @@ def encode(output: Any, scrub: Scrub = same) -> dict[str, Json]:
         "raw": plain(output.raw, scrub),
         "pydantic": plain(output.pydantic, scrub),
         "json_dict": plain(output.json_dict, scrub),
-        "tasks_output": [
-            {
-                **{name: plain(getattr(task, name), scrub) for name in _TASK_TEXTS},
-                "pydantic": plain(task.pydantic, scrub),
-                "json_dict": plain(task.json_dict, scrub),
-                "output_format": plain(task.output_format),
-                "messages": plain(task.messages, scrub),
-                "tool_failures": [plain(model_fields(failure), scrub) for failure in task.tool_failures],
-            }
-            for task in output.tasks_output
-        ],
+        "tasks_output": [encode_task(task, scrub) for task in output.tasks_output],
         "token_usage": plain(model_fields(output.token_usage)),
+    }
+
+
+def encode_task(task: Any, scrub: Scrub = same) -> dict[str, Json]:
+    """A `TaskOutput` as JSON."""
+    return {
+        **{name: plain(getattr(task, name), scrub) for name in _TASK_TEXTS},
+        "pydantic": plain(task.pydantic, scrub),
+        "json_dict": plain(task.json_dict, scrub),
+        "output_format": plain(task.output_format),
+        "messages": plain(task.messages, scrub),
+        "tool_failures": [plain(model_fields(failure), scrub) for failure in task.tool_failures],
     }
 
 
@@ -148,16 +150,7 @@ def decode(tree: dict[str, Json]) -> Any:
     if "value" in tree:
         return unplain(tree["value"])
     from crewai.crews.crew_output import CrewOutput
-    from crewai.tasks.output_format import OutputFormat
-    from crewai.tasks.task_output import TaskOutput
-    from crewai.tools.tool_failure import ToolFailureRecord
     from crewai.types.usage_metrics import UsageMetrics
-
-    def task(part: dict[str, Json]) -> TaskOutput:
-        values = _values(part)
-        values["output_format"] = OutputFormat(values["output_format"])
-        values["tool_failures"] = [_build(ToolFailureRecord, failure) for failure in values["tool_failures"]]
-        return _build(TaskOutput, values)
 
     return _build(
         CrewOutput,
@@ -165,10 +158,22 @@ def decode(tree: dict[str, Json]) -> Any:
             "raw": unplain(tree["raw"]),
             "pydantic": unplain(tree["pydantic"]),
             "json_dict": unplain(tree["json_dict"]),
-            "tasks_output": [task(part) for part in tree["tasks_output"]],
+            "tasks_output": [decode_task(part) for part in tree["tasks_output"]],
             "token_usage": _build(UsageMetrics, tree["token_usage"]),
         },
     )
+
+
+def decode_task(tree: dict[str, Json]) -> Any:
+    """The `TaskOutput` that `encode_task` was given; imports CrewAI. Raises as `decode` does."""
+    from crewai.tasks.output_format import OutputFormat
+    from crewai.tasks.task_output import TaskOutput
+    from crewai.tools.tool_failure import ToolFailureRecord
+
+    values = _values(tree)
+    values["output_format"] = OutputFormat(values["output_format"])
+    values["tool_failures"] = [_build(ToolFailureRecord, failure) for failure in values["tool_failures"]]
+    return _build(TaskOutput, values)
 
 
 def _values(tree: dict[str, Json]) -> dict[str, Any]:

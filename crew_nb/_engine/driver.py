@@ -33,9 +33,10 @@ from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state import state as _state
-from crew_nb._state.attempt import Attempt
+from crew_nb._state.attempt import Attempt, DoneTask
 from crew_nb._state.errors import BudgetExceededError, RunCancelledError, RunTimeoutError
 from crew_nb._state.secrets import HIDDEN, learn_environment
+from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from crew_nb._crewai.blueprint import Plan
     from crew_nb._crewai.names import CrewOutput
     from crew_nb._record.fingerprint import Key
-    from crew_nb._record.loaded import StoredRun
+    from crew_nb._record.loaded import StoredRun, StoredTask
     from crew_nb._state.options import Options
     from crew_nb._state.state import RunState
 
@@ -142,6 +143,10 @@ class Driver:
         self._looked_through: set[int] = set()
         self._met: dict[Hashable, int] = {}
         self._writers: dict[str, int] = {}
+        self._done: dict[int, dict[int, DoneTask]] = {}
+        """What the tasks of runs that are not done have done, by position."""
+        self._restarts: set[int] = set()
+        """Runs that are to be run again from their first task."""
         self._hidden_inputs: dict[int, Mapping[str, object] | None] = {}
         """Inputs of runs that the record had, as it has them: without secrets."""
         self._name = ""
@@ -195,8 +200,11 @@ class Driver:
         name = self.options.resume if isinstance(self.options.resume, str) else None
         found = await asyncio.to_thread(self._store.find_done, self._run_keys, name)
         kept = await asyncio.to_thread(_readable, found)
+        begun = await asyncio.to_thread(self._store.find_tasks, set(self._run_keys) - set(kept), name)
+        done = await asyncio.to_thread(_readable_tasks, begun)
         for index in self._turns:
             key = self._run_keys[index]
+            self._done[index] = done.get(key, {})
             self._launch(index, kept.get(key))
             if unseen := getattr(key, "unseen", ()):
                 what = ", ".join(unseen[:3])
@@ -211,6 +219,8 @@ class Driver:
         attempt.looked_through = self._looked_through
         attempt.met = self._met
         attempt.writers = self._writers
+        attempt.done = self._done.setdefault(index, {})
+        attempt.keep = functools.partial(self._keep_task, attempt)
         with self._finality:
             attempt.stop_reason = self.stop_all or ("stopped" if index in self._unwanted else "")
             self._unwanted.discard(index)
@@ -349,6 +359,8 @@ class Driver:
         with self._finality:
             self.attempts.pop(index, None)
             self.outputs[index], self.errors[index] = output, error
+            if event.status == "done":
+                self._done.pop(index, None)  # its output has it all
             self._apply(event)
             self.left -= 1
             again = index in self._retries_due and event.status != "done"
@@ -384,6 +396,29 @@ class Driver:
             await asyncio.shield(recorded)
         elif not never_began:  # ten thousand rows of those wait for no disk
             await asyncio.wait([recorded], timeout=RECORD_SECONDS)
+
+    async def _keep_task(self, attempt: Attempt, place: int, done: DoneTask) -> None:
+        """A task of a run is done: it is on disk before the next one begins."""
+        if attempt.ending:
+            return
+        self._drain()
+        index = attempt.index
+        tasks = self.states[index].tasks
+        calls = tasks[place].calls if place < len(tasks) else ()
+        prices = [call.cost for call in calls if call.cost is not None]
+        usage, cost = sum((call.usage for call in calls), Usage()), sum(prices) if prices else None
+        attempt.done[place] = replace(done, usage=usage, cost=cost)
+        # A stop waits for no disk.
+        await asyncio.shield(self._beside(self._record_task(index, place, attempt.done[place])))
+
+    async def _record_task(self, index: int, place: int, done: DoneTask) -> None:
+        if self._keyed is not None:
+            await asyncio.wait([self._keyed])
+        encode = functools.partial(_record.encoded_task, done, _outputs.encode_task, self.hiding.of(index))
+        text = await _look(encode, lambda trouble: "", ENCODE_SECONDS)
+        asked = done.asked if text else ""  # it cannot be read, and so not taken over
+        written = self._store.put_task(self.key, index, self._run_keys[index], place, asked, text or "{}")
+        await asyncio.wrap_future(written)
 
     async def _outcome(
         self, attempt: Attempt, error: BaseException | None, output: CrewOutput | None, kept: RunState | None
@@ -476,6 +511,8 @@ class Driver:
             self.states[index] = clean
             if clean.final:
                 self._beside(self._put_again(index, clean))
+            for place, done in self._done.get(index, {}).items():
+                self._beside(self._record_task(index, place, done))
         if found:
             self.put_batch()
             self.changed()
@@ -582,10 +619,14 @@ class Driver:
         self._gate_now().retune(options.concurrency)
         self.changed()
 
-    def retry(self, places: Sequence[int]) -> None:
+    def retry(self, places: Sequence[int], restart: bool = False) -> None:
         """From any thread: run those of these again that have no output; who joins now waits for them.
 
         Those that are being stopped are run again when they have ended.
+
+        Args:
+            places: The runs.
+            restart: Whether their tasks that are done are run again, too.
         """
         with self._finality:
             ended = [
@@ -593,7 +634,10 @@ class Driver:
                 for place in places
                 if self.states[place].status in ("failed", "cancelled") and self.finals[place].done()
             ]
-            self._retries_due.update(ended, (p for p in places if self._is_stopping(p)))
+            due = [*ended, *(p for p in places if self._is_stopping(p))]
+            self._retries_due.update(due)
+            self._restarts.difference_update(due)
+            self._restarts.update(due if restart else ())
             for place in ended:
                 self.finals[place] = _promise()
             if ended and self.all_final.done():
@@ -616,10 +660,18 @@ class Driver:
         self.notes = [note for note in self.notes if not note.startswith("stopped: ")]
         self._error_limit = ErrorLimit(self.options.max_errors, len(self.states))
         for place in places:
+            if place in self._restarts:
+                self._restarts.discard(place)
+                self._forget_tasks(place)
             self.left += 1
             self.outputs[place] = self.errors[place] = None
             self._apply(ev.RunQueued(run=place, at=_clock.now(), attempt=self.states[place].attempt + 1))
             self._launch(place)
+
+    def _forget_tasks(self, index: int) -> None:
+        """What its tasks have done is not taken over by any later try."""
+        for place in self._done.pop(index, {}):
+            self._beside(self._record_task(index, place, DoneTask(asked="")))
 
     def answer(self, run: int, key: str, text: str, approve: bool) -> None:
         """What a person said to a question of a run."""
@@ -765,6 +817,23 @@ def _readable(found: Mapping[str, StoredRun]) -> dict[str, tuple[StoredRun, Crew
             if stored.tree is not None:
                 kept[key] = stored, _outputs.decode(stored.tree)
     return kept
+
+
+def _readable_tasks(begun: Mapping[str, Mapping[int, StoredTask]]) -> dict[str, dict[int, DoneTask]]:
+    """What was found of runs that are not done; a task that cannot be read any more is left out, and run again."""
+    done: dict[str, dict[int, DoneTask]] = {}
+    for key, tasks in begun.items():
+        for place, stored in tasks.items():
+            with contextlib.suppress(Exception):
+                tree = stored.tree
+                output = None if tree["output"] is None else _outputs.decode_task(tree["output"])
+                usage, cost = Usage.from_dict(tree["usage"]), tree["cost"]
+                if not isinstance(cost, int | float | None):
+                    continue
+                done.setdefault(key, {})[place] = DoneTask(
+                    asked=stored.asked, output=output, usage=usage, cost=cost, unfit=str(tree["unfit"])
+                )
+    return done
 
 
 def _run_keys(plans: Sequence[Plan]) -> list[Key]:

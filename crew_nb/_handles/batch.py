@@ -332,9 +332,15 @@ class Batch:
         """Let a paused batch go on."""
         engine.call(self._driver.pause, False)
 
-    def retry(self) -> Batch:
-        """Run the failed and cancelled runs again, in their rows; `await` the batch for the new results."""
-        self._driver.retry(range(len(self.runs)))
+    def retry(self, *, restart: bool = False) -> Batch:
+        """Run the failed and cancelled runs again, in their rows; `await` the batch for the new results.
+
+        They go on where they ended: tasks of a crew that were done keep their outputs, and ask nothing again.
+
+        Args:
+            restart: Whether all of each is run again.
+        """
+        self._driver.retry(range(len(self.runs)), restart)
         return self
 
     def limit(self, max_concurrency: int) -> None:

@@ -125,10 +125,15 @@ class Result:
 
     @property
     def token_usage(self) -> UsageMetrics:
-        """Tokens and requests of this run alone; known for failed runs too."""
+        """Tokens and requests that this run alone has spent; known for failed runs too."""
         return _crewai.usage_metrics(self.state.usage)  # type: ignore[no-any-return]
 
     usage = token_usage
+
+    @property
+    def saved(self) -> UsageMetrics:
+        """Tokens and requests that it has not spent: what was taken over had taken them when it was run."""
+        return _crewai.usage_metrics(self.state.saved)  # type: ignore[no-any-return]
 
     @property
     def cost(self) -> float | None:
@@ -368,8 +373,14 @@ class Results(Sequence[Result]):
 
     @property
     def usage(self) -> UsageMetrics:
-        """Tokens and requests of all runs together, failed ones too."""
+        """Tokens and requests that all runs together have spent, failed ones too."""
         total = sum((item.state.usage for item in self._items), Usage())
+        return _crewai.usage_metrics(total)  # type: ignore[no-any-return]
+
+    @property
+    def saved(self) -> UsageMetrics:
+        """Those that were not spent, as what was taken over had taken them when it was run."""
+        total = sum((item.state.saved for item in self._items), Usage())
         return _crewai.usage_metrics(total)  # type: ignore[no-any-return]
 
     @property
@@ -447,6 +458,8 @@ class Results(Sequence[Result]):
             "attempt": state.attempt,
             **state.usage.to_dict(),
             "cost": state.cost,
+            "saved_tokens": state.saved.total_tokens,
+            "saved_cost": state.saved_cost,
             "started": state.started,
             "finished": state.finished,
             **{f"score.{name}": value for name, value in self._sheet.of(state)[0].items()},

@@ -57,8 +57,13 @@ class Run:
 
     @property
     def usage(self) -> UsageMetrics:
-        """Tokens and requests of this run alone, from its own LLM events."""
+        """Tokens and requests that this run alone has spent, in all its tries; `saved` are those it has not."""
         return _crewai.usage_metrics(self.state.usage)  # type: ignore[no-any-return]
+
+    @property
+    def saved(self) -> UsageMetrics:
+        """Tokens and requests that were not spent: what was taken over had taken them when it was run."""
+        return _crewai.usage_metrics(self.state.saved)  # type: ignore[no-any-return]
 
     @property
     def started(self) -> float | None:
@@ -91,9 +96,15 @@ class Run:
         """Stop it: no LLM or tool call starts from now on. Returns at once; the run ends within 2 seconds."""
         self._batch.cancel(self.index)
 
-    def retry(self) -> Run:
-        """Run it again in its row, if it failed or was cancelled; `await` it for the new outcome."""
-        self._batch._driver.retry([self.index])
+    def retry(self, *, restart: bool = False) -> Run:
+        """Run it again in its row, if it failed or was cancelled; `await` it for the new outcome.
+
+        It goes on where it ended: tasks of a crew that were done keep their outputs, and ask nothing again.
+
+        Args:
+            restart: Whether all of it is run again.
+        """
+        self._batch._driver.retry([self.index], restart)
         return self
 
     def wait(self, timeout: float | None = None) -> Any:

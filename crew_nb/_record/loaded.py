@@ -57,6 +57,16 @@ class StoredRun:
         return tuple(_codec.decode_events(trees)) if isinstance(trees, list) else ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTask:
+    """One task that is kept of a run that is not done."""
+
+    asked: str
+    """What `DoneTask` has."""
+    tree: dict[str, Any]
+    """Its output as JSON, and what it took."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadedBatch:
     """A batch that was read back; `runs[i]` is None where no end was recorded."""

@@ -27,15 +27,16 @@ from crew_nb._record import codec as _codec
 from crew_nb._record import file as _file
 from crew_nb._record import store as store
 from crew_nb._record.kept import BatchInfo, Kept
-from crew_nb._record.loaded import LoadedBatch, StoredRun, batch_of, labels_of, parsed
+from crew_nb._record.loaded import LoadedBatch, StoredRun, StoredTask, batch_of, labels_of, parsed
 from crew_nb._state.errors import RecordError
-from crew_nb._state.plain import Encode, dumps, plain, unplain
-from crew_nb._state.secrets import Secrets, learn_environment
+from crew_nb._state.plain import Encode, dumps, plain, same, unplain
+from crew_nb._state.secrets import HIDDEN, Secrets, learn_environment
 from crew_nb._state.state import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from crew_nb._state.attempt import DoneTask
     from crew_nb._state.events import Event
 
 T = TypeVar("T")
@@ -51,9 +52,6 @@ BATCHES_KNOWN = 100
 
 _REFUSED = (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 """Errors of SQLite that are about a value, not about the disk."""
-
-Rows = tuple[list[store.BatchRow], list[store.RunRow]]
-"""What one write puts into the store."""
 
 
 class Encoded(NamedTuple):
@@ -79,6 +77,17 @@ def encoded(
     return Encoded(dumps(plain(shown, hidden.scrub)), None if output is None else dumps(encode(output, hidden.scrub)))
 
 
+def encoded_task(done: DoneTask, encode: Encode, secrets: Secrets) -> str:
+    """A task that is done, as `encoded` makes it of a run; where what it said had to be hidden, it says so."""
+    output = None if done.output is None else encode(done.output, secrets.scrub)
+    unfit = ""
+    if output is not None and HIDDEN in dumps(output):
+        said = encode(done.output, same)
+        if any(said.get(part) != output.get(part) for part in ("raw", "pydantic", "json_dict")):
+            unfit = "what it said has a secret in it, which is not kept"
+    return dumps({"output": output, "usage": done.usage.to_dict(), "cost": done.cost, "unfit": unfit})
+
+
 class Record:
     """The store as one process sees it; all methods may be called from any thread.
 
@@ -92,7 +101,7 @@ class Record:
         """Why what is new is in memory only, in one line; empty while all is well."""
         self.notes: list[str] = []
         """What happened to the store, for people."""
-        self._queue: list[tuple[Callable[[], Rows], Future[str | None]]] = []
+        self._queue: list[tuple[Callable[[], store.Rows], Future[str | None]]] = []
         self._writer: threading.Thread | None = None
         self._closing = False
         self._wake = threading.Condition()  # the queue and the writer's life are decided together
@@ -101,7 +110,7 @@ class Record:
         self._file: tuple[int, int] | None = None
         self._io = threading.RLock()  # the two connections are used by the writer and by those who read
         self._batches: dict[str, store.BatchRow] = {}  # the one that was written to last comes last
-        self._unsaved: Rows = ([], [])
+        self._unsaved = store.no_rows()
         self._again_at = 0.0
         self._closes_at_exit = False
         self._pid = os.getpid()
@@ -140,7 +149,7 @@ class Record:
         hidden = secrets if secrets is not None else Secrets()
         labels, meta = tuple(labels), dict(meta or {})
 
-        def rows() -> Rows:
+        def rows() -> store.Rows:
             row = store.BatchRow(
                 _utf8(key),
                 _utf8(hidden.scrub(name)),
@@ -149,7 +158,7 @@ class Record:
                 dumps(plain(meta, hidden.scrub)),
             )
             self._remember(row.key, row)
-            return [row], []
+            return store.Rows([row], [], [])
 
         return self._put(rows)
 
@@ -185,7 +194,7 @@ class Record:
         """
         events = tuple(events)
 
-        def rows() -> Rows:
+        def rows() -> store.Rows:
             learn_environment()
             hidden = secrets if secrets is not None else Secrets()
             both = kept or encoded(inputs, output, secrets=hidden)
@@ -203,7 +212,37 @@ class Record:
                 cost=state.cost,
             )
             self._remember(row.batch)
-            return [], [row]
+            return store.Rows([], [row], [])
+
+        return self._put(rows)
+
+    def put_task(
+        self,
+        batch_key: str,
+        index: int,
+        run_key: str,
+        task: int,
+        asked: str,
+        done: str,
+    ) -> Future[str | None]:
+        """Writes a task that is done, in place of what was put of it before.
+
+        Args:
+            batch_key: As for `put_run`, as are the next two.
+            index: Its run.
+            run_key: What `find_tasks` will know its run by.
+            task: Its position.
+            asked: Digest of what it was asked; empty where it is to be asked again.
+            done: What `encoded_task` made of it.
+
+        Returns:
+            As `put_run`.
+        """
+        row = store.TaskRow(_utf8(batch_key), index, task, _utf8(run_key), time.time(), asked, done)
+
+        def rows() -> store.Rows:
+            self._remember(row.batch)
+            return store.Rows([], [], [row])
 
         return self._put(rows)
 
@@ -216,7 +255,7 @@ class Record:
             if len(self._batches) > BATCHES_KNOWN:
                 del self._batches[next(iter(self._batches))]
 
-    def _put(self, rows: Callable[[], Rows]) -> Future[str | None]:
+    def _put(self, rows: Callable[[], store.Rows]) -> Future[str | None]:
         done: Future[str | None] = Future()
         with self._wake:
             self._queue.append((rows, done))
@@ -245,18 +284,17 @@ class Record:
                     return
             self._commit(items)
 
-    def _commit(self, items: list[tuple[Callable[[], Rows], Future[str | None]]]) -> None:
-        new: Rows = ([], [])
+    def _commit(self, items: list[tuple[Callable[[], store.Rows], Future[str | None]]]) -> None:
+        new = store.no_rows()
         reasons: list[str | None] = [None] * len(items)
-        each: list[Rows] = []
+        each: list[store.Rows] = []
         for place, (rows, _) in enumerate(items):
-            each.append(([], []))
+            each.append(store.no_rows())
             try:
                 each[place] = rows()
             except Exception as error:  # a user's object that breaks even the encoding must not stop the writer
                 reasons[place] = f"it could not be encoded ({type(error).__name__})"
-            new[0].extend(each[place][0])
-            new[1].extend(each[place][1])
+            _extend(new, each[place])
         try:
             trouble = self._save(new)
             reasons = [reason or trouble for reason in reasons]
@@ -270,7 +308,7 @@ class Record:
             if done.set_running_or_notify_cancel():
                 done.set_result(reason)
 
-    def _save(self, new: Rows, *, insist: bool = False) -> str | None:
+    def _save(self, new: store.Rows, *, insist: bool = False) -> str | None:
         """Writes new and unsaved rows; returns why not, where they are in memory only.
 
         Raises:
@@ -283,7 +321,9 @@ class Record:
             if self.problem and not insist and time.monotonic() < self._again_at:
                 self._keep(new)
                 return self.problem
-            all_rows = (self._unsaved[0] + new[0], self._unsaved[1] + new[1])
+            all_rows = store.no_rows()
+            _extend(all_rows, self._unsaved)
+            _extend(all_rows, new)
             try:
                 if any(all_rows):
                     self._on_disk(lambda db: self._insert(db, all_rows))
@@ -297,23 +337,21 @@ class Record:
             if self.problem:
                 self.notes.append(f"{self.path.name} can be written again; nothing was lost")
             self.problem = ""
-            self._unsaved = ([], [])
+            self._unsaved = store.no_rows()
             if self._memory is not None:
                 self._memory.close()
                 self._memory = None
             return None
 
-    def _insert(self, db: sqlite3.Connection, rows: Rows) -> None:
+    def _insert(self, db: sqlite3.Connection, rows: store.Rows) -> None:
         """Saves the rows, each run with its batch where that is not there: in memory, or in a store that is new."""
-        batches, runs = rows
-        found = (self._batches.get(key) for key in {run.batch for run in runs})
+        found = (self._batches.get(key) for key in {row.batch for row in (*rows.runs, *rows.tasks)})
         missing = [batch for batch in found if batch is not None and store.lacks(db, batch.key)]
-        store.save(db, [*missing, *batches], runs)
+        store.save(db, [*missing, *rows.batches], rows.runs, rows.tasks)
 
-    def _keep(self, new: Rows) -> None:
+    def _keep(self, new: store.Rows) -> None:
         self._insert(self._in_memory(), new)
-        self._unsaved[0].extend(new[0])
-        self._unsaved[1].extend(new[1])
+        _extend(self._unsaved, new)
 
     def _in_memory(self) -> sqlite3.Connection:
         if self._memory is None:
@@ -351,9 +389,9 @@ class Record:
         with self._wake:
             waiting = bool(self._queue) or self._writer is not None
         if waiting:
-            self._put(lambda: ([], [])).result()
+            self._put(store.no_rows).result()
         if self.problem:
-            self._save(([], []), insist=True)
+            self._save(store.no_rows(), insist=True)
 
     def close(self) -> None:
         """Flushes, ends the writer's thread and closes the file; a later use opens it again."""
@@ -370,7 +408,7 @@ class Record:
         atexit.unregister(self.close)
         with self._io:
             self._disconnect()
-            if self._memory is not None and not self._unsaved[1] and self.path is not None:
+            if self._memory is not None and not any(self._unsaved[1:]) and self.path is not None:
                 self._memory.close()
                 self._memory = None
 
@@ -440,6 +478,30 @@ class Record:
                     found[run_key] = finished, run
         return {key: run for key, (_, run) in found.items()}
 
+    def find_tasks(self, run_keys: Iterable[str], name: str | None = None) -> dict[str, dict[int, StoredTask]]:
+        """What the tasks of these runs have done last, by position; as `find_done`."""
+        keys = sorted({_utf8(key) for key in run_keys})
+        newest: dict[tuple[str, int], tuple[float, str, str]] = {}
+        for start in range(0, len(keys), 500):
+            part = keys[start : start + 500]
+            query = (
+                "SELECT t.run_key, t.task, t.kept, t.asked, t.done FROM task t JOIN batch b ON b.key = t.batch"  # noqa: S608
+                f" WHERE t.run_key IN ({', '.join('?' * len(part))}) {'' if name is None else 'AND b.name = ?'}"
+            )
+            try:
+                rows = self._select(query, [*part, *([] if name is None else [_text(name)])])
+            except RecordError as error:
+                self.problem = self.problem or str(error)
+                return {}
+            for run_key, task, *row in rows:
+                newest[run_key, task] = max(newest.get((run_key, task), (0.0, "", "")), tuple(row))
+        found: dict[str, dict[int, StoredTask]] = {}
+        for (run_key, task), (_, asked, done) in newest.items():
+            tree = parsed(done)
+            if asked and isinstance(tree, dict):
+                found.setdefault(run_key, {})[task] = StoredTask(asked=asked, tree=tree)
+        return found
+
     def runs(self) -> list[BatchInfo]:
         """The batches that are kept, newest first.
 
@@ -503,6 +565,11 @@ class Record:
         }
         more = unplain(parsed(meta))
         return batch_of(key, name, created, labels_of(labels), runs, meta=more if isinstance(more, dict) else {})
+
+
+def _extend(rows: store.Rows, more: store.Rows) -> None:
+    for part, new in zip(rows, more, strict=True):
+        part.extend(new)  # type: ignore[attr-defined]
 
 
 def _stored(

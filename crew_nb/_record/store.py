@@ -61,6 +61,33 @@ class RunRow(NamedTuple):
     cost: float | None
 
 
+class TaskRow(NamedTuple):
+    """A task that is done, of a run that may not be; it goes when its run is done."""
+
+    batch: str
+    place: int
+    task: int
+    run_key: str
+    kept: float
+    asked: str
+    """Digest of what it was asked; empty where it is to be asked again."""
+    done: str
+    """JSON: its output, and what it took."""
+
+
+class Rows(NamedTuple):
+    """What one write puts into the store."""
+
+    batches: list[BatchRow]
+    runs: list[RunRow]
+    tasks: list[TaskRow]
+
+
+def no_rows() -> Rows:
+    """Nothing to write yet."""
+    return Rows([], [], [])
+
+
 def _to_1(db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(
@@ -87,7 +114,17 @@ def _to_2(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX run_by_batch ON run (batch, status, tokens, cost)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_to_1, _to_2)
+def _to_3(db: sqlite3.Connection) -> None:
+    """Tasks as they are done, so that a run that has not come to its end goes on inside."""
+    db.execute(
+        "CREATE TABLE task (id INTEGER PRIMARY KEY, batch TEXT NOT NULL, place INTEGER NOT NULL, task INTEGER NOT NULL,"
+        " run_key TEXT NOT NULL, kept REAL NOT NULL, asked TEXT NOT NULL, done TEXT NOT NULL,"
+        " UNIQUE (batch, place, task))"
+    )
+    db.execute("CREATE INDEX task_by_key ON task (run_key)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_to_1, _to_2, _to_3)
 """Step n leads from version n to version n + 1; `PRAGMA user_version` holds the version of a file."""
 
 
@@ -236,11 +273,29 @@ _PUT_RUN = (
 )
 
 
-def save(db: sqlite3.Connection, batches: Iterable[BatchRow], runs: Iterable[RunRow]) -> None:
+_PUT_TASK = (
+    "INSERT INTO task (batch, place, task, run_key, kept, asked, done) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (batch, place, task) DO UPDATE SET run_key = excluded.run_key, kept = excluded.kept,"
+    " asked = excluded.asked, done = excluded.done"
+)
+_DROP_TASKS = (
+    "DELETE FROM task WHERE run_key = ? AND batch IN"
+    " (SELECT b.key FROM batch a JOIN batch b ON b.name = a.name WHERE a.key = ?)"
+)
+"""Those of a run that is done, and of its earlier tries: where its name is looked for, the whole run is found."""
+
+
+def save(
+    db: sqlite3.Connection, batches: Iterable[BatchRow], runs: Iterable[RunRow], tasks: Iterable[TaskRow] = ()
+) -> None:
     """Writes all or nothing; what is there already (a retry, a batch whose labels have changed) is replaced."""
     with transaction(db):
         db.executemany(_PUT_BATCH, batches)
-        db.executemany(_PUT_RUN, runs)
+        db.executemany(_PUT_TASK, tasks)
+        for run in runs:
+            db.execute(_PUT_RUN, run)
+            if run.status == "done":
+                db.execute(_DROP_TASKS, [run.run_key, run.batch])
 
 
 def lacks(db: sqlite3.Connection, batch: str) -> bool:
@@ -316,7 +371,8 @@ def _take_over(db: sqlite3.Connection, damaged: Path) -> int:
     count = itertools.count()
     # The last two fields are not in every version.
     runs = (_whole(row) for row, _ in zip(_readable(damaged, "run", RunRow._fields[:-2]), count, strict=False))
-    save(db, batches, runs)
+    tasks = (TaskRow._make(row) for row in _readable(damaged, "task", TaskRow._fields))
+    save(db, batches, runs, tasks)
     return next(count)
 
 
@@ -338,7 +394,7 @@ def _is_json(text: object) -> bool:
 def _readable(path: Path, table: str, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
     """The whole rows of a damaged table: what cannot be read is stepped over, one place at a time."""
     wanted = f"SELECT rowid, {', '.join(columns)} FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid"  # noqa: S608
-    texts = [place for place, name in enumerate(columns, 1) if name in ("labels", "meta", "inputs", "state", "events")]
+    texts = [place for place, name in enumerate(columns, 1) if name in ("labels", "meta", "inputs", "state", "events", "done")]
     after, failures = 0, 0
     with suppress(sqlite3.Error), closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.text_factory = _decoded

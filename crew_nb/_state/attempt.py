@@ -6,6 +6,7 @@ import contextlib
 import threading
 import weakref
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
 
 from crew_nb._state import clock as _clock
@@ -31,6 +32,23 @@ _marked: ContextVar[bool] = ContextVar("crew_nb_marked", default=False)
 
 call: ContextVar[CallRecord | None] = ContextVar("crew_nb_call", default=None)
 """The LLM call that passes the gate in this context."""
+
+
+_NOTHING = Usage()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoneTask:
+    """A task of a crew that is done, as a later try of its run takes it over."""
+
+    asked: str
+    """A digest of all that it was asked; empty where it is to be asked again in every case."""
+    output: Any = None
+    """CrewAI's `TaskOutput`; None where its condition did not hold."""
+    usage: Usage = _NOTHING
+    cost: float | None = None
+    unfit: str = ""
+    """Why it cannot be taken over, for people."""
 
 
 def _dropped(what: object) -> None:
@@ -67,6 +85,10 @@ class Inner(Protocol):
         """Stop all of it."""
 
 
+async def _kept_nowhere(place: int, done: DoneTask) -> None:
+    """Nobody keeps what the tasks of this attempt have done."""
+
+
 class Attempt:
     """One try of one run, from the slot to its end. Events of an attempt that has ended are dropped."""
 
@@ -94,6 +116,10 @@ class Attempt:
         """Whether answers are asked for in pieces; None where each LLM object says so itself."""
         self.usage = Usage()
         """Tokens of the run so far, those of earlier attempts too."""
+        self.done: dict[int, DoneTask] = {}
+        """Tasks that are done, by position: those of earlier tries too."""
+        self.keep: Callable[[int, DoneTask], Awaitable[None]] = _kept_nowhere
+        """Keeps a task that is done; returns when it is on disk. On the engine's loop."""
         self.timed_out = False
         self.begun = False
         """Its task has come to its first step."""
@@ -158,6 +184,7 @@ class Attempt:
             slots.release()
         if self.closed:
             self._post = self.note = _dropped
+            self.done, self.keep = {}, _kept_nowhere
             self.secrets = Secrets()
             self.inner = []
 

@@ -154,6 +154,18 @@ class TaskFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskTaken(Event):
+    """A task was done in an earlier try of the run: its output is taken over, and nothing is asked."""
+
+    task: int
+    agent: str = ""
+    output: str = ""
+    usage: Usage = field(default_factory=Usage)
+    """What it took then."""
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted(Event):
     """An LLM call was sent, or a tool was called."""
 

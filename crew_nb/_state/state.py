@@ -78,6 +78,8 @@ class TaskState:
     calls: tuple[Call, ...] = ()
     rounds: int = 0
     """How often it has begun."""
+    taken_over: bool = False
+    """It was done in an earlier try, and was not run again."""
 
     @property
     def tool(self) -> str:
@@ -105,6 +107,10 @@ class RunState:
     usage: Usage = Usage()  # noqa: RUF009 - it is frozen
     cost: float | None = None
     """US dollars so far; None where no call had a known price."""
+    saved: Usage = Usage()  # noqa: RUF009 - it is frozen
+    """What was not asked again: the tokens that tasks taken over took when they were run."""
+    saved_cost: float | None = None
+    """US dollars of that; None where no price is known."""
     unpriced_calls: int = 0
     estimated_calls: int = 0
     """LLM calls whose tokens are a guess: their streams told none."""
@@ -195,6 +201,8 @@ def _queued(run: RunState, e: ev.RunQueued) -> RunState:
         attempt=e.attempt,
         usage=run.usage,
         cost=run.cost,
+        saved=run.saved,
+        saved_cost=run.saved_cost,
         unpriced_calls=run.unpriced_calls,
         estimated_calls=run.estimated_calls,
         uncounted_calls=run.uncounted_calls,
@@ -341,6 +349,21 @@ def _task_finished(run: RunState, e: ev.TaskFinished) -> RunState:
     )
 
 
+def _task_taken(run: RunState, e: ev.TaskTaken) -> RunState:
+    run = replace(run, last_event=e.at, saved=run.saved + e.usage, saved_cost=_sum(run.saved_cost, e.cost))
+    return _with_task(
+        run,
+        e.task,
+        lambda t: replace(
+            t, status="done", agent=e.agent or t.agent, started=e.at, finished=e.at, output=e.output, taken_over=True
+        ),
+    )
+
+
+def _sum(cost: float | None, more: float | None) -> float | None:
+    return cost if more is None else (cost or 0.0) + more
+
+
 def _task_failed(run: RunState, e: ev.TaskFailed) -> RunState:
     return _with_task(
         replace(run, last_event=e.at),
@@ -388,7 +411,7 @@ def _spent(run: RunState, e: ev.CallFinished | ev.CallFailed) -> RunState:
     return replace(
         run,
         usage=run.usage + e.usage,
-        cost=run.cost if e.cost is None else (run.cost or 0.0) + e.cost,
+        cost=_sum(run.cost, e.cost),
         unpriced_calls=run.unpriced_calls + (e.cost is None),
     )
 
@@ -441,6 +464,7 @@ _FOLDS = {
     ev.TaskStarted: _task_started,
     ev.TaskFinished: _task_finished,
     ev.TaskFailed: _task_failed,
+    ev.TaskTaken: _task_taken,
     ev.CallStarted: _call_started,
     ev.CallChunk: _call_chunk,
     ev.CallFinished: _call_finished,
