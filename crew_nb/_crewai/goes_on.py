@@ -115,7 +115,7 @@ class _Tasks:
         role = getattr(agent, "role", "") or ""
         task.agent, task.prompt_context, task.output = agent, context, output
         task.processed_by_agents.add(role)
-        task.start_time = task.end_time = datetime.datetime.now()  # noqa: DTZ005 - as CrewAI does
+        task.start_time = task.end_time = datetime.datetime.now()
         if task.output_file and not Path(task.output_file).expanduser().exists():
             structured = output.pydantic.model_dump_json() if output.pydantic else output.raw
             task._save_file(output.json_dict or structured)

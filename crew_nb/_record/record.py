@@ -345,7 +345,9 @@ class Record:
 
     def _insert(self, db: sqlite3.Connection, rows: store.Rows) -> None:
         """Saves the rows, each run with its batch where that is not there: in memory, or in a store that is new."""
-        found = (self._batches.get(key) for key in {row.batch for row in (*rows.runs, *rows.tasks)})
+        found = (
+            self._batches.get(key) for key in {run.batch for run in rows.runs} | {task.batch for task in rows.tasks}
+        )
         missing = [batch for batch in found if batch is not None and store.lacks(db, batch.key)]
         store.save(db, [*missing, *rows.batches], rows.runs, rows.tasks)
 

@@ -394,7 +394,8 @@ def _is_json(text: object) -> bool:
 def _readable(path: Path, table: str, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
     """The whole rows of a damaged table: what cannot be read is stepped over, one place at a time."""
     wanted = f"SELECT rowid, {', '.join(columns)} FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid"  # noqa: S608
-    texts = [place for place, name in enumerate(columns, 1) if name in ("labels", "meta", "inputs", "state", "events", "done")]
+    trees = {"labels", "meta", "inputs", "state", "events", "done"}
+    texts = [place for place, name in enumerate(columns, 1) if name in trees]
     after, failures = 0, 0
     with suppress(sqlite3.Error), closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.text_factory = _decoded

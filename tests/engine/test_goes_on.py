@@ -19,7 +19,7 @@ from crewai.tools import tool
 import crew_nb as cnb
 from tests.support import crews
 from tests.support.kernel import ROOT
-from tests.support.scripted_llm import ScriptedLLM
+from tests.support.scripted_llm import ScriptedLLM, tool_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,46 +34,80 @@ def store(tmp_path: Path) -> Iterator[Path]:
 
 
 class Office:
-    """Six tasks: two async ones, then those that join them; each says what it was told, so that contexts are seen."""
+    """Six tasks: two async ones, then those that join them; each says what it was told, so that contexts are seen.
 
-    def __init__(self, folder: Path, fails: set[str] | None = None) -> None:
-        self.folder = folder
-        self.fails = {"task 4"} if fails is None else fails
-        self.asked: list[str] = []
-        self.told: list[str] = []
-        self.tool_in: str | None = None
-
-    def llm(self, name: str) -> ScriptedLLM:
-        def answer(messages: Any) -> Any:
-            self.asked.append(name)
-            if name in self.fails:
-                raise ValueError(f"{name} fails")
-            words = str(messages)
-            heard = sorted(other for other in self.names if f"said by {other}." in words and other != name)
-            return f"said by {name}. It heard {len(heard)}: {', '.join(other[-1] for other in heard)}"
-
-        def use(messages: Any) -> Any:
-            self.asked.append(name)
-            return [{"id": "c", "type": "function", "function": {"name": "count", "arguments": "{}"}}]
-
-        script = [use, answer] if name == self.tool_in else [answer]
-        return ScriptedLLM(script, native_tools=name == self.tool_in)
+    What changes is in files, as a run is known by all that its factory can see.
+    """
 
     names = tuple(f"task {n}" for n in range(6))
+
+    def __init__(self, folder: Path, tool_in: str = "", *, fails: str = "") -> None:
+        self.folder = folder
+        self.tool_in = tool_in
+        self.fail(fails)
+
+    def fail(self, name: str, how: str = "raise") -> None:
+        """Let the LLM of that task fail from now on, and no other."""
+        (self.folder / "fails").write_text(f"{name}={how}")
+
+    def _lines(self, name: str) -> list[str]:
+        path = self.folder / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def _note(self, name: str, line: str) -> None:
+        with (self.folder / name).open("a") as file:
+            file.write(f"{line}\n")
+
+    @property
+    def asked(self) -> list[str]:
+        """Tasks whose LLM was asked, in order."""
+        return self._lines("asked")
+
+    @property
+    def told(self) -> list[str]:
+        """Tasks of which the callback was told."""
+        return self._lines("told")
+
+    @property
+    def uses(self) -> int:
+        """How often the tool has run."""
+        return len(self._lines("uses"))
+
+    def llm(self, name: str) -> ScriptedLLM:
+        def ask() -> None:
+            self._note("asked", name)
+            (fails,) = self._lines("fails")
+            if fails == f"{name}=die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if fails == f"{name}=raise":
+                raise ValueError(f"{name} fails")
+
+        def answer(messages: Any) -> Any:
+            ask()
+            heard = [other[-1] for other in self.names if f"said by {other}." in str(messages) and other != name]
+            return f"said by {name}. It heard {', '.join(heard) or 'nobody'}"
+
+        def use(messages: Any) -> Any:
+            ask()
+            return [tool_call("count")]
+
+        with_tool = name == self.tool_in
+        return ScriptedLLM([use, answer] if with_tool else [answer], native_tools=with_tool)
 
     def build(self, **options: Any) -> Crew:
         @tool
         def count() -> str:
             """Count one more use."""
-            with (self.folder / "uses").open("a") as file:
-                file.write("x")
+            self._note("uses", "once")
             return "counted"
 
         def tell(output: Any) -> None:
-            self.told.append(output.name)
+            self._note("told", output.name)
 
         workers = [
-            crews.agent(self.llm(name), f"Worker {name}", tools=[count] if name == self.tool_in else [])
+            crews.agent(
+                self.llm(name), f"Worker {name}", tools=[count] if name == self.tool_in else [], max_retry_limit=0
+            )
             for name in self.names
         ]
         tasks: list[Task] = []
@@ -86,16 +120,11 @@ class Office:
             )
         return Crew(agents=workers, tasks=tasks, task_callback=tell, **options)
 
-    @property
-    def uses(self) -> int:
-        path = self.folder / "uses"
-        return len(path.read_text()) if path.exists() else 0
-
 
 INPUTS = [{"topic": "AI"}]
 
 
-def run(build: Callable[[], Crew], **options: Any) -> Any:
+def run(build: Callable[[], Crew] | Crew, **options: Any) -> Any:
     batch = cnb.kickoff_for_each(build, INPUTS, show=False, max_retries=0, **options)
     batch.wait()
     return batch
@@ -106,95 +135,78 @@ def said(batch: Any) -> list[tuple[str, str]]:
     return [(task.name, task.raw) for task in batch.results[0].tasks_output]
 
 
+def undisturbed(tmp_path: Path) -> list[tuple[str, str]]:
+    """What the tasks of a run say that nothing happens to."""
+    (tmp_path / "whole").mkdir()
+    return said(run(Office(tmp_path / "whole").build))
+
+
 def test_a_retry_asks_for_what_was_not_done(tmp_path: Path, store: Path) -> None:
     """Six tasks, async ones among them, that die in the fifth cost two calls more; all is as if they had just run."""
-    whole = run(Office(tmp_path, fails=set()).build)
-    office = Office(tmp_path)
-    office.tool_in = "task 1"
+    office = Office(tmp_path, "task 1", fails="task 4")
     batch = run(office.build)
     assert batch.runs[0].status == "failed"
-    assert office.uses == 1
-    first, office.asked, office.fails = list(office.asked), [], set()
+    before = len(office.asked)
+    office.fail("")
     batch.retry().wait()
     run_ = batch.runs[0]
-    assert office.asked == ["task 4", "task 5"]
+    assert office.asked[before:] == ["task 4", "task 5"]
     assert office.uses == 1
-    assert sorted(office.told) == sorted(office.names), "a callback is called once"
-    assert said(batch) == said(whole)
+    assert sorted(office.told) == list(office.names), "a callback is called once"
+    assert said(batch) == undisturbed(tmp_path)
     assert [t.taken_over for t in run_.tasks] == [True] * 4 + [False] * 2
     assert {t.status for t in run_.tasks} == {"done"}
-    assert run_.saved.successful_requests == len(first) - 1
-    assert run_.usage.successful_requests == len(first) - 1 + 2, "spent, in both tries"
-    assert batch.results.saved.total_tokens == run_.saved.total_tokens == 15 * (len(first) - 1)
+    assert run_.saved.successful_requests == 5
+    assert run_.usage.successful_requests == 7, "spent, in both tries"
+    assert batch.results.saved.total_tokens == run_.saved.total_tokens == 15 * 5
     with closing(sqlite3.connect(store)) as db:
-        assert db.execute("SELECT count(*) FROM task").fetchone() == (0,), "a run that is done has it all"
+        assert db.execute("SELECT count(*) FROM task WHERE batch = ?", [batch._driver.key]).fetchone() == (0,)
 
 
 def test_a_restart_asks_for_everything(tmp_path: Path) -> None:
     """`retry(restart=True)` runs every task again, and what was done before is not taken over later either."""
-    office = Office(tmp_path)
+    office = Office(tmp_path, fails="task 4")
     batch = run(office.build)
-    office.asked, office.fails = [], {"task 0"}
+    before = len(office.asked)
+    office.fail("task 0")
     batch.retry(restart=True).wait()
-    assert office.asked == ["task 0"]
-    office.asked, office.fails = [], set()
-    assert run(office.build, resume=True).runs[0].saved.total_tokens == 0
-    assert office.asked.count("task 0") == 1
-    assert len(office.asked) == 6
+    again = office.asked[before:]
+    assert set(again) == {"task 0"}
+    office.fail("")
+    resumed = run(office.build, resume=True)
+    assert resumed.runs[0].saved.total_tokens == 0
+    assert sorted(office.asked[before + len(again) :]) == list(office.names)
 
 
 def test_another_batch_goes_on(tmp_path: Path) -> None:
-    """With `resume=True` a new batch takes over what the tasks of one that failed had done, from the disk."""
-    (office := Office(tmp_path)).tool_in = "task 2"
-    crew = office.build()
-    batch = run_crew(crew)
+    """With `resume=True` a new batch takes over what the tasks of one that failed had done, from the disk; twice."""
+    office = Office(tmp_path, "task 2", fails="task 4")
+    assert run(office.build).runs[0].status == "failed"
     before = len(office.asked)
-    assert batch.runs[0].status == "failed"
-    office.fails = set()
-    resumed = run_crew(crew, resume=True)
-    assert office.asked[before:] == ["task 4", "task 5"]
+    office.fail("task 5")
+    assert run(office.build, resume=True).runs[0].status == "failed"
+    office.fail("")
+    resumed = run(office.build, resume=True)
+    assert set(office.asked[before:]) == {"task 4", "task 5"}
+    assert office.asked[before:].count("task 4") == 1
     assert office.uses == 1
-    assert [name for name, _ in said(resumed)] == list(office.names)
-    assert resumed.runs[0].usage.successful_requests == 2
-    assert resumed.results[0].tasks_output[3].raw.endswith("2: 1, 2")
-    assert resumed.results.to_frame()["saved_tokens"].tolist() == [15 * (before - 1)]
-
-
-def run_crew(crew: Crew, **options: Any) -> Any:
-    return run(crew, **options)  # type: ignore[arg-type]
+    assert said(resumed) == undisturbed(tmp_path)
+    assert resumed.runs[0].usage.successful_requests == 1
+    assert resumed.results.to_frame()["saved_tokens"].tolist() == [15 * 6]
 
 
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
 import crew_nb as cnb
 from tests.engine.test_goes_on import INPUTS, Office
 
-folder, kill = Path(sys.argv[1]), sys.argv[2]
+folder = Path(sys.argv[1])
 cnb.set_record(folder / "kept.sqlite")
-
-class Killed(Office):
-    def llm(self, name):
-        llm = super().llm(name)
-        def note(answer):
-            def call(messages):
-                with (folder / "asked").open("a") as file:
-                    file.write(name + "\\n")
-                if name == kill:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return answer(messages)
-            return call
-        llm._script = [note(answer) for answer in llm._script]
-        return llm
-
-def build():
-    office = Killed(folder, fails=set())
-    office.tool_in = "task 0"
-    return office.build()
-
-batch = cnb.kickoff_for_each(build, INPUTS, resume=True, show=False)
-results = batch.wait()
-print([task.raw for task in results[0].tasks_output], results[0].usage.successful_requests)
+office = Office(folder, "task 0")
+office.fail(sys.argv[2], "die")
+results = cnb.kickoff_for_each(office.build, INPUTS, resume=True, show=False).wait()
+print([(task.name, task.raw) for task in results[0].tasks_output], results[0].usage.successful_requests)
 """
 
 
@@ -205,24 +217,27 @@ def test_a_killed_process_goes_on(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     first, second = (
         subprocess.run(
-            [sys.executable, str(script), str(tmp_path), kill],
-            env=env, capture_output=True, text=True, timeout=120, check=False,
+            [sys.executable, str(script), str(tmp_path), dies],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
-        for kill in ("task 4", "nobody")
-    )  # fmt: skip
+        for dies in ("task 4", "")
+    )
     assert first.returncode == -signal.SIGKILL, first.stderr
     assert second.returncode == 0, second.stderr
-    asked = (tmp_path / "asked").read_text().splitlines()
-    assert sorted(asked) == sorted(["task 0", *Office.names, "task 4"])
-    assert (tmp_path / "uses").read_text() == "x"
-    whole = run(Office(tmp_path, fails=set()).build)
-    assert second.stdout.strip().endswith(f"{[raw for _, raw in said(whole)]} 2")
+    office = Office(tmp_path)
+    assert sorted(office.asked) == sorted(["task 0", "task 4", *office.names])
+    assert office.uses == 1
+    assert second.stdout.strip().endswith(f"{undisturbed(tmp_path)} 2")
 
 
-def test_conditions_and_files_are_as_they_were(tmp_path: Path) -> None:
+def test_conditions_and_files_are_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A condition is not asked again, what it left out stays left out, and a file that is gone is written again."""
     asked: list[str] = []
-    llms = [ScriptedLLM(["first"]), ScriptedLLM(["never"]), ScriptedLLM(["third"]), ScriptedLLM([ValueError("no"), "last"])]
+    llms = [ScriptedLLM(script) for script in (["first"], ["never"], ["third"], [ValueError("no"), "last"])]
 
     def condition(name: str, holds: bool) -> Callable[[Any], bool]:
         def ask(output: Any) -> bool:
@@ -231,8 +246,9 @@ def test_conditions_and_files_are_as_they_were(tmp_path: Path) -> None:
 
         return ask
 
-    workers = [crews.agent(llm, f"Worker {n}") for n, llm in enumerate(llms)]
-    notes = tmp_path / "notes.txt"
+    workers = [crews.agent(llm, f"Worker {n}", max_retry_limit=0) for n, llm in enumerate(llms)]
+    monkeypatch.chdir(tmp_path)
+    notes = Path("notes.txt")
     words = {"expected_output": "A note"}
     crew = Crew(
         agents=workers,
@@ -263,7 +279,7 @@ def test_a_task_that_is_asked_another_thing_is_run(tmp_path: Path) -> None:
     def mood(inputs: Any) -> Any:
         return {**(inputs or {}), "mood": next(moods)}
 
-    workers = [crews.agent(llm, f"Worker {n}") for n, llm in enumerate(llms)]
+    workers = [crews.agent(llm, f"Worker {n}", max_retry_limit=0) for n, llm in enumerate(llms)]
     tasks = [Task(description=f"{n} in a {{mood}} voice", expected_output="A", agent=w) for n, w in enumerate(workers)]
     crew = Crew(agents=workers, tasks=tasks, before_kickoff_callbacks=[mood])
     batch = cnb.gather(crew, show=False, max_retries=0)
@@ -285,7 +301,7 @@ def test_where_a_half_is_no_half_of_a_whole_the_run_begins_anew(tmp_path: Path) 
 
     count.max_usage_count = 1
     llms = [ScriptedLLM(["a"]), ScriptedLLM([ValueError("no"), "b"])]
-    workers = [crews.agent(llm, f"Worker {n}", tools=[count]) for n, llm in enumerate(llms)]
+    workers = [crews.agent(llm, f"Worker {n}", tools=[count], max_retry_limit=0) for n, llm in enumerate(llms)]
     tasks = [Task(description=f"Do {n}", expected_output="A", agent=worker) for n, worker in enumerate(workers)]
     batch = cnb.gather(Crew(agents=workers, tasks=tasks), show=False, max_retries=0)
     batch.wait()
@@ -296,7 +312,7 @@ def test_where_a_half_is_no_half_of_a_whole_the_run_begins_anew(tmp_path: Path) 
 
 def test_a_hierarchical_crew_goes_on(tmp_path: Path) -> None:
     """The manager is not asked again for what it had done."""
-    manager = ScriptedLLM(["one", ValueError("no"), "two"])
+    manager = ScriptedLLM(["one", *[ValueError("no")] * 3, "two"])
     worker = crews.agent(ScriptedLLM(), "Writer")
     tasks = [Task(description=f"Report {n}", expected_output="A report") for n in range(2)]
     crew = Crew(agents=[worker], tasks=tasks, process="hierarchical", manager_llm=manager)  # type: ignore[arg-type]
@@ -304,4 +320,4 @@ def test_a_hierarchical_crew_goes_on(tmp_path: Path) -> None:
     batch.wait()
     batch.retry().wait()
     assert [t.raw for t in batch.results[0].tasks_output] == ["one", "two"]
-    assert len(manager.asked) == 3
+    assert len(manager.asked) == 5

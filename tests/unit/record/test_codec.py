@@ -198,6 +198,7 @@ def events(run: int = 0) -> list[ev.Event]:
         ev.CallFailed(**at, call="d", kind="tool", message="no"),
         ev.TaskFinished(**at, task=0, output="done"),
         ev.TaskFailed(**at, task=1, message="bad"),
+        ev.TaskTaken(**at, task=1, agent="b", output="kept", usage=Usage(total_tokens=2), cost=0.25),
         ev.TasksFound(**at, tasks=(ev.TaskSpec(name="v", agent="c", is_step=True, parent=0, crew=1),)),
         ev.Logged(**at, text="line", task=1),
         ev.RunCancelling(**at),
