@@ -38,8 +38,8 @@ def where_it_ended(crew: Crew) -> None:
         crew: Ours, made ready in all else; it is changed.
     """
     attempt = _attempt.current.get()
-    if attempt is None:
-        return
+    if attempt is None or (len(crew.tasks) == 1 and not crew.after_kickoff_callbacks):
+        return  # its one task and the run are done at once
     if why := _why_not(crew):
         if attempt.done:
             attempt.log(f"begun anew, nothing is taken over: {why}")
