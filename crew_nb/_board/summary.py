@@ -66,6 +66,8 @@ class Summary:
     """Runs whose words come from an `OfflineLLM`."""
     built: int
     """Runs whose crew has been built, so that `offline` is known."""
+    saved: int
+    """Tokens that were not spent, as they had been before."""
     from_record: int
     """Runs whose outcome was on disk already."""
     dropped_calls: int
@@ -98,7 +100,7 @@ class Tally:
         self.counts: Counter[str] = Counter()
         self.tokens = self.uncounted_calls = self.unpriced_calls = self.dropped_calls = self.from_record = (
             self.offline
-        ) = 0
+        ) = self.saved = 0
         self.cost: float | None = None
         self.worked = 0.0
         self.under_way: list[tuple[float, float]] = []
@@ -133,6 +135,7 @@ class Tally:
         self._counted[run.index] = run
         self.counts[run.status] += 1
         self.tokens += run.usage.total_tokens
+        self.saved += run.saved.total_tokens
         self.unpriced_calls += run.unpriced_calls
         self.uncounted_calls += run.uncounted_calls
         self.dropped_calls += run.dropped_calls
@@ -183,6 +186,7 @@ def summarize(state: BatchState, now: float | None = None, tally: Tally | None =
         speedup=worked / at_work if at_work > 0 and ended.times and len(runs) > 1 else None,
         offline=ended.offline + sum(r.offline for r in left),
         built=sum(bool(r.tasks) or r.from_record for r in runs),
+        saved=ended.saved + sum(r.saved.total_tokens for r in left),
         from_record=ended.from_record,
         dropped_calls=ended.dropped_calls,
     )
@@ -281,6 +285,8 @@ def facts(summary: Summary) -> tuple[str, ...]:
         parts.append(f"~{clock(summary.eta)} left")
     more = f" (+ {calls(summary.uncounted_calls)} not counted)" if summary.uncounted_calls else ""
     parts.append(f"{summary.tokens:,} tokens{more}")
+    if summary.saved:
+        parts.append(f"{summary.saved:,} saved")
     if summary.cost:
         more = f" of ~{money(summary.projected_cost)}" if summary.projected_cost is not None else ""
         unpriced = f" (+ {calls(summary.unpriced_calls)} of unknown price)" if summary.unpriced_calls else ""
@@ -313,8 +319,8 @@ def joins_text(run: RunState, place: int) -> str:
 
 
 def rounds(task: TaskState) -> str:
-    """`×3` for a step that has begun three times; empty for what begins once."""
-    return f"×{task.rounds}" if task.rounds > 1 else ""
+    """`×3` for a step that has begun three times, `taken over` for a task that was not run; else empty."""
+    return "taken over" if task.taken_over else f"×{task.rounds}" if task.rounds > 1 else ""
 
 
 def edge_text(run: RunState, place: int) -> str:

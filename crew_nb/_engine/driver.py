@@ -429,11 +429,15 @@ class Driver:
         """
         index = attempt.index
         if error is None:
-            usage = None if kept is not None else _crewai.usage_metrics(self.states[index].usage)
+            usage = _crewai.usage_metrics(self.states[index].usage)
             text: str | BaseException = await _look(lambda: _text_of(output, usage), lambda trouble: trouble)
             if isinstance(text, str):
-                told = {} if kept is None else {"from_record": True, "usage": kept.usage, "cost": kept.cost}
-                done = ev.RunFinished(run=index, at=_clock.now(), status="done", output=text, **told)  # type: ignore[arg-type]
+                told: dict[str, Any] = {}
+                if kept is not None:
+                    costs = [cost for cost in (kept.cost, kept.saved_cost) if cost is not None]
+                    told = {"usage": kept.usage + kept.saved, "cost": sum(costs) if costs else None}
+                    told["from_record"] = True
+                done = ev.RunFinished(run=index, at=_clock.now(), status="done", output=text, **told)
                 return done, None, output
             error = text
         failed = error

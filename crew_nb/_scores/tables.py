@@ -103,10 +103,11 @@ def summary(sheet: Sheet, states: Sequence[RunState]) -> Table:
             found = _mean(sheet, [(state.index, values[state.index]) for state in here if state.index in values])
             row |= {name: found.mean, f"{name} low": found.low, f"{name} high": found.high}
             row[f"{name} scored"] = sum(state.index in values for state in here)
-        costs = [state.cost for state in here if state.cost is not None]
+        # What is from the record was paid for once, too.
+        costs = [cost for state in here for cost in (state.cost, state.saved_cost) if cost is not None]
         times = [state.finished - state.started for state in here if state.finished and state.started]
         row["cost"] = math.fsum(costs) if costs else None
-        row["tokens"] = sum(state.usage.total_tokens for state in here)
+        row["tokens"] = sum((state.usage + state.saved).total_tokens for state in here)
         row["seconds"] = math.fsum(times) / len(times) if times else None
         rows.append(row)
     return Table(rows, notes(sheet, states))

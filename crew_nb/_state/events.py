@@ -105,7 +105,7 @@ class RunFinished(Event):
     from_record: bool = False
     """The outcome was on disk already (`resume=True`); nothing was run."""
     usage: Usage | None = None
-    """Set with `from_record`, where no call events were seen."""
+    """Set with `from_record`: what it took when it was run, and is saved now."""
     cost: float | None = None
 
 

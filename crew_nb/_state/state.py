@@ -108,7 +108,7 @@ class RunState:
     cost: float | None = None
     """US dollars so far; None where no call had a known price."""
     saved: Usage = Usage()  # noqa: RUF009 - it is frozen
-    """What was not asked again: the tokens that tasks taken over took when they were run."""
+    """What was not asked again: the tokens that tasks, or a whole run, took before they were taken over."""
     saved_cost: float | None = None
     """US dollars of that; None where no price is known."""
     unpriced_calls: int = 0
@@ -272,8 +272,8 @@ def _finished(run: RunState, e: ev.RunFinished) -> RunState:
         error=e.error,
         dropped_calls=e.dropped_calls,
         from_record=e.from_record,
-        usage=run.usage if e.usage is None else e.usage,
-        cost=run.cost if e.usage is None else e.cost,
+        saved=run.saved if e.usage is None else run.saved + e.usage,
+        saved_cost=_sum(run.saved_cost, e.cost),
         last_event=e.at,
     )
 
