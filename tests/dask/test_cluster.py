@@ -353,7 +353,7 @@ def test_what_cannot_travel_is_refused_before_launch(client: Client, server: Ser
 
     with pytest.raises(cnb.BlueprintError, match=r"build\(\) cannot travel .* lock \(a lock\)"):
         cnb.kickoff(build, {"topic": "a"}, on=client, show=False)
-    with pytest.raises(cnb.OptionError, match=r"not a dask.*Write on=Client\("):
+    with pytest.raises(cnb.OptionError, match=r"number of processes.*or on=Client\("):
         cnb.kickoff(build, {"topic": "a"}, on="cluster", show=False)
     with pytest.raises(cnb.OptionError, match=r"Write on=cluster\.get_client\("):
         cnb.kickoff(build, {"topic": "a"}, on=client.cluster, show=False)

@@ -201,5 +201,6 @@ def test_a_run_from_the_record_has_its_tasks(server: Server, tmp_path: Path) -> 
     assert results[0].state.from_record
     assert [t.output for t in again[0].tasks] == [t.output for t in before[0].state.tasks]
     assert len(results.to_frame("calls")) == len(before.to_frame("calls")) == 2
-    assert results[0].usage == before[0].usage
+    assert results[0].saved == before[0].usage
+    assert not results[0].usage.total_tokens
     assert cnb.load(again.key)[0].state.tasks == again[0].tasks

@@ -26,7 +26,7 @@ def _answered(requests: list[Request]) -> Counter[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_kill_at_random_moments_and_resume(server: Server, tmp_path: Path, rounds: int) -> None:
-    """Kill -9 in the middle of a batch of 40, a new kernel, the same cell: no finished run is asked for again.
+    """Kill -9 in the middle of a batch of 40, a new kernel, the same cell: nothing that was done is asked for again.
 
     Each kernel resumes what the one before left, then begins the batch in which it is killed.
     """
@@ -47,9 +47,11 @@ def test_kill_at_random_moments_and_resume(server: Server, tmp_path: Path, round
                 assert kernel.run(f"right(results, 'R{n - 1}')").result == "True"
                 assert told <= kept, "what a cell said to be done is on disk"
                 asked = Counter(r.topic for r in server.stats().requests[len(before) :])
-                assert set(asked) == {f"R{n - 1}x{i}" for i in range(40) if i not in kept}
-                assert set(asked.values()) <= {2}
-                assert all(_answered(before)[f"R{n - 1}x{i}"] == 2 for i in kept)
+                left = {f"R{n - 1}x{i}" for i in range(40) if i not in kept}
+                answered = _answered(before)  # of a run's two tasks, those on disk are not asked again
+                assert set(asked) <= left
+                assert all(asked[topic] <= 2 <= asked[topic] + answered[topic] for topic in left)
+                assert all(answered[f"R{n - 1}x{i}"] == 2 for i in kept)
                 kept_in_all += len(kept)
             if n == rounds:
                 break

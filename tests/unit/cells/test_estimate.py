@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,8 +56,8 @@ def test_only_runs_that_were_run_and_are_done_are_measured() -> None:
 
     def run(index: int, status: Any, start: float, **more: Any) -> _state.RunState:
         state = _state.advance(_state.new_run(index, "", 0.0), ev.RunStarted(run=index, at=start))
-        end = ev.RunFinished(run=index, at=start + 2, status=status, usage=Usage(total_tokens=10), cost=0.5, **more)
-        return _state.advance(state, end)
+        end = ev.RunFinished(run=index, at=start + 2, status=status, **more)
+        return replace(_state.advance(state, end), usage=Usage(total_tokens=10), cost=0.5)
 
     def batch(*runs: _state.RunState) -> _state.BatchState:
         return _state.BatchState(key="k", name="", runs=runs, created=0.0)
