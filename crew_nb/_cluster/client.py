@@ -29,7 +29,7 @@ from crew_nb._state.errors import BlueprintError, BudgetExceededError, CrewNbErr
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from distributed import Client, Future
 
@@ -64,12 +64,24 @@ class Cluster:
 
     Nothing is asked of the cluster before `prepare`, so that a verb returns at once.
 
+    Args:
+        client: The way to the cluster.
+        plans: What is run.
+        options: Those of the batch.
+        blueprints: What `travelling` made of the plans, where that has been done.
+
     Raises:
         OptionError: When `on` is no client, or one that is closed.
         BlueprintError: When a crew or an input cannot travel to another process.
     """
 
-    def __init__(self, client: Client, plans: Sequence[Plan], options: Options) -> None:
+    def __init__(
+        self,
+        client: Client,
+        plans: Sequence[Plan],
+        options: Options,
+        blueprints: Mapping[int, there.Blueprint] | None = None,
+    ) -> None:
         from distributed import Client
 
         if not isinstance(client, Client):
@@ -83,7 +95,7 @@ class Cluster:
         self._most_at_once = options.concurrency
         self._max_retries = options.max_retries
         self._states: Sequence[RunState] = ()
-        self._blueprints = travelling(plans)
+        self._blueprints = travelling(plans) if blueprints is None else blueprints
         self._numbers = itertools.count()
         self._workers: dict[str, _Worker] = {}
         self._ready = asyncio.Condition()

@@ -15,10 +15,11 @@ from crew_nb._engine.engine import HERE
 from crew_nb._state.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from distributed import Client
 
+    from crew_nb._cluster.worker import Blueprint
     from crew_nb._crewai.blueprint import Plan
     from crew_nb._engine.engine import Runner
     from crew_nb._state.attempt import Attempt
@@ -38,35 +39,40 @@ def on_cores(on: str | int, plans: Sequence[Plan], options: Options) -> Runner:
         OptionError: When `on` is no number of processes, or Dask is not there.
         BlueprintError: When a crew or an input cannot travel to another process.
     """
-    count = len(os.sched_getaffinity(0)) if on == "cores" and hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if on != "cores":
-        if not isinstance(on, int) or isinstance(on, bool) or not 1 <= on <= MOST:
-            raise OptionError(f'on is {on!r}. Write on="cores", a number of processes from 1, or on=Client(...).')
-        count = on
+    if on == "cores":
+        on = _cores()
+    elif not isinstance(on, int) or isinstance(on, bool) or not 1 <= on <= MOST:
+        raise OptionError(f'on is {on!r}. Write on="cores", a number of processes from 1, or on=Client(...).')
     try:
         import distributed  # noqa: F401 - said before anything is started
     except ImportError as error:
-        raise OptionError(f"on={on!r} needs Dask: pip install 'crew-nb[dask]'.") from error
-    travelling(plans)
+        raise OptionError(f"on={options.on!r} needs Dask: pip install 'crew-nb[dask]'.") from error
+    blueprints = travelling(plans)
     if min(len(plans), options.concurrency) <= RUNS_A_WORKER:
         return HERE
-    return _Cores(count, plans, options)
+    return _Cores(int(on), plans, options, blueprints)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Cores:
     """The runner of one batch."""
 
-    def __init__(self, count: int, plans: Sequence[Plan], options: Options) -> None:
+    def __init__(
+        self, count: int, plans: Sequence[Plan], options: Options, blueprints: Mapping[int, Blueprint]
+    ) -> None:
         self._count = count
         self._plans = plans
         self._options = options
+        self._blueprints = blueprints
         self._processes = _started(count)
         self._cluster: Cluster | None = None
         self._begin: asyncio.Task[None] | None = None
         self._ready = False
         self._begun_here = 0
-        self._for_here = 0
-        """Runs that were let through to begin in this process, and have not."""
 
     @property
     def waits_for(self) -> str:
@@ -86,7 +92,6 @@ class _Cores:
             self._begin = asyncio.get_running_loop().create_task(self._get_ready(states), context=contextvars.Context())
         if not self._ready and self._begun_here < FIRST_HERE:
             self._begun_here += 1
-            self._for_here += 1
             return
         await asyncio.shield(self._begin)
 
@@ -94,10 +99,6 @@ class _Cores:
         """Run it there where that is ready, else here."""
         if self._ready and self._cluster is not None:
             return await self._cluster.kick_off(plan, attempt, stream=stream, keep_replay=keep_replay)
-        if not self._for_here:
-            await self.prepare(())
-            return await self.kick_off(plan, attempt, stream=stream, keep_replay=keep_replay)
-        self._for_here -= 1
         return await HERE.kick_off(plan, attempt, stream=stream, keep_replay=keep_replay)
 
     def close(self) -> None:
@@ -106,12 +107,12 @@ class _Cores:
             self._begin.cancel()
         if self._cluster is not None:
             self._cluster.close()
-        self._begin, self._ready, self._begun_here, self._for_here = None, False, 0, 0
+        self._begin, self._ready, self._begun_here = None, False, 0
 
     async def _get_ready(self, states: Sequence[RunState]) -> None:
         if self._cluster is None:
             client = await asyncio.shield(asyncio.wrap_future(self._processes))
-            self._cluster = Cluster(client, self._plans, self._options)
+            self._cluster = Cluster(client, self._plans, self._options, self._blueprints)
         await self._cluster.prepare(states)
         self._ready = True
 

@@ -11,7 +11,7 @@ from crew_nb._state.errors import BlueprintError
 
 SUFFIXES = (".json", ".jsonc", ".yaml", ".yml")
 
-_OBJECTS = ("CrewDefinition", "FlowDefinition", "AgentDefinition")
+_OBJECTS = {"CrewDefinition": "crew", "FlowDefinition": "flow", "AgentDefinition": "agent"}
 
 
 def is_definition(value: object) -> bool:
@@ -38,8 +38,8 @@ def started(definition: Any) -> Any:
     try:
         if isinstance(definition, str | os.PathLike):
             return _of_file(Path(definition).expanduser())
-        content = definition if isinstance(definition, Mapping) else definition.model_dump(by_alias=True)
-        return _of(definition, _sort(content) or "flow", "the definition", Path.cwd())
+        sort = _sort(definition) if isinstance(definition, Mapping) else _OBJECTS[type(definition).__name__]
+        return _of(definition, sort, "the definition", Path.cwd())
     except BlueprintError:
         raise
     except Exception as error:  # CrewAI's own, pydantic's, those of YAML and of modules that it names
@@ -113,8 +113,9 @@ def _agent(definition: Any, source: str, root: Path) -> Any:
 def _crew(definition: Any, source: str, root: Path) -> Any:
     from crewai.project.crew_loader import load_crew, load_crew_from_definition
 
-    by_name = isinstance(definition, Mapping) and all(isinstance(name, str) for name in definition["agents"])
-    if by_name and not isinstance(definition["agents"], Mapping) and Path(source).suffix.lower().startswith(".json"):
+    agents = definition["agents"] if isinstance(definition, Mapping) else {}
+    named = isinstance(agents, list) and all(isinstance(agent, str) for agent in agents)
+    if named and Path(source).suffix.lower().startswith(".json"):
         crew, defaults = load_crew(source)  # its agents are files beside it
     else:
         crew, defaults = load_crew_from_definition(definition, source=source, project_root=root)

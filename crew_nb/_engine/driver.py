@@ -405,8 +405,8 @@ class Driver:
         index = attempt.index
         tasks = self.states[index].tasks
         calls = tasks[place].calls if place < len(tasks) else ()
-        prices = [call.cost for call in calls if call.cost is not None]
-        usage, cost = sum((call.usage for call in calls), Usage()), sum(prices) if prices else None
+        usage = sum((call.usage for call in calls), Usage())
+        cost = functools.reduce(_state.total, (call.cost for call in calls), None)
         attempt.done[place] = replace(done, usage=usage, cost=cost)
         # A stop waits for no disk.
         await asyncio.shield(self._beside(self._record_task(index, place, attempt.done[place])))
@@ -434,9 +434,8 @@ class Driver:
             if isinstance(text, str):
                 told: dict[str, Any] = {}
                 if kept is not None:
-                    costs = [cost for cost in (kept.cost, kept.saved_cost) if cost is not None]
-                    told = {"usage": kept.usage + kept.saved, "cost": sum(costs) if costs else None}
-                    told["from_record"] = True
+                    cost = _state.total(kept.cost, kept.saved_cost)
+                    told = {"from_record": True, "usage": kept.usage + kept.saved, "cost": cost}
                 done = ev.RunFinished(run=index, at=_clock.now(), status="done", output=text, **told)
                 return done, None, output
             error = text

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._board import static as _static
 from crew_nb._state import words as _words
-from crew_nb._state.html import el, picture
+from crew_nb._state.html import Html, el, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,17 +50,7 @@ class Report:
         return _static.page(
             self.title,
             el("ul", (el("li", el("strong", name), ": ", value) for name, value in self.facts.items())),
-            [
-                el(
-                    "section",
-                    el("p", el("strong", name)),
-                    _table([list(r) for r in shown], [list(r.values()) for r in shown]),
-                    notes,
-                )
-                for name, table in self.tables.items()
-                for shown in [table.shown()]
-                for notes in [[el("p", el("small", note)) for note in table.notes]]
-            ],
+            [el("section", el("p", el("strong", name)), table.html()) for name, table in self.tables.items()],
             None if self.png is None else picture(self.png),
             [
                 el(
@@ -74,7 +62,7 @@ class Report:
                 )
                 for each in self.examples
             ],
-            el("details", el("summary", f"Inputs ({len(self.inputs):,})"), _table([names], listed)),
+            el("details", el("summary", f"Inputs ({len(self.inputs):,})"), _table(names, listed)),
             el("p", el("small", f"… and {more:,} more")) if more else None,
             pictures=self.png is not None,
         )
@@ -102,19 +90,8 @@ class Report:
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def versions() -> str:
-    """What it runs on."""
-    found = [f"Python {platform.python_version()}"]
-    for name in ("crew-nb", "crewai"):
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            found.append(name)
-    return ", ".join(found)
-
-
-def _table(heads: Sequence[Sequence[str]], rows: Iterable[Sequence[str]]) -> Any:
-    head = el("thead", el("tr", (el("th", name, scope="col") for name in (heads[0] if heads else ()))))
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
+    head = el("thead", el("tr", (el("th", name, scope="col") for name in names)))
     return el("table", head, el("tbody", (el("tr", (el("td", value) for value in row)) for row in rows)))
 
 

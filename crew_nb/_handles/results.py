@@ -22,6 +22,7 @@ from crew_nb._record import file as _file
 from crew_nb._scores import sheet as _sheet
 from crew_nb._scores.sheet import Sheet
 from crew_nb._state import errors as _errors
+from crew_nb._state import loop as _loop
 from crew_nb._state.errors import CrewNbError, NotFinishedError, OptionError, RunCancelledError, RunFailedError
 from crew_nb._state.html import el
 from crew_nb._state.plain import plain
@@ -668,7 +669,8 @@ class Results(Sequence[Result]):
         }
         known = {"runs": f"{len(self)}: " + ", ".join(f"{n} {status}" for status, n in counts.items())}
         known["began"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.state.created))
-        known["versions"] = _report.versions()
+        here = _loop.environment()
+        known["versions"] = f"Python {here.python}, crew-nb {here.crew_nb}, crewai {here.crewai}"
         known["tokens"] = f"{self.usage.total_tokens:,}"
         known["cost"] = "unknown" if self.cost is None else f"US dollars {self.cost:,.4f}"
         cells = {self._sheet.cells[item.index].input: item for item in self._items}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crew_nb._scores import statistics as _statistics
 from crew_nb._state import words as _words
 from crew_nb._state.errors import CrewNbError, OptionError
-from crew_nb._state.html import el
+from crew_nb._state.html import Html, el
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,6 +74,10 @@ class Table:
         return "\n".join([*(line.rstrip() for line in text), *self.notes])
 
     def _repr_html_(self) -> str:
+        return self.html()
+
+    def html(self) -> Html:
+        """The table and its notes, as a cell shows them."""
         shown = self.shown()
         head = el("thead", el("tr", (el("th", name, scope="col") for name in (shown[0] if shown else ()))))
         body = el("tbody", (el("tr", (el("td", value) for value in row.values())) for row in shown))

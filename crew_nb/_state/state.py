@@ -273,7 +273,7 @@ def _finished(run: RunState, e: ev.RunFinished) -> RunState:
         dropped_calls=e.dropped_calls,
         from_record=e.from_record,
         saved=run.saved if e.usage is None else run.saved + e.usage,
-        saved_cost=_sum(run.saved_cost, e.cost),
+        saved_cost=total(run.saved_cost, e.cost),
         last_event=e.at,
     )
 
@@ -350,7 +350,7 @@ def _task_finished(run: RunState, e: ev.TaskFinished) -> RunState:
 
 
 def _task_taken(run: RunState, e: ev.TaskTaken) -> RunState:
-    run = replace(run, last_event=e.at, saved=run.saved + e.usage, saved_cost=_sum(run.saved_cost, e.cost))
+    run = replace(run, last_event=e.at, saved=run.saved + e.usage, saved_cost=total(run.saved_cost, e.cost))
     return _with_task(
         run,
         e.task,
@@ -360,7 +360,8 @@ def _task_taken(run: RunState, e: ev.TaskTaken) -> RunState:
     )
 
 
-def _sum(cost: float | None, more: float | None) -> float | None:
+def total(cost: float | None, more: float | None) -> float | None:
+    """Both costs together; None where neither is known."""
     return cost if more is None else (cost or 0.0) + more
 
 
@@ -411,7 +412,7 @@ def _spent(run: RunState, e: ev.CallFinished | ev.CallFailed) -> RunState:
     return replace(
         run,
         usage=run.usage + e.usage,
-        cost=_sum(run.cost, e.cost),
+        cost=total(run.cost, e.cost),
         unpriced_calls=run.unpriced_calls + (e.cost is None),
     )
 
