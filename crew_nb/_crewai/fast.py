@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import offload as _offload
+from crew_nb._crewai import patches, sources
 from crew_nb._crewai import twins as _twins
 from crew_nb._crewai.names import agents_of
 from crew_nb._crewai.offload import offload
@@ -24,12 +25,12 @@ __all__ = ["accelerate", "install", "offload", "unfamiliar", "why_not"]
 def install() -> None:
     """Spare runs of ours, on both paths, what CrewAI does over and over for each crew; other crews notice nothing."""
     _twins.install()
-    _crewai.skip_idle_listeners(_is_ours_here)
-    _crewai.keep_no_chunks(_is_ours_here)
-    _crewai.remember_set_up(_is_ours_here)
-    _crewai.ask_for_models(_is_ours_here, _is_in_call, _offload.waiting)
-    _crewai.keep_output(_is_ours_here)
-    _crewai.wait_for_files(_offload.wait, _offload.can_wait)
+    patches.skip_idle_listeners(_is_ours_here)
+    patches.keep_no_chunks(_is_ours_here)
+    patches.remember_set_up(_is_ours_here)
+    patches.ask_for_models(_is_ours_here, _is_in_call, _offload.waiting)
+    patches.keep_output(_is_ours_here)
+    patches.wait_for_files(_offload.wait, _offload.can_wait)
 
 
 def _is_ours_here() -> bool:
@@ -43,7 +44,7 @@ def _is_in_call() -> bool:
 @functools.cache
 def unfamiliar() -> str:
     """Why the direct path cannot stand on this CrewAI's source, in a line; empty where it can. Loads it."""
-    moved = _crewai.executor_moved()
+    moved = sources.executor_moved()
     more = f" and {len(moved) - 3} more" if len(moved) > 3 else ""
     what = f"{', '.join(moved[:3])}{more} {'is' if len(moved) == 1 else 'are'}"
     return f"in CrewAI {_crewai.version()}, {what} not as it was checked" if moved else ""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import patches
 from crew_nb._state import attempt as _attempt
 from crew_nb._state.usage import Usage
 
@@ -41,7 +42,7 @@ _counters: dict[int, _Counter] = {}
 
 def install() -> None:
     """Hear what is told to CrewAI's base class and to callbacks."""
-    _crewai.hear_token_callbacks(_to_callbacks)
+    patches.hear_token_callbacks(_to_callbacks)
 
 
 @contextlib.contextmanager
@@ -51,7 +52,7 @@ def watching(record: CallRecord) -> Iterator[None]:
     if llm is None:
         yield
         return
-    _crewai.hear_tokens(type(llm), tracked)
+    patches.hear_tokens(type(llm), tracked)
     before = _crewai.counters(llm)
     with _lock:
         counter = _counters.get(id(llm))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from crew_nb._crewai import listen as _listen
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import patches
 from crew_nb._crewai import tokens as _tokens
 from crew_nb._engine import failure as _failure
 from crew_nb._engine import prices as _prices
@@ -156,7 +157,7 @@ class Gate:
         if record is None or asked.llm is None or asked.llm is record.asked.llm:
             yield
             return
-        _crewai.hear_tokens(type(asked.llm), _tokens.tracked)
+        patches.hear_tokens(type(asked.llm), _tokens.tracked)
         with _crewai.streaming(asked.llm, self.streams.wanted(attempt.stream, asked)):
             yield
 
@@ -536,6 +537,6 @@ async def acall(asked: Asked, operation: Callable[[], Awaitable[Any]]) -> Any:
 
 def install() -> str:
     """Put the gate before every LLM call of our runs; returns what could not be, in words."""
-    _crewai.install_sdk_retry_switch(in_call)
+    patches.install_sdk_retry_switch(in_call)
     _tokens.install()
-    return _crewai.install_gate(applies, call, acall)
+    return patches.install_gate(applies, call, acall)

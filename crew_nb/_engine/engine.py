@@ -24,6 +24,7 @@ from crew_nb._crewai import fast as _fast
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import listen as _listen
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import patches
 from crew_nb._crewai.crews import CREW
 from crew_nb._engine import calls as _calls
 from crew_nb._engine import human as _human
@@ -299,8 +300,8 @@ def _of_no_run(record: logging.LogRecord) -> bool:
 
 
 def _take_logging() -> None:
-    _crewai.hear_prints(_print_to_row)
-    _crewai.mute_scope_warnings()
+    patches.hear_prints(_print_to_row)
+    patches.mute_scope_warnings()
     stock = logging.Logger.callHandlers
     if getattr(stock, "_crew_nb", False):
         return

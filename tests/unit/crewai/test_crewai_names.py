@@ -20,6 +20,7 @@ from crewai.llms.base_llm import BaseLLM
 from crew_nb._crewai import connections as _connections
 from crew_nb._crewai import listen as _listen
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import patches as _patches
 from tests.support.server import ROOT
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def test_every_event_that_is_heard_is_one_of_crewais() -> None:
     while classes:
         classes += (cls := classes.pop()).__subclasses__()
         kinds.add(str(cls.model_fields["type"].default))
-    assert (set(_listen._HEARD) | _listen._STOPPABLE | _crewai._CHUNKS) - kinds == set()
+    assert (set(_listen._HEARD) | _listen._STOPPABLE | _patches._CHUNKS) - kinds == set()
 
 
 @pytest.mark.parametrize("moved", [False, True])

@@ -25,6 +25,7 @@ from crew_nb._crewai import direct as _direct
 from crew_nb._crewai import fast as _fast
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import offload as _offload
+from crew_nb._crewai import sources
 from crew_nb._state import attempt as _attempt
 from crew_nb._state.attempt import Attempt
 from tests.conformance.paths import OpenGate, Path, Stage, watch
@@ -86,19 +87,19 @@ def test_a_crew_in_training_takes_the_stock_path() -> None:
 
 def test_another_source_of_the_executor_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A patched or newer function is not taken for the one that was checked, and is named; others are not."""
-    assert _crewai.executor_moved() == []
+    assert sources.executor_moved() == []
     stock = AgentExecutor.__dict__["finalize"]
 
     def finalize(self: Any) -> str:
         return "completed"
 
     monkeypatch.setattr(AgentExecutor, "finalize", finalize)
-    (moved,) = _crewai.executor_moved()
-    assert moved == f"AgentExecutor.finalize ({_crewai._digest(finalize)})"
+    (moved,) = sources.executor_moved()
+    assert moved == f"AgentExecutor.finalize ({sources._digest(finalize)})"
     monkeypatch.delattr(AgentExecutor, "finalize")
-    assert _crewai.executor_moved() == ["AgentExecutor.finalize (not there)"]
+    assert sources.executor_moved() == ["AgentExecutor.finalize (not there)"]
     monkeypatch.setattr(AgentExecutor, "finalize", stock, raising=False)
-    assert _crewai.executor_moved() == []
+    assert sources.executor_moved() == []
 
 
 def test_words_about_a_function_do_not_make_another_one_of_it() -> None:
@@ -108,7 +109,7 @@ def test_words_about_a_function_do_not_make_another_one_of_it() -> None:
         """One thing."""
         return limit + 1
 
-    bare = _crewai._digest(said)
+    bare = sources._digest(said)
 
     def said(limit: int) -> int:
         """Another thing.
@@ -119,12 +120,12 @@ def test_words_about_a_function_do_not_make_another_one_of_it() -> None:
 
         return limit + 1
 
-    assert _crewai._digest(said) == bare
+    assert sources._digest(said) == bare
 
     def said(limit: int) -> int:
         return limit + 2
 
-    assert _crewai._digest(said) != bare
+    assert sources._digest(said) != bare
 
 
 # --- what a crew is given ---

@@ -1,0 +1,366 @@
+"""What is put in the place of CrewAI's functions, in runs of ours only; all else falls through to the original.
+
+Each marks what it put there, so that it does so once; where CrewAI has moved the function, it does without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Literal
+
+from crew_nb._crewai.names import asked, usage
+from crew_nb._state.call import Asked
+from crew_nb._state.usage import Usage
+
+
+def mute_scope_warnings() -> None:
+    """Let CrewAI not print that an event of its own came in no scope.
+
+    For the whole process: its memory emits such events from threads that know of no run.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.events import event_context as scopes
+
+        scopes._default_config.mismatch_behavior = scopes.MismatchBehavior.SILENT
+        scopes._default_config.empty_pop_behavior = scopes.MismatchBehavior.SILENT
+
+
+def hear_prints(hear: Callable[[str], None]) -> None:
+    """Tell `hear` what CrewAI does not print where it is silenced: some of its errors are said nowhere else."""
+    try:
+        from crewai_core.printer import Printer, should_suppress_console_output
+
+        stock = Printer.print
+    except (ImportError, AttributeError):
+        return
+    if getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def say(content: Any, *args: Any, **more: Any) -> None:
+        if should_suppress_console_output():
+            parts = [content] if isinstance(content, str) else [str(getattr(part, "text", part)) for part in content]
+            hear("".join(parts).strip())
+        stock(content, *args, **more)
+
+    say._crew_nb = True  # type: ignore[attr-defined]
+    Printer.print = staticmethod(say)  # type: ignore[method-assign]
+
+
+SyncGate = Callable[[Asked, Callable[[], Any]], Any]
+
+
+AsyncGate = Callable[[Asked, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+def install_gate(applies: Callable[[], bool], sync_gate: SyncGate, async_gate: AsyncGate) -> str:
+    """Send LLM calls for which `applies()` through our gates; all others go where they went.
+
+    CrewAI wraps `call` and `acall` of every LLM class with its rate-limit retry, looked up in `llms.base_llm` at each
+    call: the one place that sees them all. Returns the empty string, or what has moved.
+    """
+    from crewai.llms import base_llm
+
+    stock_sync = getattr(base_llm, "run_with_rate_limit_retry", None)
+    stock_async = getattr(base_llm, "arun_with_rate_limit_retry", None)
+    if stock_sync is None or stock_async is None:
+        return "llms.base_llm has no rate-limit retry to stand in for: limits and retries are CrewAI's own"
+    if getattr(stock_sync, "_crew_nb", False):
+        return ""
+
+    @functools.wraps(stock_sync)
+    def gated(operation: Callable[[], Any], **more: Any) -> Any:
+        return sync_gate(asked(operation), operation) if applies() else stock_sync(operation, **more)
+
+    @functools.wraps(stock_async)
+    async def agated(operation: Callable[[], Awaitable[Any]], **more: Any) -> Any:
+        return await (async_gate(asked(operation), operation) if applies() else stock_async(operation, **more))
+
+    gated._crew_nb = agated._crew_nb = True  # type: ignore[attr-defined]
+    base_llm.run_with_rate_limit_retry = gated  # type: ignore[attr-defined]
+    base_llm.arun_with_rate_limit_retry = agated  # type: ignore[attr-defined]
+    return ""
+
+
+def install_sdk_retry_switch(applies: Callable[[], bool]) -> None:
+    """Let our retries be the only ones: the OpenAI and Anthropic SDKs retry none of the calls for which `applies()`.
+
+    Their clients may be shared with the user's own code, so nothing on them is changed.
+    """
+    for sdk in ("openai", "anthropic"):
+        models = sys.modules.get(f"{sdk}._models")
+        request = getattr(models, "FinalRequestOptions", None)
+        stock = getattr(request, "get_max_retries", None)
+        if request is None or stock is None or getattr(stock, "_crew_nb", False):
+            continue
+
+        @functools.wraps(stock)
+        def get_max_retries(self: Any, max_retries: int, _stock: Callable[..., int] = stock) -> int:
+            return 0 if applies() else _stock(self, max_retries)
+
+        get_max_retries._crew_nb = True  # type: ignore[attr-defined]
+        request.get_max_retries = get_max_retries
+
+
+def hear_tokens(cls: type, hear: Callable[[Any, Usage], None]) -> None:
+    """Tell `hear` what LLMs of this class tell of a call's tokens to CrewAI's base class, or to an override of its own.
+
+    A user's override that does not go on to CrewAI's is heard by the counters only.
+    """
+    for base in cls.__mro__:
+        stock: Any = vars(base).get("_track_token_usage_internal")
+        if stock is None or getattr(stock, "_crew_nb", False) or not base.__module__.startswith("crewai."):
+            continue
+
+        def track(self: Any, counts: Any, _stock: Callable[..., None] = stock) -> None:
+            with _tracking:  # counts of an object that several threads ask
+                before = Usage.from_dict(self._token_usage)
+                _stock(self, counts)
+                told = Usage.from_dict(self._token_usage) - before
+            hear(self, told)
+
+        track._crew_nb = True  # type: ignore[attr-defined]
+        base._track_token_usage_internal = functools.wraps(stock)(track)  # type: ignore[attr-defined]
+
+
+_tracking = threading.Lock()
+
+
+def hear_token_callbacks(hear: Callable[[Usage], None]) -> None:
+    """Tell `hear` what LLM classes tell of a call's tokens to the handler that CrewAI's agents pass along."""
+    try:
+        from crewai.utilities.token_counter_callback import TokenCalcHandler
+        from pydantic import BaseModel
+
+        stock = TokenCalcHandler.log_success_event
+    except (ImportError, AttributeError):
+        return
+    if getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def log_success_event(self: Any, kwargs: Any, response_obj: Any, *args: Any, **more: Any) -> None:
+        stock(self, kwargs, response_obj, *args, **more)
+        counts = response_obj.get("usage") if isinstance(response_obj, dict) else None
+        if isinstance(counts, BaseModel):
+            counts = counts.model_dump()
+        if isinstance(counts, dict):
+            hear(usage(counts))
+
+    log_success_event._crew_nb = True  # type: ignore[attr-defined]
+    TokenCalcHandler.log_success_event = log_success_event  # type: ignore[method-assign]
+
+
+def skip_idle_listeners(applies: Callable[[], bool]) -> None:
+    """Hand an event to no thread where only CrewAI's own listeners would hear it and have nothing to do.
+
+    Its trace listener is idle during a kickoff, and its console listener where output is silenced, save for telemetry,
+    which is left as the user has it. Sinks hear every event, and so do the user's handlers.
+    """
+    try:
+        from crewai.events.event_bus import crewai_event_bus as bus
+        from crewai.execution import get_execution_uuid
+        from crewai.telemetry.telemetry import Telemetry
+
+        stock, prepare = bus.emit, bus._prepare_event
+        telemetry_is_off = Telemetry._is_telemetry_disabled
+        known: dict[type, tuple[Any, Any, _Hears]] = {}
+        bus._sync_handlers, bus._async_handlers, bus._handler_dependencies  # noqa: B018
+    except (ImportError, AttributeError):
+        return
+    if getattr(stock, "_crew_nb", False):
+        return
+
+    def hears(kind: type) -> _Hears:
+        sync, later = bus._sync_handlers.get(kind), bus._async_handlers.get(kind)
+        found = known.get(kind)
+        if found is None or found[0] is not sync or found[1] is not later:  # the bus never changes a set, it makes anew
+            found = known[kind] = (sync, later, _who_hears((*(sync or ()), *(later or ()))))
+        return found[2]
+
+    @functools.wraps(stock)
+    def emit(source: Any, event: Any) -> Any:
+        if applies() and get_execution_uuid() is not None:
+            who = hears(type(event))
+            if who == "nobody" or (who == "telemetry" and telemetry_is_off()):
+                prepare(source, event)
+                return None
+        return stock(source, event)
+
+    emit._crew_nb = True  # type: ignore[attr-defined]
+    bus.emit = emit  # type: ignore[method-assign]
+
+
+_Hears = Literal["nobody", "telemetry", "user"]
+
+
+def _who_hears(handlers: Iterable[Callable[..., Any]]) -> _Hears:
+    who: _Hears = "nobody"
+    for handler in handlers:
+        heard = _hears(handler)
+        if heard == "user":
+            return heard
+        who = heard if heard == "telemetry" else who
+    return who
+
+
+def _hears(handler: Callable[..., Any]) -> _Hears:
+    module = getattr(handler, "__module__", "")
+    if module == "crewai.events.listeners.tracing.trace_listener":
+        return "nobody"
+    if module != "crewai.events.event_listener":
+        return "user"
+    cells = [cell.cell_contents for cell in getattr(handler, "__closure__", None) or ()]
+    codes = [getattr(f, "__code__", None) for f in (handler, *cells)]
+    return "telemetry" if any(code is not None and "_telemetry" in code.co_names for code in codes) else "nobody"
+
+
+def keep_no_chunks(applies: Callable[[], bool]) -> None:
+    """Drop streamed pieces once they are heard: CrewAI keeps each, 2.8 kB, until the crew has ended."""
+    try:
+        from crewai.events.event_bus import crewai_event_bus as bus
+
+        record = bus._record_event
+    except (ImportError, AttributeError):
+        return
+    if getattr(record, "_crew_nb", False):
+        return
+
+    @functools.wraps(record)
+    def record_event(event: Any) -> None:
+        if not (event.type in _CHUNKS and applies()):
+            record(event)
+
+    record_event._crew_nb = True  # type: ignore[attr-defined]
+    bus._record_event = record_event  # type: ignore[method-assign]
+
+
+_CHUNKS = frozenset({"llm_stream_chunk", "llm_thinking_chunk"})
+
+
+def ask_for_models(applies: Callable[[], bool], in_call: Callable[[], bool], waiting: Callable[[Any], Any]) -> None:
+    """Let what fills pydantic models for `output_json` pass the gate, in runs of ours.
+
+    It is a client of its own, whose requests nobody counts or stops: the crew's LLM is asked in its place. CrewAI's
+    LiteLLM class asks it within its own call: there it goes on, in a thread, and its tokens are told.
+    """
+    try:
+        from crewai.llms.base_llm import BaseLLM
+        from crewai.utilities.internal_instructor import InternalInstructor
+
+        convert: Any = InternalInstructor.to_pydantic
+    except (ImportError, AttributeError):
+        return
+    if getattr(convert, "_crew_nb", False):
+        return
+
+    @functools.wraps(convert)
+    def to_pydantic(self: Any) -> Any:
+        if not isinstance(self.llm, BaseLLM) or not applies():
+            return convert(self)
+        if in_call():
+            answer = waiting(convert)(self)
+            raw = getattr(getattr(answer, "_raw_response", None), "usage", None)
+            if raw is not None:
+                self.llm._track_token_usage_internal(raw.model_dump())
+            return answer
+        answer = self.llm.call([{"role": "user", "content": self.content}], response_model=self.model)
+        return answer if isinstance(answer, self.model) else self.llm._validate_structured_output(answer, self.model)
+
+    to_pydantic._crew_nb = True  # type: ignore[attr-defined]
+    InternalInstructor.to_pydantic = to_pydantic  # type: ignore[method-assign]
+
+
+def keep_output(applies: Callable[[], bool]) -> None:
+    """Let a search of knowledge leave `sys.stdout` alone in runs of ours.
+
+    CrewAI puts another one in its place meanwhile, for the whole process: two searches at once give it back in the
+    wrong order, and nothing that the user prints afterwards is seen (1.15.30).
+    """
+    try:
+        from crewai.rag.chromadb import client
+    except ImportError:
+        return
+    stock = getattr(client, "suppress_logging", None)
+    if stock is None or getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def suppress_logging(*args: Any, **more: Any) -> Any:
+        return contextlib.suppress(UserWarning) if applies() else stock(*args, **more)
+
+    suppress_logging._crew_nb = True  # type: ignore[attr-defined]
+    client.suppress_logging = suppress_logging  # type: ignore[attr-defined]
+
+
+def wait_for_files(wait: Callable[[Coroutine[Any, Any, Any]], Any], can_wait: Callable[[], bool]) -> None:
+    """Look for a crew's input files on the running loop, not on a new loop in a new thread each time (4 a crew)."""
+    try:
+        from crewai.utilities import file_store
+    except ImportError:
+        return
+    stock = getattr(file_store, "_run_sync", None)
+    if stock is None or getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def run_sync(operation: Coroutine[Any, Any, Any]) -> Any:
+        return wait(operation) if can_wait() else stock(operation)
+
+    run_sync._crew_nb = True  # type: ignore[attr-defined]
+    file_store._run_sync = run_sync  # type: ignore[assignment]
+
+
+def remember_set_up(applies: Callable[[], bool]) -> None:
+    """Make CrewAI's table of task outputs once, not for each crew, and read the consent to traces once a second.
+
+    And look CrewAI's version up once: its telemetry reads the package's metadata from the disk for every span, half a
+    millisecond each, which made 256 crews take 5 to 9 s, and 2.7 s without.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        telemetry: Any = importlib.import_module("crewai.telemetry.telemetry")  # noqa: TID251 - CrewAI's
+        if not hasattr(telemetry.version, "cache_info"):
+            telemetry.version = functools.cache(telemetry.version)
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.memory.storage.kickoff_task_outputs_storage import KickoffTaskOutputsSQLiteStorage as Storage
+
+        make = Storage._initialize_db
+        made: set[str] = set()
+
+        @functools.wraps(make)
+        def initialize_db(self: Storage) -> None:
+            if not (applies() and self.db_path in made and os.path.exists(self.db_path)):  # noqa: PTH110 - on a hot path
+                make(self)
+                made.add(self.db_path)
+
+        if not getattr(make, "_crew_nb", False):
+            initialize_db._crew_nb = True  # type: ignore[attr-defined]
+            Storage._initialize_db = initialize_db  # type: ignore[method-assign]
+    with contextlib.suppress(ImportError, AttributeError):
+        from crewai.events.listeners.tracing import utils
+        from crewai_core import user_data
+
+        read = user_data._load_user_data
+        last: tuple[float, dict[str, Any]] = (-1.0, {})
+
+        @functools.wraps(read)
+        def load_user_data() -> dict[str, Any]:
+            nonlocal last
+            if not applies():
+                return read()
+            if time.monotonic() - last[0] > 1.0:
+                last = (time.monotonic(), read())
+            return dict(last[1])
+
+        if not getattr(read, "_crew_nb", False):
+            load_user_data._crew_nb = True  # type: ignore[attr-defined]
+            user_data._load_user_data = load_user_data
+            if getattr(utils, "_load_user_data", None) is read:
+                utils._load_user_data = load_user_data
