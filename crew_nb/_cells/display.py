@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from crew_nb._board import static as _static
 from crew_nb._board import text as _text
+from crew_nb._board.together import Together
 from crew_nb._engine.engine import engine
 from crew_nb._state import words as _words
 from crew_nb._state.html import el, join
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crew_nb._board.keeper import Keeper
+    from crew_nb._board.together import Shown
     from crew_nb._board.widget import Board, Paced, Pacer
     from crew_nb._handles.batch import Batch
     from crew_nb._state.html import Html
@@ -37,15 +39,24 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 TERMINAL_SECONDS = 0.25
 
+_views: weakref.WeakValueDictionary[str, KernelView | SavedView | TerminalView] = weakref.WeakValueDictionary()
+"""What each cell shows its batches in, by the cell's execution, as long as one of them is kept."""
+
 
 def show(batch: Batch, place: Place) -> None:
-    """Draw the batch where it was launched, until its end."""
+    """Draw the batch where it was launched, until its end: with what this cell has launched before, if it has."""
+    view = _views.get(place.execution)
+    if view is not None:
+        view.add(batch)
+        return
     if place.kind != "kernel":
-        TerminalView(batch, prompt=place.kind == "terminal")
+        view = TerminalView(batch, prompt=place.kind == "terminal")
     elif place.headless:
-        SavedView(batch)
+        view = SavedView(batch)
     else:
-        KernelView(batch)
+        view = KernelView(batch)
+    if place.execution:
+        _views[place.execution] = view
 
 
 @functools.cache
@@ -240,10 +251,10 @@ def _later(seconds: float, function: Callable[[], object]) -> asyncio.TimerHandl
 
 
 class KernelView:
-    """One batch's outputs: in the launching cell, and in every cell that shows `batch.board`."""
+    """The outputs of a cell's batch, or batches: in the cell, and in every cell that shows `batch.board`."""
 
     def __init__(self, batch: Batch, *, shown: bool = True) -> None:
-        self._batch = batch
+        self._batch: Shown = batch
         self._board = live_board(batch)
         # The batch keeps this view, and a board, which all widgets keep, must not keep the batch.
         show = weakref.WeakMethod(self.show)
@@ -269,6 +280,14 @@ class KernelView:
         self._outputs.append(output)
         if self._over():
             engine.call(output.settle)
+
+    def add(self, batch: Batch) -> None:
+        """Show one more batch of the same cell, which has not begun."""
+        self._batch = together(self._batch, batch)
+        batch.board = self._board
+        batch.asks_by = "form"
+        batch.observe(self._changed, self._end)
+        engine.call(self._changed)
 
     def _over(self) -> bool:
         return self._batch.open_runs == 0
@@ -296,23 +315,30 @@ class KernelView:
 
     async def _end(self) -> None:
         self._board.wake()
-        for output in self._outputs:
-            output.settle()
-        await asyncio.to_thread(self._board.freeze)
+        if self._over():
+            for output in self._outputs:
+                output.settle()
+            await asyncio.to_thread(self._board.freeze)
 
 
 class SavedView:
-    """One batch where nobody watches: static HTML, as it is when a cell shows it and, in the same outputs, at its end.
+    """A cell where nobody watches: static HTML, as it is when it shows it and, in the same outputs, at the end.
 
     No widget: programs such as nbclient keep the state of each with the notebook.
     """
 
     def __init__(self, batch: Batch, *, shown: bool = True) -> None:
-        self._batch = batch
+        self._batch: Shown = batch
         self._updates: list[Callable[[dict[str, str]], object]] = []
         batch.board = self
         if shown:
             self._ipython_display_()
+        batch.observe(lambda: None, self._end)
+
+    def add(self, batch: Batch) -> None:
+        """Show one more batch of the same cell."""
+        self._batch = together(self._batch, batch)
+        batch.board = self
         batch.observe(lambda: None, self._end)
 
     def _ipython_display_(self) -> None:
@@ -333,6 +359,11 @@ class SavedView:
             update(final)
 
 
+def together(shown: Shown, batch: Batch) -> Together:
+    """What a view shows, and one batch more."""
+    return shown.and_then(batch) if isinstance(shown, Together) else Together(shown, batch)
+
+
 def drawn(state: BatchState) -> tuple[str, Html]:
     """A board as text, and as HTML without script; one that is not final in a line, as a file has it meanwhile."""
     if state.final:
@@ -348,20 +379,28 @@ def bundle(text: str, html: Html) -> dict[str, str]:
 
 
 class TerminalView:
-    """One batch in a terminal or a log; at an IPython prompt only while it is joined: drawing would fight with it."""
+    """A terminal or a log; at an IPython prompt only while a batch is joined: drawing would fight with it."""
 
     def __init__(self, batch: Batch, *, prompt: bool) -> None:
-        self._batch = batch
+        self._batch: Shown = batch
         self._prompt = prompt
-        self._text = _text.LiveText(batch.state)
+        self._text = _text.LiveText(lambda: self._batch.state())
         self._due: asyncio.TimerHandle | None = None
+        self._watch(batch)
+
+    def add(self, batch: Batch) -> None:
+        """Show one more batch of what was typed at the prompt."""
+        self._batch = together(self._batch, batch)
+        self._watch(batch)
+
+    def _watch(self, batch: Batch) -> None:
         if sys.stdin is not None and sys.stdin.isatty():
             batch.asks_by = "input"
         batch.observe(self._changed, self._end)
         if self._drawn:
             self._text.flush()
         else:
-            batch.state()  # who does not look is not told
+            self._batch.state()  # who does not look is not told
 
     @property
     def _drawn(self) -> bool:
@@ -380,6 +419,8 @@ class TerminalView:
             self._batch.state()  # who does not look is not told again
 
     async def _end(self) -> None:
+        if self._batch.open_runs:
+            return
         if self._due is not None:
             self._due.cancel()
             self._due = None

@@ -45,6 +45,8 @@ class Place:
     nested: str
     """The active patch that lets loops nest, as `nest_asyncio2 1.7.4`; empty without one."""
     cell_id: str
+    execution: str
+    """Which execution of a cell, or of what was typed at a prompt, this is; empty in a script."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -119,6 +121,7 @@ def where() -> Place:
         loop_class="" if loop is None else f"{type(loop).__module__}.{type(loop).__qualname__}",
         nested=_nested(),
         cell_id=cell_id,
+        execution=str(request.get("header", {}).get("msg_id") or getattr(shell, "execution_count", "")),
     )
 
 

@@ -127,6 +127,37 @@ def test_a_board_that_was_not_shown_is_there_when_asked_for(server: Server, kern
     assert "2 done" in kernel.run("batch.board").displays[0]["text/html"]
 
 
+def test_several_launches_of_a_cell_share_one_board(server: Server, kernel: Kernel) -> None:
+    """Eight kickoffs are eight rows of one board; a row's Stop and retry reach its run; the next cell has its own."""
+    kernel.run(_setup(server, n=8))
+    server.configure(hold=True)
+    cell = kernel.execute(
+        "import asyncio\nruns = [cnb.kickoff(build, row) for row in inputs]\nawait asyncio.gather(*runs)"
+    )
+    server.wait_for(lambda stats: stats.in_flight == 8)
+    board = kernel.comm(lambda comm: "_esm" in comm.state and "frozen" in comm.state)
+    kernel.send_comm(board, {"method": "custom", "content": {"t": "do", "name": "cancel", "run": 5}})
+    server.wait_for(lambda stats: stats.in_flight == 7)
+    server.configure(hold=False)
+    server.release()
+    kernel.join(cell, check=False)
+    assert "RunCancelledError: run 0 (topic=T5)" in cell.error
+    kernel.run("await asyncio.gather(*runs, return_exceptions=True)")
+    assert kernel.run("[run.status for run in runs]").result == str(["done"] * 5 + ["cancelled"] + ["done"] * 2)
+    kernel.wait(lambda: board.state["frozen"].get("batch", {}).get("counts") == {"done": 7, "cancelled": 1})
+    rows = board.state["frozen"]["rows"]
+    assert [rows[str(i)]["label"] for i in range(8)] == [f"topic=T{i}" for i in range(8)]
+    widgets = [c for c in kernel.comms.values() if "_esm" in c.state and "frozen" in c.state]
+    assert len(widgets) == 1
+    assert "application/vnd.jupyter.widget-view+json" in cell.displays[0]
+    kernel.send_comm(board, {"method": "custom", "content": {"t": "do", "name": "retry", "run": 5}})
+    kernel.run("while runs[5].status != 'done': await asyncio.sleep(0.01)")
+    assert len(server.stats().requests) == 9
+    assert kernel.run("runs[0].batch.board is runs[7].batch.board").result == "True"
+    kernel.run("await cnb.kickoff(build, inputs[0])")
+    assert len([c for c in kernel.comms.values() if "_esm" in c.state and "frozen" in c.state]) == 2
+
+
 def test_stop_from_the_board(server: Server, kernel: Kernel) -> None:
     """The message that the board's Stop sends ends the batch while its cell has long returned."""
     kernel.run(_setup(server, n=8, length=4))
