@@ -60,7 +60,9 @@ _BARS: dict[Kind, str] = {
     "llm": f"{_BAR};height:.9em;background-color:#1c7ed6;color:#1c7ed6",
     "tool": f"{_BAR};height:.5em;background-color:#ae5bd0;color:#ae5bd0",
     "limit": f"{_BAR};height:.25em;background-color:#b56a00;color:#b56a00",
-    "wait": f"{_BAR};height:0;border-top:2px dashed #b56a00;color:#b56a00",
+    "retry": f"{_BAR};height:0;border-top:2px dashed #d9480f;color:#d9480f",
+    "person": f"{_BAR};height:0;border-top:2px solid #c2255c;color:#c2255c",
+    "pause": f"{_BAR};height:0;border-top:2px dotted #b56a00;color:#b56a00",
     "run": f"{_BAR};height:0;border-top:1px solid #757d85;color:#757d85",
     "queue": f"{_BAR};height:0;border-top:1px dotted",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -46,6 +46,8 @@ class Summary:
     """Runs that have ended, in whichever way."""
     elapsed: float
     """Seconds in which anything was queued or running."""
+    idle: tuple[tuple[float, float], ...]
+    """When nothing was, between an end and a retry: the clock of the board leaves it out."""
     eta: float | None
     """Seconds left, learned from the runs that are done; None where nothing can be said yet."""
     tokens: int
@@ -126,7 +128,7 @@ class Tally:
             (ended if run.final else left).append(run)
         for run in ended:
             self._add(run)
-        self.under_way = _union([*self.under_way, *((r.queued, r.finished or r.queued) for r in ended)])
+        self.under_way = _union([*self.under_way, *(s for r in ended for s in _under_way(r, r.queued))])
         self.at_work = _union([*self.at_work, *_at_work((r for r in ended if r.status != "cancelled"), 0.0)])
         self.times.sort()
         return left
@@ -170,11 +172,13 @@ def summarize(state: BatchState, now: float | None = None, tally: Tally | None =
     worked = ended.worked + sum(working_seconds(r, now) for r in left)
     # Not the time elapsed, in which CrewAI is loaded too: one by one would have to load it as well.
     at_work = covered([*ended.at_work, *_at_work(left, now)])
+    under_way = _union([*ended.under_way, *(s for r in left for s in _under_way(r, now))])
     return Summary(
         total=len(runs),
         counts=MappingProxyType({s: counts[s] for s in (*_ALWAYS, *_WHEN_ANY)}),
         finished=len(runs) - len(left),
-        elapsed=covered([*ended.under_way, *((r.queued, now) for r in left)]),
+        elapsed=sum(end - start for start, end in under_way),
+        idle=tuple((end, start) for (_, end), (start, _) in pairwise(under_way)),
         eta=None if state.paused or not left else _eta(left, ended.times, state.max_concurrency, now),
         tokens=ended.tokens + sum(r.usage.total_tokens for r in left),
         cost=sum(costs) if costs else None,
@@ -190,6 +194,11 @@ def summarize(state: BatchState, now: float | None = None, tally: Tally | None =
         from_record=ended.from_record,
         dropped_calls=ended.dropped_calls,
     )
+
+
+def _under_way(run: RunState, now: float) -> Iterator[tuple[float, float]]:
+    yield from run.earlier
+    yield run.queued, run.finished or now
 
 
 def _at_work(runs: Iterable[RunState], now: float) -> Iterator[tuple[float, float]]:

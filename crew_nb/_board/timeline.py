@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
     from crew_nb._state.state import BatchState, Call, RunState
 
-Kind = Literal["llm", "tool", "limit", "wait", "run", "queue"]
+Kind = Literal["llm", "tool", "limit", "retry", "person", "pause", "run", "queue"]
 KINDS: dict[Kind, tuple[str, str]] = {
     "llm": ("▇", "LLM"),
     "tool": ("▄", "tool"),
     "limit": ("░", "rate limit"),
-    "wait": ("╌", "other wait"),
+    "retry": ("┅", "retry"),
+    "person": ("╍", "person"),
+    "pause": ("╌", "pause"),
     "run": ("─", "CrewAI"),
     "queue": ("·", "queued"),
 }
@@ -68,12 +70,25 @@ def build(state: BatchState, now: float | None = None) -> Timeline:
         now = max((r.last_event for r in runs), default=state.created)
     zero = min((_first(r) for r in runs), default=state.created)
     end = now if any(not r.final for r in runs) else max((r.finished or now for r in runs), default=now)
+    idle = tuple((start - zero, end - zero) for start, end in _summary.summarize(state, now).idle)
     named = len(runs) == 1 or len({r.label for r in runs}) > 1  # those of one factory without inputs are not
     return Timeline(
-        length=max(0.0, end - zero),
-        lanes=tuple(_run_lane(r, zero, end, named=named) for r in runs),
-        task_lanes=tuple(_task_lanes(r, zero, end) for r in runs),
+        length=max(0.0, _clocked(end - zero, idle)),
+        lanes=tuple(_without(idle, _run_lane(r, zero, end, named=named)) for r in runs),
+        task_lanes=tuple(tuple(_without(idle, lane) for lane in _task_lanes(r, zero, end)) for r in runs),
     )
+
+
+def _without(idle: tuple[tuple[float, float], ...], lane: Lane) -> Lane:
+    """The lane on a clock that stands still while nothing of the batch was under way."""
+    if not idle:
+        return lane
+    spans = (replace(s, start=_clocked(s.start, idle), end=_clocked(s.end, idle)) for s in lane.spans)
+    return replace(lane, spans=tuple(spans))
+
+
+def _clocked(at: float, idle: Iterable[tuple[float, float]]) -> float:
+    return at - sum(max(0.0, min(at, end) - start) for start, end in idle)
 
 
 def paint(spans: Iterable[Span], length: float, width: int) -> list[Kind | None]:
@@ -165,4 +180,7 @@ def _calls(calls: Iterable[Call], zero: float, end: float) -> list[Span]:
 
 
 def _wait(reason: str) -> Kind:
-    return "limit" if reason == "rate limit" else "queue" if reason == "slot" else "wait"
+    return _WAITS.get(reason, "pause")
+
+
+_WAITS: dict[str, Kind] = {"rate limit": "limit", "retry": "retry", "person": "person", "slot": "queue"}

@@ -76,6 +76,7 @@ def summary(state: BatchState, now: float, tally: Tally | None = None) -> Json:
         "limit_reason": one_line(state.limit_reason, LABEL),
         "in_flight": state.in_flight,
         "elapsed": round(facts.elapsed, 1),
+        "idle": [[_at(start, state.created), _at(end, state.created)] for start, end in facts.idle],
         "eta": None if facts.eta is None else round(facts.eta, 1),
         "tokens": facts.tokens,
         "cost": None if facts.cost is None else round(facts.cost, 6),

@@ -99,6 +99,8 @@ class RunState:
     queued: float
     started: float | None = None
     finished: float | None = None
+    earlier: tuple[tuple[float, float], ...] = ()
+    """From when to when its earlier tries were under way."""
     tasks: tuple[TaskState, ...] = ()
     calls: tuple[Call, ...] = ()
     """Calls that belong to no task (planning, memory)."""
@@ -199,6 +201,7 @@ def _queued(run: RunState, e: ev.RunQueued) -> RunState:
         queued=e.at,
         last_event=e.at,
         attempt=e.attempt,
+        earlier=run.earlier if run.finished is None else (*run.earlier, (run.queued, run.finished)),
         usage=run.usage,
         cost=run.cost,
         saved=run.saved,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crew_nb._board import widget as _board
 from crew_nb._state import events as ev
 from crew_nb._state.state import BatchState, RunState, advance, new_run
-from tests.support.batches import TASKS, ZERO, failed_run, finished_run
+from tests.support.batches import TASKS, ZERO, failed_run, finished_run, fold
 from tests.support.page import board_page
 from tests.support.safety import ATTRIBUTES, TAGS, VECTORS
 from tests.support.script import Script
@@ -293,7 +293,7 @@ def test_a_tooltip_comes_goes_and_stays_in_the_board(browser: Browser) -> None:
 
 
 def test_a_button_that_is_pressed_by_key_keeps_the_focus(browser: Browser) -> None:
-    """Pause becomes Resume and Stop becomes Stopped under the same focus; what is retried next is one Tab away."""
+    """Pause becomes Resume under the same focus; Stop goes when all is stopped, and the focus to the tab."""
     script = Script(4, width=4, seed=2)
     script.play(2)
     with board_page(browser, script) as shown:
@@ -307,13 +307,46 @@ def test_a_button_that_is_pressed_by_key_keeps_the_focus(browser: Browser) -> No
         shown.pump()
         keys.press("Enter")
         shown.pump()
-        assert page.evaluate("() => document.activeElement.textContent") == "Stopped"
+        assert page.locator(".cnb-acts button").all_inner_texts() == ["Retry stopped (4)"]
+        assert page.evaluate("() => document.activeElement.dataset.tab") == "runs"
         keys.press("Enter")
-        keys.press("Tab")
-        shown.pump()
-        assert page.evaluate("() => document.activeElement.textContent") == "Retry stopped (4)"
-        assert page.locator(".cnb-acts button").count() == 1
         assert [name for name, _ in script.commands] == ["pause", "resume", "cancel"]
+
+
+def test_one_clock_and_one_count(browser: Browser) -> None:
+    """Tried again after a while: the log, the axis and the head go by one clock, which stood still meanwhile."""
+    events = [
+        ev.RunStarted(run=0, at=ZERO + 1),
+        ev.RunFinished(run=0, at=ZERO + 10, status="failed"),
+        ev.RunQueued(run=0, at=ZERO + 990, attempt=2),
+        ev.RunStarted(run=0, at=ZERO + 991),
+        ev.RunFinished(run=0, at=ZERO + 1005, status="done", output="x"),
+    ]
+    run = fold(new_run(0, "topic=a", ZERO), events)
+    state = BatchState(key="k", name="n", runs=(run,), created=ZERO, finished=ZERO + 1005)
+    with board_page(browser, Still(state)) as shown:
+        page = shown.page
+        assert "0:25 elapsed" in " ".join(page.locator(".cnb-figure").all_inner_texts()).replace("\n", " ")
+        shown.tab("log")
+        assert page.locator(".cnb-line time").last.inner_text() == "0:25.0"
+        shown.tab("timeline")
+        marks = page.locator(".cnb-marks .cnb-track span").all_inner_texts()
+        assert marks[-1] in ("0:20", "0:25")
+
+
+def test_rows_that_are_on_their_way_are_not_counted_twice(browser: Browser) -> None:
+    """A place that one run left and another took is one, also while only the second's row has come."""
+    begun = advance(new_run(0, "topic=a", ZERO), ev.RunStarted(run=0, at=ZERO + 1))
+    source = Still(BatchState(key="k", name="n", runs=(begun, new_run(1, "topic=b", ZERO)), created=ZERO))
+    with board_page(browser, source) as shown:
+        shown.tab("timeline")
+        ended = advance(begun, ev.RunFinished(run=0, at=ZERO + 2, status="done", output="x"))
+        second = advance(source.held.runs[1], ev.RunStarted(run=1, at=ZERO + 2))
+        source.held = replace(source.held, runs=(ended, second))
+        shown.board._sent["row", 0] = (ended, 99)  # as where a message had no room for it
+        shown.board._sent["lane", 0] = (ended, 99)
+        shown.pump()
+        assert shown.page.locator(".cnb-overlap b").inner_text() == "1"
 
 
 def structured(n: int, why: str) -> BatchState:

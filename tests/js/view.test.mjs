@@ -207,14 +207,18 @@ test("a button that is pressed keeps the focus, when it can no longer be used an
   assert.equal(model.sent.filter((m) => m.t === "do").length, 0, "it does nothing now");
   model.say(tick(4, rows("cancelled"), { full: false }));
   await drawn();
-  assert.equal(document.activeElement, stop);
-  assert.equal(focused(), "Stopped");
+  assert.equal(stop.isConnected, false, "there is nothing to stop");
+  assert.equal(document.activeElement.dataset.tab, "runs");
   const retry = find('[data-act="retry-all"]');
   assert.equal(retry.textContent, "Retry stopped (2)");
   retry.focus();
+  model.say(tick(5, rows("running"), { full: false }));
   await drawn();
-  assert.equal(stop.isConnected, false, "it goes once the focus has");
-  assert.equal(document.activeElement, retry);
+  assert.equal(focused(), "Retrying…");
+  model.say(tick(6, rows("done"), { full: false }));
+  await drawn();
+  assert.deepEqual(texts(".cnb-head button"), [], "it is over, and no button says otherwise");
+  assert.equal(document.activeElement.dataset.tab, "runs");
 });
 
 test("where the focus was on something that has gone, it goes to the row or to the tab", async () => {
@@ -233,6 +237,31 @@ test("where the focus was on something that has gone, it goes to the row or to t
   find('[data-act="compare"]').click();
   await drawn();
   assert.equal(document.activeElement.dataset.act, "compare-end");
+});
+
+test("a kernel that is known to have died has gone at once", async () => {
+  model.say(tick(1, [row(0), row(1, { status: "done" })]));
+  await drawn();
+  model.widget_manager = { kernel: { status: "restarting" } };
+  model.trigger("comm_live_update");
+  await drawn();
+  assert.match(find(".cnb-note").textContent, /The kernel has gone/);
+  assert.deepEqual(texts(".cnb-item .cnb-status"), ["?unknown", "✓done"]);
+  model.widget_manager.kernel.status = "idle";
+  model.say(tick(1, [row(0), row(1, { status: "done" })]));
+  await drawn();
+  assert.deepEqual(texts(".cnb-item .cnb-status"), ["●running", "✓done"], "one that answers is back");
+});
+
+test("only problems counts what it shows, and what a retry has mended is none", async () => {
+  const mended = row(1, { status: "done", attempt: 2, tasks: [] });
+  const failed = row(2, { status: "failed", error: "x", tasks: [] });
+  model.say(tick(1, [row(0, { tasks: [] }), mended, failed]));
+  await drawn();
+  find("[data-in=problems]").click();
+  await drawn();
+  assert.equal(find(".cnb-shown").textContent, "1 of 3 shown");
+  assert.deepEqual(texts(".cnb-item .cnb-num"), ["2"]);
 });
 
 test("a kernel that goes while runs are under way is said to have gone, and the runs are not said to run", async () => {

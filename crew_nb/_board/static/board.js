@@ -89,6 +89,9 @@ function followTheme(root, signal, sized) {
 function seconds() {
   return performance.now() / 1e3;
 }
+function worked(at, idle) {
+  return at - idle.reduce((sum, [from, to]) => sum + Math.max(0, Math.min(at, to) - from), 0);
+}
 
 // shared/numbers.js
 function clock(seconds2) {
@@ -180,7 +183,7 @@ var FINAL = /* @__PURE__ */ new Set(["done", "failed", "cancelled"]);
 var STATUSES = ["done", "running", "waiting", "failed", "cancelling", "cancelled", "queued", "unknown"];
 var URGENT = ["waiting", "running", "cancelling", "unknown", "failed", "cancelled", "done", "queued"];
 function isProblem(row) {
-  return row.status === "failed" || row.status === "waiting" || row.status === "unknown" || (row.attempt ?? 1) > 1 || row.dropped_calls > 0 || (row.tasks ?? []).some((t) => t.status === "failed");
+  return row.status === "failed" || row.status === "waiting" || row.status === "unknown" || (row.attempt ?? 1) > 1 && row.status !== "done" || row.dropped_calls > 0 || (row.tasks ?? []).some((t) => t.status === "failed");
 }
 
 // board/head.js
@@ -224,9 +227,9 @@ var Head = class {
         h(
           "span",
           { class: "cnb-acts", "data-key": "acts" },
-          over ? stays("pause") && action("pause", {}, "Pause", true) : action("pause", { "data-act": batch.paused ? "resume" : "pause" }, batch.paused ? "Resume" : "Pause", !this.live),
-          over ? stays("stop") && action("stop", {}, counts.cancelled ? "Stopped" : "Stop", true) : action("stop", { "data-act": "stop", class: "cnb-stop" }, this.stopping() ? "Stopping…" : "Stop", !this.live || this.stopping()),
-          again && ended ? action("retry", { "data-act": "retry-all" }, `Retry ${which} (${count(again)})`, !this.live) : stays("retry") && action("retry", {}, "Retrying…", true)
+          !over && action("pause", { "data-act": batch.paused ? "resume" : "pause" }, batch.paused ? "Resume" : "Pause", !this.live),
+          !over && action("stop", { "data-act": "stop", class: "cnb-stop" }, this.stopping() ? "Stopping…" : "Stop", !this.live || this.stopping()),
+          again && ended ? action("retry", { "data-act": "retry-all" }, `Retry ${which} (${count(again)})`, !this.live) : !over && stays("retry") && action("retry", {}, "Retrying…", true)
         )
       ),
       this.progress(ended),
@@ -531,6 +534,10 @@ var Store = class {
   /** Seconds since the batch was created. @param {number} heard the browser's clock in seconds */
   now(heard) {
     return this.over ? this.at : this.at + heard - this.heard;
+  }
+  /** A moment as the board's clock has it. @param {number} at seconds since the batch was created */
+  clock(at) {
+    return worked(at, this.batch?.idle ?? []);
   }
   /** The kernel has gone: what became of the runs that had not ended is not known. */
   lose() {
@@ -878,11 +885,12 @@ var Log = class extends View {
   line(n) {
     const line = this.lines[n];
     if (!line) return h("div", { class: "cnb-line" });
+    const at = this.store.clock(line.at);
     const label = this.store.rows.get(line.run)?.label ?? "";
     return h(
       "div",
       { class: "cnb-line", "data-s": line.status },
-      h("time", {}, `${clock(Math.floor(line.at))}.${Math.floor(line.at % 1 * 10)}`),
+      h("time", {}, `${clock(Math.floor(at))}.${Math.floor(at % 1 * 10)}`),
       h("small", {}, `#${line.run}`),
       h("bdi", { class: "cnb-quiet", title: label }, this.board.named(label)),
       h("i", { "aria-hidden": "true" }, SIGNS2[line.status] ?? "·"),
@@ -1542,7 +1550,7 @@ function callList(calls, left, now) {
 function inside(board, i, row) {
   const detail = board.store.details.get(i);
   const { live } = board.wire;
-  const { held, now } = board;
+  const { now } = board;
   const box = h("div", { class: "cnb-inner" });
   if (!detail) {
     box.append(h("p", { class: "cnb-quiet" }, live ? "Loading…" : "What happened in this run is not kept in this page."));
@@ -1550,7 +1558,6 @@ function inside(board, i, row) {
   }
   const specs = board.store.specsOf(row);
   const ended = FINAL.has(row.status);
-  const stays = held?.dataset.key === "act" && held.dataset.run === String(i);
   box.append(
     h(
       "div",
@@ -1564,7 +1571,7 @@ function inside(board, i, row) {
       h(
         "span",
         { class: "cnb-acts", "data-key": "acts" },
-        !ended && row.status !== "unknown" ? action("act", { "data-act": "cancel", "data-run": i }, "Stop this run", !live || row.status === "cancelling") : ended && row.status !== "done" ? action("act", { "data-act": "retry", "data-run": i }, "Retry this run", !live) : stays && action("act", { "data-run": i }, row.status, true)
+        !ended && row.status !== "unknown" ? action("act", { "data-act": "cancel", "data-run": i }, "Stop this run", !live || row.status === "cancelling") : ended && row.status !== "done" ? action("act", { "data-act": "retry", "data-run": i }, "Retry this run", !live) : null
       )
     )
   );
@@ -1590,11 +1597,11 @@ function inside(board, i, row) {
   });
   if (detail.calls?.length || detail.calls_left_out)
     box.append(h("div", { class: "cnb-step", "data-key": "calls" }, h("div", { class: "cnb-taskcard" }, h("h4", {}, "For the run as a whole"), callList(detail.calls, detail.calls_left_out, now))));
-  if (detail.log?.length) box.append(logLines(detail, specs));
+  if (detail.log?.length) box.append(logLines(detail, specs, (at) => board.store.clock(at)));
   if (output && detail.status !== "done") box.append(output);
   return box;
 }
-function logLines(detail, specs) {
+function logLines(detail, specs, at) {
   const lines = detail.log ?? [];
   const left = detail.log_left_out ?? 0;
   return h(
@@ -1609,7 +1616,7 @@ function logLines(detail, specs) {
         (line, n) => h(
           "div",
           { class: "cnb-logline", "data-key": left + n },
-          h("time", {}, clock(Math.floor(line.at))),
+          h("time", {}, clock(Math.floor(at(line.at)))),
           line.task === void 0 ? null : h("bdi", { class: "cnb-quiet" }, specs[line.task]?.name ?? detail.inside?.find((t) => t.place === line.task)?.name ?? ""),
           h("span", { dir: "auto" }, line.text.text ?? "", leftOut(line.text))
         )
@@ -1994,7 +2001,7 @@ var Scale = class {
 };
 
 // board/timeline/axis.js
-function axisOf(batch, rows, period, now, wide, zoomed) {
+function axisOf(batch, rows, period, now, clocked, wide, zoomed) {
   const { from, to } = period;
   const at = (t) => 100 * (t - from) / (to - from);
   const axis = h("div", { class: "cnb-axis" });
@@ -2006,7 +2013,7 @@ function axisOf(batch, rows, period, now, wide, zoomed) {
         h("span", {}, "one by one"),
         h("div", {}, h("i", { style: "width:100%" }), h("b", {}, clock(batch.worked))),
         h("span", {}, "at once"),
-        h("div", {}, h("i", { class: "cnb-us", style: `width:${100 / batch.speedup}%` }), h("b", {}, `${clock(batch.at_work)}, ${batch.speedup.toFixed(1)}× faster`))
+        h("div", {}, h("i", { class: "cnb-us", style: `width:${100 / batch.speedup}%` }), h("b", {}, `${batch.speedup.toFixed(1)}× faster`))
       )
     );
   const key = (k, name) => h("span", {}, h("i", { class: "cnb-bar-i", "data-k": k }), name);
@@ -2020,6 +2027,7 @@ function axisOf(batch, rows, period, now, wide, zoomed) {
       key("retry", "retry"),
       key("person", "person"),
       key("queue", "queued"),
+      key("failed", "failed"),
       h(
         "span",
         { class: "cnb-zoom", role: "group", "aria-label": "Zoom" },
@@ -2028,7 +2036,7 @@ function axisOf(batch, rows, period, now, wide, zoomed) {
         h("button", { type: "button", "data-act": "zoom-fit", "aria-disabled": zoomed ? null : "true", title: "Show all (0)" }, "Fit")
       )
     ),
-    h("div", { class: "cnb-lane cnb-overlap" }, h("div", { class: "cnb-lanehead" }, "runs at once"), overlap(rows, period, now)),
+    h("div", { class: "cnb-lane cnb-overlap" }, h("div", { class: "cnb-lanehead" }, "runs at once"), overlap(batch, rows, period, now, clocked)),
     h(
       "div",
       { class: "cnb-lane cnb-marks", "aria-hidden": "true" },
@@ -2038,13 +2046,14 @@ function axisOf(batch, rows, period, now, wide, zoomed) {
   );
   return axis;
 }
-function overlap(rows, { from, to }, now) {
+function overlap(batch, rows, { from, to }, now, at) {
+  const begun = [...rows].filter((row) => row.started !== void 0 && !row.from_record);
+  const open = begun.filter((row) => row.finished === void 0).sort((a, b) => (a.last ?? 0) - (b.last ?? 0));
+  const { running = 0, waiting: waiting2 = 0, cancelling = 0, unknown = 0 } = batch.counts;
+  const late = new Set(open.slice(0, Math.max(0, open.length - running - waiting2 - cancelling - unknown)));
   const steps = [];
-  for (const row of rows) {
-    if (row.started === void 0 || row.from_record) continue;
-    steps.push([row.started, 1], [row.finished ?? now, -1]);
-  }
-  steps.sort((a, b) => a[0] - b[0] || b[1] - a[1]);
+  for (const row of begun) steps.push([at(row.started ?? 0), 1], [at(row.finished ?? (late.has(row) ? row.last ?? now : now)), -1]);
+  steps.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   let [level, most] = [0, 1];
   const points = [];
   for (const [t, by] of steps) {
@@ -2071,21 +2080,22 @@ function overlap(rows, { from, to }, now) {
 function tracks(specs) {
   return Math.min(6, Math.max(1, ...stages(specs).map((step) => step.length)));
 }
-function laneOf({ i, row, lane, specs, name: called, active }, { from, to }, now, wide) {
+function laneOf({ i, row, lane, specs, name: called, active }, { from, to }, now, at, wide) {
   const where = specs.map(() => 0);
   for (const step of stages(specs)) step.forEach((task, n) => where[task] = Math.min(n, 5));
   const track = h("div", { class: "cnb-track", style: `height:${22 * tracks(specs)}px` });
   const pixels = Math.max(200, wide);
   const edges2 = /* @__PURE__ */ new Map();
   const bar = (b) => {
-    const [left, right] = [Math.max(b.start, from), Math.min(b.end, to)];
-    if (right < left || b.end < from || b.start > to) return;
+    const [start, end] = [at(b.start), at(b.end)];
+    const [left, right] = [Math.max(start, from), Math.min(end, to)];
+    if (right < left || end < from || start > to) return;
     const edge = edges2.get(`${b.kind}${b.top}${b.part}`) ?? -1;
     const x = pixels * (left - from) / (to - from);
     const w = pixels * (right - left) / (to - from);
     if (x + w < edge + 0.7) return;
     edges2.set(`${b.kind}${b.top}${b.part}`, x + w);
-    const room = b.until === void 0 ? w : pixels * (Math.min(b.until, to) - left) / (to - from);
+    const room = b.until === void 0 ? w : pixels * (Math.min(at(b.until), to) - left) / (to - from);
     const said = b.text && room > 30 ? b.text : "";
     track.append(
       h(
@@ -2104,7 +2114,7 @@ function laneOf({ i, row, lane, specs, name: called, active }, { from, to }, now
       )
     );
   };
-  const between = (a, b) => `${clock(a)} to ${b === void 0 ? "now" : clock(b)}, ${span((b ?? now) - a)}`;
+  const between = (a, b) => `${clock(at(a))} to ${b === void 0 ? "now" : clock(at(b))}, ${span((b ?? now) - a)}`;
   if (row && !row.from_record) {
     const begun = row.started ?? row.finished ?? now;
     if (begun - row.queued > 0.02) bar({ kind: "queue", start: row.queued, end: begun, top: 4, title: `queued
@@ -2112,8 +2122,8 @@ ${between(row.queued, row.started ?? row.finished)}` });
     row.tasks?.forEach((task, place) => {
       if (task.started === void 0) return;
       const name = specs[place]?.name ?? "";
-      const after = row.tasks?.filter((t, i2) => where[i2] === where[place] && (t.started ?? -1) > (task.started ?? 0)).map((t) => t.started ?? to) ?? [];
-      bar({ kind: "task", until: Math.min(to, ...after), part: "band", start: task.started, end: task.finished ?? now, top: 22 * (where[place] ?? 0), status: task.status, text: name, title: `${name}: ${task.status}
+      const after = row.tasks?.filter((t, i2) => where[i2] === where[place] && (t.started ?? -1) > (task.started ?? 0)).map((t) => t.started ?? Infinity) ?? [];
+      bar({ kind: "task", until: Math.min(Infinity, ...after), part: "band", start: task.started, end: task.finished ?? now, top: 22 * (where[place] ?? 0), status: task.status, text: name, title: `${name}: ${task.status}
 ${between(task.started, task.finished)}` });
     });
   }
@@ -2123,8 +2133,9 @@ ${between(task.started, task.finished)}` });
     const more = [s.detail, s.tokens ? plural(s.tokens, "token") : "", s.status && s.status !== "running" ? s.status : ""].filter(Boolean);
     bar({ kind, part: "call", start: s.started, end: s.finished ?? now, top: 22 * (where[s.task] ?? 0), status: s.status, title: [what, between(s.started, s.finished), ...more].join("\n") });
   }
-  if (row?.status === "failed" && row.finished !== void 0 && row.finished >= from && row.finished <= to)
-    track.append(h("span", { class: "cnb-end", style: `left:${(100 * (row.finished - from) / (to - from)).toFixed(3)}%`, title: "failed", "aria-hidden": "true" }, "✗"));
+  const ended = at(row?.finished ?? Infinity);
+  if (row?.status === "failed" && ended >= from && ended <= to)
+    track.append(h("span", { class: "cnb-end", style: `left:${(100 * (ended - from) / (to - from)).toFixed(3)}%`, title: "failed", "aria-hidden": "true" }, "✗"));
   const time = row ? took(row, now) : void 0;
   return h(
     "div",
@@ -2159,7 +2170,7 @@ var Timeline = class extends View {
   /** The last moment that is known. */
   get end() {
     let to = 0.5;
-    for (const row of this.store.rows.values()) to = Math.max(to, row.finished ?? (row.started === void 0 ? 0 : this.now));
+    for (const row of this.store.rows.values()) to = Math.max(to, this.store.clock(row.finished ?? (row.started === void 0 ? 0 : this.now)));
     return to;
   }
   /** @override */
@@ -2189,7 +2200,7 @@ var Timeline = class extends View {
     const { batch, rows } = this.store;
     if (!batch) return;
     this.scale.drawn = this.scale.shown;
-    morph(this.axis, axisOf(batch, rows.values(), this.scale.drawn, this.now, this.board.root.clientWidth, this.scale.zoom !== null));
+    morph(this.axis, axisOf(batch, rows.values(), this.scale.drawn, this.now, (at) => this.store.clock(at), this.board.root.clientWidth, this.scale.zoom !== null));
     this.drawPlaces();
   }
   /** What a lane is drawn from. @param {number} i */
@@ -2203,7 +2214,7 @@ var Timeline = class extends View {
     const row = this.store.rows.get(i);
     const name = this.board.named(row?.label ?? "") || `run ${i}`;
     const of = { i, row, lane: this.store.lanes.get(i), specs: this.store.specsOf(row), name, active: this.board.active === i };
-    return laneOf(of, this.scale.drawn, this.now, this.axis.querySelector(".cnb-marks .cnb-track")?.clientWidth ?? 0);
+    return laneOf(of, this.scale.drawn, this.now, (at) => this.store.clock(at), this.axis.querySelector(".cnb-marks .cnb-track")?.clientWidth ?? 0);
   }
   /** @override @param {KeyboardEvent} e @param {HTMLElement} target */
   key(e, target) {
@@ -2371,6 +2382,7 @@ var Voice = class {
 // board/wire.js
 var PATIENCE = 4;
 var LOSSES = ["comm_live_update", "comm:close"];
+var DEAD = /^(restarting|autorestarting|terminating|dead)$/;
 var SEEN = { row: 64, detail: 16, lane: 64, card: 64 };
 var Wire = class {
   /** @param {Model} model @param {Store} store @param {string} view its name @param {Ears} ears */
@@ -2382,6 +2394,7 @@ var Wire = class {
     this.live = false;
     this.since = seconds();
     this.doubted = 0;
+    this.dead = false;
     this.looked = "";
     this.asked = 0;
     this.used = 0;
@@ -2415,12 +2428,20 @@ var Wire = class {
   /** There may be no kernel any longer: ask, and believe it where no answer comes. */
   doubt() {
     this.miss();
+    this.dead ||= DEAD.test(this.model.widget_manager?.kernel?.status ?? "");
+    if (this.dead) this.lose();
     this.hello();
     this.ears.changed();
   }
+  /** What ran has gone with the kernel. */
+  lose() {
+    if (!this.store.batch || this.store.over) return;
+    this.store.lose();
+    this.ears.gone();
+  }
   /** Whether the kernel has gone, as far as can be seen from here. */
   get gone() {
-    return !this.live && this.doubted > 0 && seconds() - this.doubted > PATIENCE;
+    return !this.live && this.doubted > 0 && (this.dead || seconds() - this.doubted > PATIENCE);
   }
   hello() {
     this.asked = seconds();
@@ -2465,6 +2486,7 @@ var Wire = class {
     if (!this.live) {
       this.live = true;
       this.doubted = 0;
+      this.dead = false;
       this.looked = "";
     }
     this.ears.changed();
@@ -2483,10 +2505,7 @@ var Wire = class {
     const { final } = this.store;
     if (!this.live && !final && seconds() - this.asked > (this.gone ? 30 : 5)) this.hello();
     if (this.live && !final && seconds() - this.store.heard > 5) this.send({ t: "ping" });
-    if (this.gone && this.store.batch && !this.store.over) {
-      this.store.lose();
-      this.ears.gone();
-    }
+    if (this.gone) this.lose();
     if (!final) this.ears.changed();
   }
   /** @param {string} name @param {object} [args] */
@@ -2623,12 +2642,12 @@ var Board = class {
   drawAll() {
     const { batch, rows } = this.store;
     this.head.draw();
+    if (batch) this.places = order(batch.total, rows, this.view.ordered(this.by), this.now);
     this.tabs.draw();
     if (!batch) {
       this.body.replaceChildren(h("p", { class: "cnb-empty" }, ...coded(this.silence())));
       return;
     }
-    this.places = order(batch.total, rows, this.view.ordered(this.by), this.now);
     this.inputName = onlyInput(rows.values());
     this.body.setAttribute("aria-labelledby", this.tabs.id(this.tab));
     if (this.body.dataset.tab !== this.view.form) this.enter();

@@ -149,8 +149,9 @@ def test_the_marks_of_a_short_timeline_differ() -> None:
     """Seconds with decimals below ten; kinds of time that took none are left out of the legend."""
     said = words(_static.board(batches.finished(3)))
     assert "0.0 s 3.1 s 6.3 s" in said
-    assert "other wait" not in said
+    assert "retry" not in said
     assert "rate limit 4.0 s" in said
+    assert "┅ retry" in words(_static.board(batches.live()))
     assert "0:00" in words(_static.board(batches.finished(40)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 
+from crew_nb._board import timeline as _timeline
 from crew_nb._board.summary import Summary, Tally, summarize
 from crew_nb._state import events as ev
 from crew_nb._state.state import advance
@@ -30,6 +31,21 @@ def test_a_tally_changes_no_number() -> None:
     again = summarize(script.state(), now + 1, tally)
     assert numbers(again) == numbers(summarize(script.state(), now + 1))
     assert again.counts["queued"] == 1
+
+
+def test_the_clock_stands_still_between_an_end_and_a_retry() -> None:
+    """What earlier tries took counts, the hour after them does not; in the timeline neither."""
+    script = Script(8, width=4, failing=0.5, seed=5)
+    script.play(script.length)
+    before = summarize(script.state())
+    hour = script.events[-1].at + 3600
+    for run in [r for r in script.runs if r.status == "failed"]:
+        again = advance(run, ev.RunQueued(run=run.index, at=hour, attempt=2))
+        script.runs[run.index] = advance(again, ev.RunFinished(run=run.index, at=hour + 2, status="done", output="x"))
+    after = summarize(script.state())
+    assert [round(end - start) for start, end in after.idle] == [3600]
+    assert round(after.elapsed - before.elapsed, 6) == 2
+    assert round(_timeline.build(script.state()).length, 6) == round(after.elapsed, 6)
 
 
 def test_ended_runs_are_counted_once() -> None:

@@ -149,12 +149,13 @@ export class Board {
   drawAll() {
     const { batch, rows } = this.store;
     this.head.draw();
+    // Before the tabs, which say how many are shown.
+    if (batch) this.places = order(batch.total, rows, this.view.ordered(this.by), this.now);
     this.tabs.draw();
     if (!batch) {
       this.body.replaceChildren(h("p", { class: "cnb-empty" }, ...coded(this.silence())));
       return;
     }
-    this.places = order(batch.total, rows, this.view.ordered(this.by), this.now);
     this.inputName = onlyInput(rows.values());
     this.body.setAttribute("aria-labelledby", this.tabs.id(this.tab));
     if (this.body.dataset.tab !== this.view.form) this.enter();

@@ -38,7 +38,7 @@ export class Head {
     const again = (counts.failed ?? 0) + (counts.cancelled ?? 0);
     const over = this.store.over;
     const which = [counts.failed ? "failed" : "", counts.cancelled ? "stopped" : ""].filter(Boolean).join(" and ");
-    // A button that is no longer of use stays while it has the focus, which would else be lost.
+    // It stays while it is at work and has the focus, which would else be lost.
     const stays = (/** @type {string} */ key) => this.board.held?.dataset.key === key && this.el.contains(this.board.held);
     const chips = STATUSES.filter((s) => counts[s]).map((s) =>
       h("span", { class: "cnb-chip", "data-s": s }, h("i", { "aria-hidden": "true" }, SIGNS[s] ?? ""), h("b", {}, count(counts[s] ?? 0)), ` ${s}`),
@@ -54,15 +54,11 @@ export class Head {
         h(
           "span",
           { class: "cnb-acts", "data-key": "acts" },
-          over
-            ? stays("pause") && action("pause", {}, "Pause", true)
-            : action("pause", { "data-act": batch.paused ? "resume" : "pause" }, batch.paused ? "Resume" : "Pause", !this.live),
-          over
-            ? stays("stop") && action("stop", {}, counts.cancelled ? "Stopped" : "Stop", true)
-            : action("stop", { "data-act": "stop", class: "cnb-stop" }, this.stopping() ? "Stopping…" : "Stop", !this.live || this.stopping()),
+          !over && action("pause", { "data-act": batch.paused ? "resume" : "pause" }, batch.paused ? "Resume" : "Pause", !this.live),
+          !over && action("stop", { "data-act": "stop", class: "cnb-stop" }, this.stopping() ? "Stopping…" : "Stop", !this.live || this.stopping()),
           again && ended
             ? action("retry", { "data-act": "retry-all" }, `Retry ${which} (${count(again)})`, !this.live)
-            : stays("retry") && action("retry", {}, "Retrying…", true),
+            : !over && stays("retry") && action("retry", {}, "Retrying…", true),
         ),
       ),
       this.progress(ended),

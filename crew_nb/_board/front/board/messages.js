@@ -35,7 +35,7 @@
  * @typedef {{at: number, run: number, status: Status | "log", text: string}} Line
  * @typedef {{key: string, name: string, total: number, counts: Record<string, number>, created: number,
  *   finished: number|null, paused: boolean, notes: string[], limit: number, limit_reason: string, in_flight: number,
- *   elapsed: number, eta: number|null, tokens: number, cost: number|null, projected_cost: number|null,
+ *   elapsed: number, idle?: [number, number][], eta: number|null, tokens: number, cost: number|null, projected_cost: number|null,
  *   unpriced_calls: number, speedup: number|null, worked: number, at_work: number, offline: number, from_record: number,
  *   dropped_calls: number}} Batch
  * @typedef {{t?: string, revision: number, full: boolean, batch: Batch, now: number, shapes?: Record<string, Spec[]>,

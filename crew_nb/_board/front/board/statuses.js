@@ -25,7 +25,7 @@ export function isProblem(row) {
     row.status === "failed" ||
     row.status === "waiting" ||
     row.status === "unknown" ||
-    (row.attempt ?? 1) > 1 ||
+    ((row.attempt ?? 1) > 1 && row.status !== "done") ||
     row.dropped_calls > 0 ||
     (row.tasks ?? []).some((t) => t.status === "failed")
   );

@@ -2,6 +2,7 @@
 /** What is known of a batch. */
 
 /** @import {Batch, Call, Card, Detail, Lane, Line, Row, Spec, Task, TaskDetail, Tick} from "./messages.js" */
+import { worked } from "./clock.js";
 import { FINAL } from "./statuses.js";
 
 /** What is known of the batch; filled by messages, which must come without a gap. */
@@ -80,6 +81,11 @@ export class Store {
   /** Seconds since the batch was created. @param {number} heard the browser's clock in seconds */
   now(heard) {
     return this.over ? this.at : this.at + heard - this.heard;
+  }
+
+  /** A moment as the board's clock has it. @param {number} at seconds since the batch was created */
+  clock(at) {
+    return worked(at, this.batch?.idle ?? []);
   }
 
   /** The kernel has gone: what became of the runs that had not ended is not known. */

@@ -17,6 +17,8 @@ import { seconds } from "./clock.js";
 export const PATIENCE = 4;
 /** Events of ipywidgets' model after which there may be nobody to talk to. */
 const LOSSES = ["comm_live_update", "comm:close"];
+/** What JupyterLab says of a kernel with which all that ran has gone. */
+const DEAD = /^(restarting|autorestarting|terminating|dead)$/;
 /** Places of each kind that one view may look at. */
 const SEEN = { row: 64, detail: 16, lane: 64, card: 64 };
 
@@ -32,6 +34,8 @@ export class Wire {
     this.since = seconds();
     /** When something first said that the kernel may have gone; 0 for nothing did. */
     this.doubted = 0;
+    /** Whether it is known that it has gone. */
+    this.dead = false;
     this.looked = "";
     this.asked = 0;
     /** When the pointer or a key was last used in the view, and when the kernel was last told so. */
@@ -72,13 +76,22 @@ export class Wire {
   /** There may be no kernel any longer: ask, and believe it where no answer comes. */
   doubt() {
     this.miss();
+    this.dead ||= DEAD.test(this.model.widget_manager?.kernel?.status ?? "");
+    if (this.dead) this.lose();
     this.hello();
     this.ears.changed();
   }
 
+  /** What ran has gone with the kernel. */
+  lose() {
+    if (!this.store.batch || this.store.over) return;
+    this.store.lose();
+    this.ears.gone();
+  }
+
   /** Whether the kernel has gone, as far as can be seen from here. */
   get gone() {
-    return !this.live && this.doubted > 0 && seconds() - this.doubted > PATIENCE;
+    return !this.live && this.doubted > 0 && (this.dead || seconds() - this.doubted > PATIENCE);
   }
 
   hello() {
@@ -128,6 +141,7 @@ export class Wire {
     if (!this.live) {
       this.live = true;
       this.doubted = 0;
+      this.dead = false;
       this.looked = "";
     }
     this.ears.changed();
@@ -150,10 +164,7 @@ export class Wire {
     if (!this.live && !final && seconds() - this.asked > (this.gone ? 30 : 5)) this.hello();
     // Nothing is answered to it: where there is nobody to send it to, that is heard of.
     if (this.live && !final && seconds() - this.store.heard > 5) this.send({ t: "ping" });
-    if (this.gone && this.store.batch && !this.store.over) {
-      this.store.lose();
-      this.ears.gone();
-    }
+    if (this.gone) this.lose();
     if (!final) this.ears.changed();
   }
 

@@ -95,11 +95,12 @@ export class Log extends View {
   line(n) {
     const line = this.lines[n];
     if (!line) return h("div", { class: "cnb-line" });
+    const at = this.store.clock(line.at);
     const label = this.store.rows.get(line.run)?.label ?? "";
     return h(
       "div",
       { class: "cnb-line", "data-s": line.status },
-      h("time", {}, `${clock(Math.floor(line.at))}.${Math.floor((line.at % 1) * 10)}`),
+      h("time", {}, `${clock(Math.floor(at))}.${Math.floor((at % 1) * 10)}`),
       h("small", {}, `#${line.run}`),
       h("bdi", { class: "cnb-quiet", title: label }, this.board.named(label)),
       h("i", { "aria-hidden": "true" }, SIGNS[line.status] ?? "·"),

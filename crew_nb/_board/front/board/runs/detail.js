@@ -15,7 +15,7 @@ import { callList } from "./calls.js";
 export function inside(board, i, row) {
   const detail = board.store.details.get(i);
   const { live } = board.wire;
-  const { held, now } = board;
+  const { now } = board;
   const box = h("div", { class: "cnb-inner" });
   if (!detail) {
     box.append(h("p", { class: "cnb-quiet" }, live ? "Loading…" : "What happened in this run is not kept in this page."));
@@ -23,7 +23,6 @@ export function inside(board, i, row) {
   }
   const specs = board.store.specsOf(row);
   const ended = FINAL.has(row.status);
-  const stays = held?.dataset.key === "act" && held.dataset.run === String(i);
   box.append(
     h(
       "div",
@@ -41,7 +40,7 @@ export function inside(board, i, row) {
           ? action("act", { "data-act": "cancel", "data-run": i }, "Stop this run", !live || row.status === "cancelling")
           : ended && row.status !== "done"
             ? action("act", { "data-act": "retry", "data-run": i }, "Retry this run", !live)
-            : stays && action("act", { "data-run": i }, row.status, true),
+            : null,
       ),
     ),
   );
@@ -69,13 +68,13 @@ export function inside(board, i, row) {
   });
   if (detail.calls?.length || detail.calls_left_out)
     box.append(h("div", { class: "cnb-step", "data-key": "calls" }, h("div", { class: "cnb-taskcard" }, h("h4", {}, "For the run as a whole"), callList(detail.calls, detail.calls_left_out, now))));
-  if (detail.log?.length) box.append(logLines(detail, specs));
+  if (detail.log?.length) box.append(logLines(detail, specs, (at) => board.store.clock(at)));
   if (output && detail.status !== "done") box.append(output);
   return box;
 }
 
-/** What CrewAI, or a tool's logger, had to say in a run. @param {Detail} detail @param {Spec[]} specs */
-function logLines(detail, specs) {
+/** What CrewAI, or a tool's logger, had to say in a run. @param {Detail} detail @param {Spec[]} specs @param {(at: number) => number} at */
+function logLines(detail, specs, at) {
   const lines = detail.log ?? [];
   const left = detail.log_left_out ?? 0;
   return h(
@@ -90,7 +89,7 @@ function logLines(detail, specs) {
         h(
           "div",
           { class: "cnb-logline", "data-key": left + n },
-          h("time", {}, clock(Math.floor(line.at))),
+          h("time", {}, clock(Math.floor(at(line.at)))),
           line.task === undefined ? null : h("bdi", { class: "cnb-quiet" }, specs[line.task]?.name ?? detail.inside?.find((t) => t.place === line.task)?.name ?? ""),
           h("span", { dir: "auto" }, line.text.text ?? "", leftOut(line.text)),
         ),

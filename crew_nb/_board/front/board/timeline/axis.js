@@ -8,10 +8,10 @@ import { clock } from "../../shared/numbers.js";
 import { marks } from "./scale.js";
 
 /**
- * @param {Batch} batch @param {Iterable<Row>} rows @param {Period} period @param {number} now @param {number} wide pixels
- * @param {boolean} zoomed
+ * @param {Batch} batch @param {Iterable<Row>} rows @param {Period} period @param {number} now
+ * @param {(at: number) => number} clocked a moment on the board's clock @param {number} wide pixels @param {boolean} zoomed
  */
-export function axisOf(batch, rows, period, now, wide, zoomed) {
+export function axisOf(batch, rows, period, now, clocked, wide, zoomed) {
   const { from, to } = period;
   const at = (/** @type {number} */ t) => (100 * (t - from)) / (to - from);
   const axis = h("div", { class: "cnb-axis" });
@@ -23,7 +23,7 @@ export function axisOf(batch, rows, period, now, wide, zoomed) {
         h("span", {}, "one by one"),
         h("div", {}, h("i", { style: "width:100%" }), h("b", {}, clock(batch.worked))),
         h("span", {}, "at once"),
-        h("div", {}, h("i", { class: "cnb-us", style: `width:${100 / batch.speedup}%` }), h("b", {}, `${clock(batch.at_work)}, ${batch.speedup.toFixed(1)}× faster`)),
+        h("div", {}, h("i", { class: "cnb-us", style: `width:${100 / batch.speedup}%` }), h("b", {}, `${batch.speedup.toFixed(1)}× faster`)),
       ),
     );
   const key = (/** @type {string} */ k, /** @type {string} */ name) => h("span", {}, h("i", { class: "cnb-bar-i", "data-k": k }), name);
@@ -37,6 +37,7 @@ export function axisOf(batch, rows, period, now, wide, zoomed) {
       key("retry", "retry"),
       key("person", "person"),
       key("queue", "queued"),
+      key("failed", "failed"),
       h(
         "span",
         { class: "cnb-zoom", role: "group", "aria-label": "Zoom" },
@@ -45,7 +46,7 @@ export function axisOf(batch, rows, period, now, wide, zoomed) {
         h("button", { type: "button", "data-act": "zoom-fit", "aria-disabled": zoomed ? null : "true", title: "Show all (0)" }, "Fit"),
       ),
     ),
-    h("div", { class: "cnb-lane cnb-overlap" }, h("div", { class: "cnb-lanehead" }, "runs at once"), overlap(rows, period, now)),
+    h("div", { class: "cnb-lane cnb-overlap" }, h("div", { class: "cnb-lanehead" }, "runs at once"), overlap(batch, rows, period, now, clocked)),
     h(
       "div",
       { class: "cnb-lane cnb-marks", "aria-hidden": "true" },
@@ -56,15 +57,21 @@ export function axisOf(batch, rows, period, now, wide, zoomed) {
   return axis;
 }
 
-/** How many runs were under way, over time. @param {Iterable<Row>} rows @param {Period} period @param {number} now */
-function overlap(rows, { from, to }, now) {
+/**
+ * How many runs were under way, over time.
+ * @param {Batch} batch @param {Iterable<Row>} rows @param {Period} period @param {number} now @param {(at: number) => number} at
+ */
+function overlap(batch, rows, { from, to }, now, at) {
+  const begun = [...rows].filter((row) => row.started !== undefined && !row.from_record);
+  // Of those that have ended since, some rows are still on their way here: the longest unheard of.
+  const open = begun.filter((row) => row.finished === undefined).sort((a, b) => (a.last ?? 0) - (b.last ?? 0));
+  const { running = 0, waiting = 0, cancelling = 0, unknown = 0 } = batch.counts;
+  const late = new Set(open.slice(0, Math.max(0, open.length - running - waiting - cancelling - unknown)));
   /** @type {[number, number][]} */
   const steps = [];
-  for (const row of rows) {
-    if (row.started === undefined || row.from_record) continue;
-    steps.push([row.started, 1], [row.finished ?? now, -1]);
-  }
-  steps.sort((a, b) => a[0] - b[0] || b[1] - a[1]);
+  for (const row of begun) steps.push([at(row.started ?? 0), 1], [at(row.finished ?? (late.has(row) ? (row.last ?? now) : now)), -1]);
+  // One that begins when another ends is not beside it.
+  steps.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   let [level, most] = [0, 1];
   const points = [];
   for (const [t, by] of steps) {

@@ -18,8 +18,11 @@ export function tracks(specs) {
   return Math.min(6, Math.max(1, ...stages(specs).map((step) => step.length)));
 }
 
-/** @param {Of} of @param {Period} period @param {number} now @param {number} wide pixels of the time */
-export function laneOf({ i, row, lane, specs, name: called, active }, { from, to }, now, wide) {
+/**
+ * @param {Of} of @param {Period} period @param {number} now @param {(at: number) => number} at a moment on the board's clock
+ * @param {number} wide pixels of the time
+ */
+export function laneOf({ i, row, lane, specs, name: called, active }, { from, to }, now, at, wide) {
   const where = specs.map(() => 0);
   for (const step of stages(specs)) step.forEach((task, n) => (where[task] = Math.min(n, 5)));
   const track = h("div", { class: "cnb-track", style: `height:${22 * tracks(specs)}px` });
@@ -27,14 +30,15 @@ export function laneOf({ i, row, lane, specs, name: called, active }, { from, to
   /** @type {Map<string, number>} the right edge of the last bar of each kind, so that slivers are drawn once */
   const edges = new Map();
   const bar = (/** @type {{kind: string, start: number, end: number, top: number, title: string, text?: string, status?: string | undefined, part?: string, until?: number}} */ b) => {
-    const [left, right] = [Math.max(b.start, from), Math.min(b.end, to)];
-    if (right < left || b.end < from || b.start > to) return;
+    const [start, end] = [at(b.start), at(b.end)];
+    const [left, right] = [Math.max(start, from), Math.min(end, to)];
+    if (right < left || end < from || start > to) return;
     const edge = edges.get(`${b.kind}${b.top}${b.part}`) ?? -1;
     const x = (pixels * (left - from)) / (to - from);
     const w = (pixels * (right - left)) / (to - from);
     if (x + w < edge + 0.7) return;
     edges.set(`${b.kind}${b.top}${b.part}`, x + w);
-    const room = b.until === undefined ? w : (pixels * (Math.min(b.until, to) - left)) / (to - from);
+    const room = b.until === undefined ? w : (pixels * (Math.min(at(b.until), to) - left)) / (to - from);
     const said = b.text && room > 30 ? b.text : "";
     track.append(
       h(
@@ -53,7 +57,7 @@ export function laneOf({ i, row, lane, specs, name: called, active }, { from, to
       ),
     );
   };
-  const between = (/** @type {number} */ a, /** @type {number | undefined} */ b) => `${clock(a)} to ${b === undefined ? "now" : clock(b)}, ${span((b ?? now) - a)}`;
+  const between = (/** @type {number} */ a, /** @type {number | undefined} */ b) => `${clock(at(a))} to ${b === undefined ? "now" : clock(at(b))}, ${span((b ?? now) - a)}`;
   if (row && !row.from_record) {
     const begun = row.started ?? row.finished ?? now;
     if (begun - row.queued > 0.02) bar({ kind: "queue", start: row.queued, end: begun, top: 4, title: `queued\n${between(row.queued, row.started ?? row.finished)}` });
@@ -61,8 +65,8 @@ export function laneOf({ i, row, lane, specs, name: called, active }, { from, to
       if (task.started === undefined) return;
       const name = specs[place]?.name ?? "";
       // Its name may run on to where the next task of its line begins.
-      const after = row.tasks?.filter((t, i) => where[i] === where[place] && (t.started ?? -1) > (task.started ?? 0)).map((t) => t.started ?? to) ?? [];
-      bar({ kind: "task", until: Math.min(to, ...after), part: "band", start: task.started, end: task.finished ?? now, top: 22 * (where[place] ?? 0), status: task.status, text: name, title: `${name}: ${task.status}\n${between(task.started, task.finished)}` });
+      const after = row.tasks?.filter((t, i) => where[i] === where[place] && (t.started ?? -1) > (task.started ?? 0)).map((t) => t.started ?? Infinity) ?? [];
+      bar({ kind: "task", until: Math.min(Infinity, ...after), part: "band", start: task.started, end: task.finished ?? now, top: 22 * (where[place] ?? 0), status: task.status, text: name, title: `${name}: ${task.status}\n${between(task.started, task.finished)}` });
     });
   }
   for (const s of lane?.spans ?? []) {
@@ -71,8 +75,9 @@ export function laneOf({ i, row, lane, specs, name: called, active }, { from, to
     const more = [s.detail, s.tokens ? plural(s.tokens, "token") : "", s.status && s.status !== "running" ? s.status : ""].filter(Boolean);
     bar({ kind, part: "call", start: s.started, end: s.finished ?? now, top: 22 * (where[s.task] ?? 0), status: s.status, title: [what, between(s.started, s.finished), ...more].join("\n") });
   }
-  if (row?.status === "failed" && row.finished !== undefined && row.finished >= from && row.finished <= to)
-    track.append(h("span", { class: "cnb-end", style: `left:${((100 * (row.finished - from)) / (to - from)).toFixed(3)}%`, title: "failed", "aria-hidden": "true" }, "✗"));
+  const ended = at(row?.finished ?? Infinity);
+  if (row?.status === "failed" && ended >= from && ended <= to)
+    track.append(h("span", { class: "cnb-end", style: `left:${((100 * (ended - from)) / (to - from)).toFixed(3)}%`, title: "failed", "aria-hidden": "true" }, "✗"));
   const time = row ? took(row, now) : undefined;
   return h(
     "div",

@@ -29,7 +29,7 @@ export class Timeline extends View {
   /** The last moment that is known. */
   get end() {
     let to = 0.5;
-    for (const row of this.store.rows.values()) to = Math.max(to, row.finished ?? (row.started === undefined ? 0 : this.now));
+    for (const row of this.store.rows.values()) to = Math.max(to, this.store.clock(row.finished ?? (row.started === undefined ? 0 : this.now)));
     return to;
   }
 
@@ -63,7 +63,7 @@ export class Timeline extends View {
     const { batch, rows } = this.store;
     if (!batch) return;
     this.scale.drawn = this.scale.shown;
-    morph(this.axis, axisOf(batch, rows.values(), this.scale.drawn, this.now, this.board.root.clientWidth, this.scale.zoom !== null));
+    morph(this.axis, axisOf(batch, rows.values(), this.scale.drawn, this.now, (at) => this.store.clock(at), this.board.root.clientWidth, this.scale.zoom !== null));
     this.drawPlaces();
   }
 
@@ -80,7 +80,7 @@ export class Timeline extends View {
     const row = this.store.rows.get(i);
     const name = this.board.named(row?.label ?? "") || `run ${i}`;
     const of = { i, row, lane: this.store.lanes.get(i), specs: this.store.specsOf(row), name, active: this.board.active === i };
-    return laneOf(of, this.scale.drawn, this.now, this.axis.querySelector(".cnb-marks .cnb-track")?.clientWidth ?? 0);
+    return laneOf(of, this.scale.drawn, this.now, (at) => this.store.clock(at), this.axis.querySelector(".cnb-marks .cnb-track")?.clientWidth ?? 0);
   }
 
   /** @override @param {KeyboardEvent} e @param {HTMLElement} target */
