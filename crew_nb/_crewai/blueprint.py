@@ -36,7 +36,8 @@ from crew_nb._crewai.placeholders import Data, filled, names_in
 from crew_nb._crewai.projects import closed_for_others, closing_project
 from crew_nb._state import labels
 from crew_nb._state.errors import BlueprintError, UnfaithfulCopyError
-from crew_nb._state.secrets import HIDDEN, Secrets, learn_environment
+from crew_nb._state.secret_looks import HIDDEN
+from crew_nb._state.secrets import Secrets, learn_environment
 
 if TYPE_CHECKING:
     import os

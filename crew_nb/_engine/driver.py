@@ -35,7 +35,8 @@ from crew_nb._state import events as ev
 from crew_nb._state import state as _state
 from crew_nb._state.attempt import Attempt, DoneTask
 from crew_nb._state.errors import BudgetExceededError, RunCancelledError, RunTimeoutError
-from crew_nb._state.secrets import HIDDEN, learn_environment
+from crew_nb._state.secret_looks import HIDDEN
+from crew_nb._state.secrets import learn_environment
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:

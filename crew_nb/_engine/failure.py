@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from crew_nb._crewai import names as _crewai
 from crew_nb._engine import retry as _retry
 from crew_nb._state import events as ev
-from crew_nb._state.secrets import Secrets, is_secret, learn_environment
+from crew_nb._state.secret_looks import is_secret
+from crew_nb._state.secrets import Secrets, learn_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

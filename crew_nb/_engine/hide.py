@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from crew_nb._state import events as ev
-from crew_nb._state.secrets import ENVIRONMENT, SHORTEST, Secrets, learn_environment, texts_in, together
+from crew_nb._state.secret_looks import SHORTEST
+from crew_nb._state.secret_search import texts_in
+from crew_nb._state.secrets import ENVIRONMENT, Secrets, learn_environment, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

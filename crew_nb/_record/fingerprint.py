@@ -46,7 +46,7 @@ from crew_nb._record.writes import (
     within,
 )
 from crew_nb._state import plain as _plain
-from crew_nb._state.secrets import is_secret, is_secret_name
+from crew_nb._state.secret_looks import is_secret, is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

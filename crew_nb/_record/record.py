@@ -30,7 +30,8 @@ from crew_nb._record.kept import BatchInfo, Kept
 from crew_nb._record.loaded import LoadedBatch, StoredRun, StoredTask, batch_of, labels_of, parsed
 from crew_nb._state.errors import RecordError
 from crew_nb._state.plain import Encode, dumps, plain, same, unplain
-from crew_nb._state.secrets import HIDDEN, Secrets, learn_environment
+from crew_nb._state.secret_looks import HIDDEN
+from crew_nb._state.secrets import Secrets, learn_environment
 from crew_nb._state.state import RunState
 
 if TYPE_CHECKING:

@@ -33,7 +33,8 @@ from crew_nb._crewai.inputs import DEEPEST
 from crew_nb._crewai.placeholders import names_in
 from crew_nb._state import plain as _plain
 from crew_nb._state.errors import BlueprintError
-from crew_nb._state.secrets import Secrets, is_secret_name
+from crew_nb._state.secret_looks import is_secret_name
+from crew_nb._state.secrets import Secrets
 
 
 class _Strict(Request):

@@ -15,7 +15,8 @@ from pydantic import BaseModel, PrivateAttr, SecretStr
 
 from crew_nb._engine.hide import Stream
 from crew_nb._state.events import CallChunk, CallFailed, CallFinished, CrewReady, RunFinished, TaskSpec
-from crew_nb._state.secrets import HIDDEN, PAST, Secrets, is_secret, is_secret_name, learn_environment, together
+from crew_nb._state.secret_looks import HIDDEN, is_secret, is_secret_name
+from crew_nb._state.secrets import PAST, Secrets, learn_environment, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
