@@ -13,18 +13,13 @@ import abc
 import builtins
 import collections
 import contextlib
-import dis
 import functools
 import hashlib
-import importlib
-import importlib.util
 import inspect
-import itertools
 import json
 import os
 import pickle
 import re
-import sys
 import types
 import typing
 import uuid
@@ -35,11 +30,11 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crew_nb._record.reach import FILE, all_names, files_named, folder_of, imported, of_module, reached_by, variables
 from crew_nb._record.writes import (
     OURS,
     Written,
     is_dunder,
-    is_packages_file,
     is_users,
     is_users_module,
     private,
@@ -84,11 +79,8 @@ _HANDLES = (
 _ATOMS = (str, int, float, bool, types.NoneType)
 _CONFIG = re.compile(r"\A[^\n{}]{1,250}\.(ya?ml|toml|jinja2?|j2)\Z")
 """Names of files that are read, wherever they stand; those of others may be the names of what a run writes."""
-_FILE = re.compile(r"\A[^\n{}]{1,250}\.\w{1,8}\Z")
-_FOLDER = re.compile(r"[\w./-]{1,60}")
 _FILE_KEPT = 10_000_000
 """Bytes of such a file that count."""
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
 _MODEL_NAMES = ("MODEL", "MODEL_NAME", "OPENAI_MODEL_NAME")
 """Environment variables by which CrewAI chooses the LLM of an agent that names none."""
 _DARK = frozenset({"eval", "exec", "globals", "__import__"})
@@ -375,7 +367,7 @@ class _Content:
         if not is_users(kind):
             return ["class", _plain.class_name(kind)]
         written = {*self._written.by(kind), *(("base_directory",) if hasattr(kind, "is_crew_class") else ())}
-        self._folders.append(_folder(kind.__module__))
+        self._folders.append(folder_of(kind.__module__))
         members = {
             name: self.named(f"{kind.__name__}.{name}", within(member))
             for name, member in sorted(vars(kind).items())
@@ -403,10 +395,10 @@ class _Content:
         written = self._written.by(function)
         marks = {k: v for k, v in vars(function).items() if not is_dunder(k) and k not in written}
         reads = bool(source and source.reads)
-        self._folders.append(_folder(module))
+        self._folders.append(folder_of(module))
         reached = [
             self._reach(function, base, chain, reads=reads)
-            for base, chain in sorted(_reached(function.__code__, {}))
+            for base, chain in sorted(reached_by(function.__code__, {}))
             if base not in skipped
         ]
         content = [
@@ -416,8 +408,8 @@ class _Content:
             self.of(function.__kwdefaults__),
             [[name, self._cell(name, cell)] for name, cell in closure if name not in skipped],
             reached,
-            [self._text(name, _FILE if reads else _CONFIG) for name in sorted(_texts(function.__code__))],
-            [os.environ.get(name) for name in _variables(function.__code__)],
+            [self._text(name, FILE if reads else _CONFIG) for name in sorted(files_named(function.__code__))],
+            [os.environ.get(name) for name in variables(function.__code__)],
             self._sorted(marks),
         ]
         self._folders.pop()
@@ -425,14 +417,14 @@ class _Content:
 
     def _reach(self, function: types.FunctionType, base: str, chain: tuple[str, ...], *, reads: bool) -> Any:
         """A name that a function reads: of the user's own modules only what it takes from them."""
-        names, (name, _, imported) = function.__globals__, base.partition(":")
-        if imported:
+        names, (name, _, module) = function.__globals__, base.partition(":")
+        if module:
             try:
-                value = _imported(imported, names)
+                value = imported(module, names)
             except Exception as error:  # it runs the module
-                return self._unlike(error, f"import {imported}")
+                return self._unlike(error, f"import {module}")
             if value is None:
-                return ["package", imported, chain]
+                return ["package", module, chain]
         elif name in names:
             value = names[name]
         else:
@@ -441,9 +433,9 @@ class _Content:
         while left and isinstance(value, types.ModuleType) and is_users_module(value.__name__):
             if left[0] in self._written.by(value):
                 return None
-            value = _of_module(value, left.pop(0))
+            value = of_module(value, left.pop(0))
         if reads and isinstance(value, str | Path):
-            return self._text(str(value), _FILE)
+            return self._text(str(value), FILE)
         space = self._spaces.setdefault(id(names), len(self._spaces))
         self._reached.setdefault((space, base, chain), value)
         return [space, base, chain]
@@ -482,14 +474,7 @@ def _named(kind: type) -> frozenset[str]:
     """The names of attributes in the user's code of a class and its bases."""
     members = (within(member) for base in kind.__mro__ if is_users(base) for member in vars(base).values())
     functions = (inspect.unwrap(member) for member in members if isinstance(member, types.FunctionType))
-    return frozenset(name for function in functions for name in _all_names(function.__code__))
-
-
-def _all_names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _all_names(constant)
+    return frozenset(name for function in functions for name in all_names(function.__code__))
 
 
 def _plain_attributes(value: Any) -> dict[str, Any]:
@@ -564,103 +549,3 @@ def _is_default(field: Any, value: object) -> bool:
         return bool(value == field.get_default(call_default_factory=True, validated_data={}))
     except Exception:  # a factory or an `==` of the user's class
         return False
-
-
-def _imported(name: str, names: Mapping[str, Any]) -> types.ModuleType | None:
-    """A module that a function imports when it is called, if it is the user's; imported for it if it is not yet."""
-    level = len(name) - len(name.lstrip("."))
-    name = importlib.util.resolve_name(name, names.get("__package__")) if level else name
-    if name not in sys.modules:
-        top = importlib.util.find_spec(name.partition(".")[0])
-        if top is not None and is_packages_file(top.origin):
-            return None
-        importlib.import_module(name)  # noqa: TID251 - a module of the user
-    return sys.modules[name] if is_users_module(name) else None
-
-
-def _of_module(module: types.ModuleType, name: str) -> Any:
-    """What a module has under a name; one of its own modules, if that is not imported yet."""
-    if not hasattr(module, name) and hasattr(module, "__path__"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(f"{module.__name__}.{name}")  # noqa: TID251 - a module of the user
-    return getattr(module, name, None)
-
-
-def _folder(module: str) -> Path:
-    """The folder of a module's file; the current one where it has none."""
-    return Path(getattr(sys.modules.get(module), "__file__", None) or "x").parent
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """The code and those of the functions in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
-
-
-def _texts(code: types.CodeType) -> set[str]:
-    """The names of files among the constants, joined to those of folders: `HERE / "config" / "agents.yaml"`."""
-    constants = [c for inner in _codes(code) for c in inner.co_consts]
-    texts = {t for c in constants for t in (c if isinstance(c, tuple) else (c,)) if isinstance(t, str)}
-    files = {text for text in texts if _FILE.fullmatch(text)}
-    return files | {f"{folder}/{file}" for file in files for folder in texts if _FOLDER.fullmatch(folder)}
-
-
-def _variables(code: types.CodeType) -> list[str]:
-    """The environment variables that the code reads by name, save secret ones."""
-    names = {name for inner in _codes(code) for name in inner.co_names}
-    if not names & {"environ", "getenv"}:
-        return []
-    constants = {c for inner in _codes(code) for c in inner.co_consts if isinstance(c, str)}
-    return sorted(c for c in constants if _VARIABLE.fullmatch(c) and not is_secret_name(c))
-
-
-Reached = tuple[str, tuple[str, ...]]
-"""A global's name, or `:` and a module's, and the attributes that are taken on the way from there."""
-
-
-def _reached(code: types.CodeType, imports: Mapping[str, Reached]) -> set[Reached]:
-    """What the code reads that is not its own.
-
-    Args:
-        code: A function's.
-        imports: Modules, or what is taken from them, by the local names that code around it gives them.
-    """
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("PUSH_NULL", "EXTENDED_ARG")]
-    imports = {**imports, **_imports(steps)}
-    reached = set()
-    for n, step in enumerate(steps):
-        names = step.argval if isinstance(step.argval, tuple) else (step.argval,)
-        chain = tuple(
-            str(s.argval)
-            for s in itertools.takewhile(lambda s: s.opname in ("LOAD_ATTR", "LOAD_METHOD"), steps[n + 1 :])
-        )
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            reached.add((str(step.argval), chain))
-        elif "LOAD_FAST" in step.opname or step.opname == "LOAD_DEREF":  # from 3.13 on also as half of a step
-            for place, name in enumerate(names):
-                if name in imports:
-                    base, taken = imports[name]
-                    reached.add((base, (*taken, *(chain if place == len(names) - 1 else ()))))
-    return reached.union(*(_reached(c, imports) for c in code.co_consts if isinstance(c, types.CodeType)))
-
-
-def _imports(steps: list[dis.Instruction]) -> dict[str, Reached]:
-    """What the code imports, by the local names that it gives it."""
-    imports: dict[str, Reached] = {}
-    module, whole, listed = "", "", False
-    taken: tuple[str, ...] = ()
-    for n, step in enumerate(steps):
-        if step.opname == "IMPORT_NAME":
-            module = ":" + "." * steps[n - 2].argval + str(step.argval)
-            listed, taken = bool(steps[n - 1].argval), ()
-            whole = module if listed or steps[n + 1].opname == "IMPORT_FROM" else module.partition(".")[0]
-        elif step.opname == "IMPORT_FROM" and listed:
-            taken = (str(step.argval),)
-        elif step.opname.startswith("STORE_") and module:
-            name = step.argval[0] if isinstance(step.argval, tuple) else step.argval
-            imports[str(name)] = whole, taken
-            if steps[n + 1].opname != "IMPORT_FROM":
-                module = ""
-    return imports
