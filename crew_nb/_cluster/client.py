@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import inspect
 import itertools
 import math
 import time
@@ -18,14 +17,15 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from crew_nb._cluster import said
 from crew_nb._cluster import worker as there
-from crew_nb._crewai import kinds as _kinds
+from crew_nb._cluster.travel import travelling
 from crew_nb._engine import prices as _prices
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state.attempt import Attempt
 from crew_nb._state.call import CallRecord
-from crew_nb._state.errors import BlueprintError, BudgetExceededError, CrewNbError, OptionError
+from crew_nb._state.errors import BudgetExceededError, CrewNbError, OptionError
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Cluster:
         client: Client,
         plans: Sequence[Plan],
         options: Options,
-        blueprints: Mapping[int, there.Blueprint] | None = None,
+        blueprints: Mapping[int, said.Blueprint] | None = None,
     ) -> None:
         from distributed import Client
 
@@ -128,7 +128,7 @@ class Cluster:
 
     async def kick_off(self, plan: Plan, attempt: Attempt, *, stream: bool | None, keep_replay: bool) -> CrewOutput:
         """Run one plan on the worker that has least to do; on another one if that is lost."""
-        inputs = there.pickled((plan.inputs, plan.how))
+        inputs = said.pickled((plan.inputs, plan.how))
         blueprint = self._blueprints[id(plan.source)]
         self._note = attempt.note
         for trouble in self._unfit.values():
@@ -137,12 +137,12 @@ class Cluster:
         while True:
             worker = await self._pick()
             number = next(self._numbers)
-            start = there.Start(number, blueprint.key, plan.index, plan.label, inputs, stream, keep_replay)
+            start = said.Start(number, blueprint.key, plan.index, plan.label, inputs, stream, keep_replay)
             run = worker.start(blueprint, start, attempt)
             try:
                 ended = await asyncio.shield(run.ended)
             except asyncio.CancelledError:
-                worker.tell(there.Cancel(number, attempt.stop_reason or "stopped"))
+                worker.tell(said.Cancel(number, attempt.stop_reason or "stopped"))
                 await asyncio.wait([run.ended], timeout=STOP_SECONDS)
                 raise
             except _WorkerLostError:
@@ -161,12 +161,12 @@ class Cluster:
             attempt.threads.update(range(-ended.dropped_calls, 0))
             attempt.secrets.learn(ended.secrets)
             if ended.error:
-                error = there.unpacked_error(ended.error, ended.info.traceback if ended.info else "")
+                error = said.unpacked_error(ended.error, ended.info.traceback if ended.info else "")
                 error.__dict__["crew_nb_info"] = ended.info
                 raise error
             if not ended.output:
                 raise asyncio.CancelledError
-            return there.unpacked_output(ended.output)
+            return said.unpacked_output(ended.output)
 
     def close(self) -> None:
         """The batch is over; a later `prepare` opens it again."""
@@ -292,7 +292,7 @@ class Cluster:
         """Make a worker ready; its name, and by how much its clock is ahead."""
         before = _clock.now()
         try:
-            hello: there.Hello = await self.ask(address, there.hello)
+            hello: said.Hello = await self.ask(address, there.hello)
         except ImportError as error:
             raise _unfit(address, error) from error
         skew = hello.clock - (before + _clock.now()) / 2
@@ -375,7 +375,7 @@ class _Worker:
         """The Dask task that keeps it, by its number."""
         self._retired: asyncio.Task[bool] | None = None
         self._known: set[int] = set()
-        self._commands: list[there.Command] = []
+        self._commands: list[said.Command] = []
         self._told = 0
         self._news = asyncio.Event()
         self._closing = False
@@ -383,7 +383,7 @@ class _Worker:
         self._serving = loop.create_task(self._serve(), context=contextvars.Context())
         self._telling: asyncio.Task[None] | None = None
 
-    def start(self, blueprint: there.Blueprint, start: there.Start, attempt: Attempt) -> _RemoteRun:
+    def start(self, blueprint: said.Blueprint, start: said.Start, attempt: Attempt) -> _RemoteRun:
         """Give it a run."""
         self.keep()
         run = self.runs[start.number] = _RemoteRun(self, start.number, attempt)
@@ -393,7 +393,7 @@ class _Worker:
         self.tell(start)
         return run
 
-    def tell(self, command: there.Command) -> None:
+    def tell(self, command: said.Command) -> None:
         """Send a command soon, with others."""
         self._commands.append(command)
         self._news.set()
@@ -412,7 +412,7 @@ class _Worker:
         """Dask may close it."""
         if self._kept is not None:
             (number, future), self._kept = self._kept, None
-            self.tell(there.LetGo(number))
+            self.tell(said.LetGo(number))
             if future is not None:
                 future.release()  # type: ignore[no-untyped-call]
 
@@ -472,7 +472,7 @@ class _Worker:
                 break
             reached = time.monotonic()
             first, pickled = answer
-            messages: list[there.Message] = there.unpickled(pickled)
+            messages: list[said.Message] = said.unpickled(pickled)
             for message in messages[heard - first :]:
                 run = self.runs.get(message.number)
                 if run is not None:
@@ -489,7 +489,7 @@ class _Worker:
             commands = tuple(self._commands)  # more may come while these are on their way
             if commands:
                 try:
-                    await self._cluster.tell(self.address, self._told, there.pickled_messages(commands))
+                    await self._cluster.tell(self.address, self._told, said.pickled_messages(commands))
                 except Exception:
                     await asyncio.sleep(0.05)  # `_listen` finds out whether it is lost; until then it is told again
                     self._news.set()
@@ -515,7 +515,7 @@ class _RemoteRun:
 
     def __init__(self, worker: _Worker, number: int, attempt: Attempt) -> None:
         self.attempt = attempt
-        self.ended: asyncio.Future[there.Ended] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[said.Ended] = asyncio.get_running_loop().create_future()
         self.calls: dict[str, ev.CallStarted] = {}
         """LLM and tool calls in flight there."""
         self.waits: set[str] = set()
@@ -524,20 +524,20 @@ class _RemoteRun:
         self._number = number
         self._tickets: dict[int, _Call] = {}
 
-    def hear(self, message: there.Message) -> None:
+    def hear(self, message: said.Message) -> None:
         """Take what the worker says of it."""
-        if isinstance(message, there.Happened):
+        if isinstance(message, said.Happened):
             self._happened(message.event)
-        elif isinstance(message, there.Ask):
+        elif isinstance(message, said.Ask):
             call = self._tickets[message.ticket] = _Call()
             asker = _Asker(self.attempt, message.task)
             # An empty context: what belongs to one run must not be stopped with another.
             call.asking = asyncio.get_running_loop().create_task(
                 self._ask(message.ticket, call, asker), context=contextvars.Context()
             )
-        elif isinstance(message, there.Release):
+        elif isinstance(message, said.Release):
             self._release(message.ticket, message.tokens, message.answered)
-        elif isinstance(message, there.Judged):
+        elif isinstance(message, said.Judged):
             self._gate._note(message.verdict)
         elif not self.ended.done():
             self.ended.set_result(message)
@@ -580,10 +580,10 @@ class _RemoteRun:
         except Exception as error:
             self._tickets.pop(ticket, None)
             budget = isinstance(error.__cause__, BudgetExceededError)
-            self._worker.tell(there.Grant(self._number, ticket, str(error.__cause__ if budget else error), budget))
+            self._worker.tell(said.Grant(self._number, ticket, str(error.__cause__ if budget else error), budget))
         else:
             call.admitted = True
-            self._worker.tell(there.Grant(self._number, ticket))
+            self._worker.tell(said.Grant(self._number, ticket))
 
     def _release(self, ticket: int, tokens: int, answered: bool) -> None:
         call = self._tickets.pop(ticket, None)
@@ -619,79 +619,10 @@ class _Asker(Attempt):
         """Only the attempt itself is stopped."""
 
 
-# --- what is checked before launch ----------------------------------------------------------------------------------
-
-
-def travelling(plans: Sequence[Plan]) -> dict[int, there.Blueprint]:
-    """What the plans run, ready to travel, by the ids of their sources.
-
-    Raises:
-        BlueprintError: When a crew or an input cannot travel to another process.
-    """
-    blueprints: dict[int, there.Blueprint] = {}
-    for plan in plans:
-        if id(plan.source) not in blueprints:
-            blueprints[id(plan.source)] = there.Blueprint(len(blueprints), _pickled_source(plan.source))
-        _check_inputs(plan)
-    return blueprints
-
-
-def _pickled_source(source: Any) -> bytes:
-    if _kinds.find(source):
-        raise BlueprintError(
-            "a Crew object cannot travel to another process: it holds locks and connections. Give a factory, which "
-            "builds the crew on the worker:\n\n"
-            "    def build_crew(topic):\n        ...  # LLM, agents and tasks made here\n"
-            "        return Crew(agents=[...], tasks=[...])\n\n"
-            "and pass build_crew instead of the Crew."
-        )
-    try:
-        return there.pickled(source)
-    except Exception as error:
-        name = getattr(source, "__name__", type(source).__name__)
-        culprit = _culprit(source)
-        what = f"it uses {culprit}, which cannot be pickled" if culprit else f"it cannot be pickled ({error})"
-        raise BlueprintError(
-            f"{name}() cannot travel to another process: {what}. Make everything that the crew needs inside {name}()."
-        ) from error
-
-
-def _culprit(source: Any) -> str:
-    """The name and type of a global or closed-over value of a function that cannot be pickled."""
-    function = inspect.unwrap(source)
-    found: dict[str, Any] = {}
-    with contextlib.suppress(TypeError, ValueError):
-        names = inspect.getclosurevars(function)
-        found = {**names.globals, **names.nonlocals}
-    if inspect.ismethod(source):
-        found["self"] = source.__self__
-    for name, value in found.items():
-        try:
-            there.pickled(value)
-        except Exception:
-            return f"{name} (a {type(value).__name__})"
-    return ""
-
-
-def _check_inputs(plan: Plan) -> None:
-    try:
-        there.pickled((plan.inputs, plan.how))
-    except Exception:
-        for name, value in (plan.inputs or {}).items():
-            try:
-                there.pickled(value)
-            except Exception as error:
-                raise BlueprintError(
-                    f"the input {name} of run {plan.index} is a {type(value).__name__}, which cannot travel to "
-                    f"another process ({error}). Give its text or its path."
-                ) from error
-        raise
-
-
 # --- what is asked of each worker -----------------------------------------------------------------------------------
 
 
-def _check_versions(hello: there.Hello) -> None:
+def _check_versions(hello: said.Hello) -> None:
     ours = there.versions()
     other = [
         f"{k} {hello.versions.get(k, 'missing')} (here {v})" for k, v in ours.items() if hello.versions.get(k) != v

@@ -10,7 +10,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from crew_nb._cluster.client import RUNS_A_WORKER, Cluster, travelling
+from crew_nb._cluster.client import RUNS_A_WORKER, Cluster
+from crew_nb._cluster.travel import travelling
 from crew_nb._engine.engine import HERE
 from crew_nb._state.errors import OptionError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-    from crew_nb._cluster.worker import Blueprint
+    from crew_nb._cluster.said import Blueprint
     from crew_nb._crewai.blueprint import Plan
     from crew_nb._engine.engine import Runner
     from crew_nb._state.attempt import Attempt

@@ -9,23 +9,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import functools
 import itertools
-import pickle
 import platform
 import random
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle  # type: ignore[import-untyped]
 from distributed import WorkerPlugin, get_worker, secede
 
+from crew_nb._cluster.said import (
+    Ask,
+    Blueprint,
+    Cancel,
+    Command,
+    Ended,
+    Grant,
+    Happened,
+    Hello,
+    Judged,
+    LetGo,
+    Message,
+    Release,
+    Start,
+    joined,
+    packed_error,
+    packed_output,
+    pickled_messages,
+    unpickled,
+)
 from crew_nb._crewai import names as _crewai
-from crew_nb._crewai import outputs as _outputs
 from crew_nb._crewai.blueprint import Plan
 from crew_nb._engine import driver as _driver
 from crew_nb._engine import engine as _engine
@@ -43,9 +59,8 @@ from crew_nb._state.attempt import Attempt
 from crew_nb._state.errors import BudgetExceededError, NobodyToAskError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable
 
-    from crew_nb._crewai.names import CrewOutput
     from crew_nb._engine.retry import Verdict
     from crew_nb._state.call import CallRecord
 
@@ -55,136 +70,6 @@ GATHER_SECONDS = 0.05
 """How long events wait for others, so that one answer carries many; what somebody waits for does not."""
 LEASE_SECONDS = 20.0
 """After so long without a question the client is taken for gone, and its runs are stopped."""
-
-
-# --- what is said -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """What a worker tells of itself."""
-
-    name: str
-    versions: dict[str, str]
-    clock: float
-    """Its Unix time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Blueprint:
-    """A factory, sent once to each worker."""
-
-    key: int
-    pickled: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Run one plan."""
-
-    number: int
-    """Names the run between client and worker."""
-    blueprint: int
-    index: int
-    label: str
-    inputs: bytes
-    """They, and further arguments of the kickoff."""
-    stream: bool | None
-    keep_replay: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Stop a run."""
-
-    number: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """An LLM call may start; or it may not, for the reason given."""
-
-    number: int
-    ticket: int
-    refused: str = ""
-    over_budget: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LetGo:
-    """End the Dask task of that number that stands for runs."""
-
-    number: int
-
-
-Command = Blueprint | Start | Cancel | Grant | LetGo
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """An event of a run."""
-
-    number: int
-    event: ev.Event
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """An LLM call wants to start."""
-
-    number: int
-    ticket: int
-    task: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """An LLM call is over, or nobody wants it any more."""
-
-    number: int
-    ticket: int
-    tokens: int = 0
-    answered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A provider's complaint, for a limit that adapts."""
-
-    number: int
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A run is over: with an output, an error, or neither where it was cancelled."""
-
-    number: int
-    output: bytes = b""
-    error: bytes = b""
-    info: ev.ErrorInfo | None = None
-    dropped_calls: int = 0
-    secrets: frozenset[str] = frozenset()
-    """What stands in the output and only this worker knows to be secret."""
-
-
-Message = Happened | Ask | Release | Judged | Ended
-
-
-def pickled(value: object) -> bytes:
-    """Anything of the user's; functions and classes of a notebook go by value."""
-    return bytes(cloudpickle.dumps(value))
-
-
-def pickled_messages(messages: Sequence[Command | Message]) -> bytes:
-    """Our own plain data."""
-    return pickle.dumps(messages, protocol=5)
-
-
-def unpickled(data: bytes) -> Any:
-    """The value again. Dask's client and workers run each other's code by design; this trusts no more than they do."""
-    return pickle.loads(data)  # noqa: S301
 
 
 # --- what Dask calls ----------------------------------------------------------------------------------------------
@@ -304,7 +189,7 @@ class Host:
         self._news.clear()
         self._urgent.clear()
         self._woken = False
-        fresh = _joined(self._drain())
+        fresh = joined(self._drain())
         self._unheard += fresh
         self._said += len(fresh)
         return self._said - len(self._unheard), pickled_messages(self._unheard)
@@ -433,7 +318,7 @@ class _HostedRun:
             inputs, how = unpickled(start.inputs)
             plan = Plan(index=start.index, source=source, inputs=inputs, label=start.label, how=how)
             output = await _engine.kick_off(plan, self.attempt, stream=start.stream, keep_replay=start.keep_replay)
-            self._end(Ended(number, output=_packed_output(output), secrets=self._said_in(output)))
+            self._end(Ended(number, output=packed_output(output), secrets=self._said_in(output)))
         except asyncio.CancelledError:
             self._end(Ended(number, dropped_calls=len(self.attempt.threads)))
         except BaseException as error:
@@ -535,83 +420,3 @@ class RemoteGate(Gate):
 
     def _note(self, verdict: Verdict) -> None:
         self._host.post(Judged(self._number, verdict))
-
-
-def _joined(messages: Iterable[Message]) -> list[Message]:
-    """The messages, with pieces of one answer that follow each other made one."""
-    joined: list[Message] = []
-    for message in messages:
-        last = joined[-1] if joined else None
-        if (
-            isinstance(message, Happened)
-            and isinstance(message.event, ev.CallChunk)
-            and isinstance(last, Happened)
-            and isinstance(last.event, ev.CallChunk)
-            and last.number == message.number
-            and last.event.call == message.event.call
-        ):
-            joined[-1] = Happened(last.number, replace(message.event, text=last.event.text + message.event.text))
-        else:
-            joined.append(message)
-    return joined
-
-
-# --- outputs and errors on their way --------------------------------------------------------------------------------
-
-
-@dataclass
-class RemoteTraceback(Exception):  # noqa: N818 - shown above an error, as multiprocessing does
-    """Where on the worker it happened."""
-
-    text: str = field(default="")
-
-    def __str__(self) -> str:
-        return f"\n{self.text}"
-
-
-def _packed_output(output: CrewOutput) -> bytes:
-    try:
-        packed = pickled(output)
-        unpickled(packed)
-    except Exception:  # a value of the user's that cannot travel: the record's form can
-        packed = pickled(functools.partial(_outputs.decode, _outputs.encode(output)))
-    return packed
-
-
-def unpacked_output(packed: bytes) -> CrewOutput:
-    """What `_packed_output` was given, or the nearest thing to it."""
-    output: Any = unpickled(packed)
-    return output() if isinstance(output, functools.partial) else output  # type: ignore[no-any-return]
-
-
-def packed_error(error: BaseException) -> bytes:
-    """The error, of its own class where that can travel, without what cannot."""
-    kept = {name: value for name, value in vars(error).items() if _travels(value)}
-    args = tuple(arg if _travels(arg) else str(arg) for arg in error.args)
-    packed = pickled((type(error).__name__, _failure.said(error), None, args, kept))
-    with contextlib.suppress(Exception):
-        whole = pickled((type(error).__name__, _failure.said(error), type(error), args, kept))
-        if str(unpacked_error(whole, "")) == _failure.said(error):
-            packed = whole
-    return packed
-
-
-def unpacked_error(packed: bytes, traceback: str) -> BaseException:
-    """The error again; a stand-in of the same name where its class could not travel."""
-    name, text, kind, args, kept = unpickled(packed)
-    if kind is None:
-        kind, args = type(name, (Exception,), {}), (text,)
-    error: BaseException = kind.__new__(kind, *args)
-    error.args = args
-    for key, value in kept.items():
-        setattr(error, key, value)
-    error.__cause__ = RemoteTraceback(traceback)
-    return error
-
-
-def _travels(value: object) -> bool:
-    try:
-        unpickled(pickled(value))
-    except Exception:
-        return False
-    return True
