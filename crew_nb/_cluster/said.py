@@ -149,22 +149,25 @@ def unpickled(data: bytes) -> Any:
 
 
 def joined(messages: Iterable[Message]) -> list[Message]:
-    """The messages, with pieces of one answer that follow each other made one."""
-    joined: list[Message] = []
+    """The messages, with pieces of one answer made one where nothing else was said of their run between them."""
+    said: list[Message] = []
+    places: dict[int, int] = {}
     for message in messages:
-        last = joined[-1] if joined else None
+        place = places.get(message.number)
+        last = said[place] if place is not None else None
         if (
-            isinstance(message, Happened)
+            place is not None
+            and isinstance(message, Happened)
             and isinstance(message.event, ev.CallChunk)
             and isinstance(last, Happened)
             and isinstance(last.event, ev.CallChunk)
-            and last.number == message.number
             and last.event.call == message.event.call
         ):
-            joined[-1] = Happened(last.number, replace(message.event, text=last.event.text + message.event.text))
+            said[place] = Happened(last.number, replace(message.event, text=last.event.text + message.event.text))
         else:
-            joined.append(message)
-    return joined
+            places[message.number] = len(said)
+            said.append(message)
+    return said
 
 
 @dataclass

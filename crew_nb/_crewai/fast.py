@@ -26,6 +26,7 @@ def install() -> None:
     """Spare runs of ours, on both paths, what CrewAI does over and over for each crew; other crews notice nothing."""
     _twins.install()
     patches.skip_idle_listeners(_is_ours_here)
+    patches.tell_pieces(_is_ours_here)
     patches.keep_no_chunks(_is_ours_here)
     patches.remember_set_up(_is_ours_here)
     patches.ask_for_models(_is_ours_here, _is_in_call, _offload.waiting)

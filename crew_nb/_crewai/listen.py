@@ -198,13 +198,31 @@ class Listener:
             detail=last_message(event.messages, self._attempt.secrets),
         )
 
+    def hear_piece(self, call_id: str, task_id: str, text: str) -> None:
+        """Take one piece of a stream of which CrewAI makes no event, as nobody else hears it; empty for one of no text.
+
+        Args:
+            call_id: CrewAI's name of the call.
+            task_id: CrewAI's id of the task that the call is for.
+            text: What has been said.
+        """
+        if self._attempt.stop_reason:
+            raise _crewai.abort(self._attempt.stop_reason)
+        if not self._attempt.closed:
+            self._piece(call_id, task_id, text)
+
     def _chunk(self, source: Any, event: Any) -> None:
-        record = self._record(event)
-        if record is not None:
-            record.pieces += 1
-        if event.chunk and event.tool_call is None:
-            call = event.call_id if record is None else record.key
-            self._post(ev.CallChunk, call=call, text=event.chunk, task=self._place(event))
+        self._piece(event.call_id, str(event.task_id), event.chunk if event.tool_call is None else "")
+
+    def _piece(self, call_id: str, task_id: str, text: str) -> None:
+        record = _attempt.call.get()
+        if record is None or record.event_id != call_id:
+            if text:
+                self._post(ev.CallChunk, call=call_id, text=text, task=place_of(self._attempt, task_id))
+            return
+        record.pieces += 1
+        if text:
+            self._post(ev.CallChunk, call=record.key, text=text, task=record.task)
 
     def _call_completed(self, source: Any, event: Any) -> None:
         usage = _crewai.usage(event.usage)

@@ -34,7 +34,7 @@ NAMES = {
     "crewai.execution:": "_current_execution_uuid",
     "crewai.llms.retry:": "_active_llm_rate_limit_retry",
     "crewai.llms.base_llm:": (
-        "call_stream_override llm_call_context run_with_rate_limit_retry arun_with_rate_limit_retry"
+        "call_stream_override get_current_call_id llm_call_context run_with_rate_limit_retry arun_with_rate_limit_retry"
     ),
     "crewai.llms.base_llm:BaseLLM": (
         "_apply_stop_words _effective_stream _emit_call_completed_event _emit_call_denied_event "

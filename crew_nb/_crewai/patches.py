@@ -171,24 +171,16 @@ def skip_idle_listeners(applies: Callable[[], bool]) -> None:
 
         stock, prepare = bus.emit, bus._prepare_event
         telemetry_is_off = Telemetry._is_telemetry_disabled
-        known: dict[type, tuple[Any, Any, _Hears]] = {}
         bus._sync_handlers, bus._async_handlers, bus._handler_dependencies  # noqa: B018
     except (ImportError, AttributeError):
         return
     if getattr(stock, "_crew_nb", False):
         return
 
-    def hears(kind: type) -> _Hears:
-        sync, later = bus._sync_handlers.get(kind), bus._async_handlers.get(kind)
-        found = known.get(kind)
-        if found is None or found[0] is not sync or found[1] is not later:  # the bus never changes a set, it makes anew
-            found = known[kind] = (sync, later, _who_hears((*(sync or ()), *(later or ()))))
-        return found[2]
-
     @functools.wraps(stock)
     def emit(source: Any, event: Any) -> Any:
         if applies() and get_execution_uuid() is not None:
-            who = hears(type(event))
+            who = _who_hears(bus, type(event))
             if who == "nobody" or (who == "telemetry" and telemetry_is_off()):
                 prepare(source, event)
                 return None
@@ -198,10 +190,60 @@ def skip_idle_listeners(applies: Callable[[], bool]) -> None:
     bus.emit = emit  # type: ignore[method-assign]
 
 
+def tell_pieces(applies: Callable[[], bool]) -> None:
+    """Hand a streamed piece on as its text where only sinks of ours hear it: no event is made of each token.
+
+    An event of CrewAI's is a pydantic model, and costs more than all else that is done with a token.
+    """
+    try:
+        from crewai.events.event_bus import crewai_event_bus as bus
+        from crewai.events.stream_context import _stream_sinks
+        from crewai.events.types.llm_events import LLMStreamChunkEvent
+        from crewai.llms.base_llm import BaseLLM, get_current_call_id
+
+        stock: Any = BaseLLM._emit_stream_chunk_event
+        bus._sync_handlers, bus._async_handlers  # noqa: B018
+    except (ImportError, AttributeError):
+        return
+    if getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def emit_stream_chunk_event(
+        self: Any,
+        chunk: str,
+        from_task: Any = None,
+        from_agent: Any = None,
+        tool_call: Any = None,
+        *args: Any,
+        **more: Any,
+    ) -> None:
+        heard = [getattr(sink, "hear_piece", None) for sink in _stream_sinks.get()] if applies() else []
+        if not heard or None in heard or _who_hears(bus, LLMStreamChunkEvent) != "nobody":
+            stock(self, chunk, from_task, from_agent, tool_call, *args, **more)
+            return
+        call, task = get_current_call_id(), str(getattr(from_task, "id", None))
+        for hear in heard:
+            hear(call, task, "" if tool_call else chunk)  # type: ignore[misc]
+
+    emit_stream_chunk_event._crew_nb = True  # type: ignore[attr-defined]
+    BaseLLM._emit_stream_chunk_event = emit_stream_chunk_event  # type: ignore[method-assign]
+
+
 _Hears = Literal["nobody", "telemetry", "user"]
+_known_to_hear: dict[type, tuple[Any, Any, _Hears]] = {}
 
 
-def _who_hears(handlers: Iterable[Callable[..., Any]]) -> _Hears:
+def _who_hears(bus: Any, kind: type) -> _Hears:
+    """Who is there to hear an event of that class; the bus never changes a set of handlers, it makes a new one."""
+    sync, later = bus._sync_handlers.get(kind), bus._async_handlers.get(kind)
+    found = _known_to_hear.get(kind)
+    if found is None or found[0] is not sync or found[1] is not later:
+        found = _known_to_hear[kind] = (sync, later, _most_of((*(sync or ()), *(later or ()))))
+    return found[2]
+
+
+def _most_of(handlers: Iterable[Callable[..., Any]]) -> _Hears:
     who: _Hears = "nobody"
     for handler in handlers:
         heard = _hears(handler)

@@ -70,6 +70,9 @@ LOOK_SECONDS = 5.0
 ENCODE_SECONDS = 20.0
 """The same for what is kept of it, which may be large."""
 
+PIECES_SECONDS = 0.1
+"""How old the text of a stream may be that is shown: its pieces are folded together, as no board draws more often."""
+
 KEY_SECONDS = 60.0
 """The same for what all runs of a batch are known by."""
 
@@ -131,6 +134,9 @@ class Driver:
         """Runs that are to be run again: at once, or when they have ended."""
         self._inbox: deque[ev.Event] = deque()
         self._drain_due = False
+        self._pieces: dict[int, dict[str, list[ev.CallChunk]]] = {}
+        """Text that was streamed and is not folded yet, by run and call."""
+        self._pieces_due = False
         self._forces: dict[int, asyncio.TimerHandle] = {}
         self._events_of: list[list[ev.Event]] = [[] for _ in plans]
         self._no_new_work = ""
@@ -334,7 +340,7 @@ class Driver:
         try:
             if error is not None:
                 await self._unwind(attempt)
-            self._drain()
+            self._drain(attempt.index)
             learn_environment()  # the run may have set some
             event, error, output = await self._outcome(attempt, error, output, kept)
             *rest, event = self.hiding.clean(event)  # type: ignore[assignment]
@@ -402,7 +408,7 @@ class Driver:
         """A task of a run is done: it is on disk before the next one begins."""
         if attempt.ending:
             return
-        self._drain()
+        self._drain(attempt.index)
         index = attempt.index
         tasks = self.states[index].tasks
         calls = tasks[place].calls if place < len(tasks) else ()
@@ -668,6 +674,7 @@ class Driver:
                 self._restarts.discard(place)
                 self._forget_tasks(place)
             self.left += 1
+            self._drain(place)  # what an earlier try has said comes before the next one
             self.outputs[place] = self.errors[place] = None
             self._apply(ev.RunQueued(run=place, at=_clock.now(), attempt=self.states[place].attempt + 1))
             self._launch(place)
@@ -686,22 +693,62 @@ class Driver:
     # --- events --------------------------------------------------------------------------------------------------
 
     def post(self, event: ev.Event) -> None:
-        """Take an event from any thread; they are folded in the order in which they came."""
+        """Take an event from any thread; those of a run are folded in the order in which they came.
+
+        Text of a stream waits a little for more of it, unless somebody listens for each event.
+        """
         self._inbox.append(event)
-        if not self._drain_due:
+        if self._drain_due:
+            return
+        if not isinstance(event, ev.CallChunk) or self.taps:
             self._drain_due = True
             engine.call(self._drain)
+        elif not self._pieces_due:
+            self._pieces_due = True
+            engine.call(self._wait_for_pieces)
 
-    def _drain(self) -> None:
+    def _drain(self, index: int | None = None) -> None:
+        """Fold what has come, and all that there is of the run at `index`; of others, text alone waits for its time."""
+        self._take()
+        if index is not None:
+            self._fold_pieces(index)
+        if self._pieces and not self._pieces_due:
+            self._pieces_due = True
+            self._wait_for_pieces()
+        self._hide_learnt()
+
+    def _wait_for_pieces(self) -> None:
+        asyncio.get_running_loop().call_later(PIECES_SECONDS, self._drain_pieces)
+
+    def _drain_pieces(self) -> None:
+        self._pieces_due = False
+        self._take()
+        for index in list(self._pieces):
+            self._fold_pieces(index)
+        self._hide_learnt()
+
+    def _take(self) -> None:
         self._drain_due = False
         while self._inbox:
             event = self._inbox.popleft()
-            # What is shown, kept and saved is made from events: here is where a secret ends.
-            for clean in self.hiding.clean(event):
-                self._apply(clean)
-            if isinstance(event, ev.CrewReady):
-                self._meet(event.run)
-        self._hide_learnt()
+            if isinstance(event, ev.CallChunk):
+                self._pieces.setdefault(event.run, {}).setdefault(event.call, []).append(event)
+                if not self.taps:
+                    continue
+            self._fold_pieces(event.run)
+            if not isinstance(event, ev.CallChunk):
+                self._fold(event)
+
+    def _fold_pieces(self, index: int) -> None:
+        for pieces in self._pieces.pop(index, {}).values():
+            self._fold(replace(pieces[-1], text="".join(piece.text for piece in pieces)))
+
+    def _fold(self, event: ev.Event) -> None:
+        # What is shown, kept and saved is made from events: here is where a secret ends.
+        for clean in self.hiding.clean(event):
+            self._apply(clean)
+        if isinstance(event, ev.CrewReady):
+            self._meet(event.run)
 
     def _apply(self, event: ev.Event) -> None:
         self.states[event.run] = _state.advance(self.states[event.run], event)
@@ -771,7 +818,7 @@ class _Timers:
         self._handles["idle"] = loop.call_at(due, self._look, limit, due)
 
     def _look(self, limit: float, due: float) -> None:
-        self._driver._drain()
+        self._driver._drain(self._attempt.index)
         state = self._driver.states[self._attempt.index]
         # While the loop itself stood still nobody could tell that something happened.
         stood = asyncio.get_running_loop().time() - due
