@@ -7,34 +7,29 @@ kernel's loop is never held.
 from __future__ import annotations
 
 import base64
-import contextlib
 import contextvars
 import functools
-import shutil
-import tempfile
 import time
 import uuid
 import weakref
 from collections import Counter
-from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import traitlets
-
-from crew_nb._board.keeper import Pinned
 from crew_nb._cells import code as _code
 from crew_nb._cells import display as _display
 from crew_nb._cells import estimate as _estimate
 from crew_nb._cells import form as _form
 from crew_nb._cells import verbs as _notebook
+from crew_nb._cells.controls import CONTROLS, HELD, holds, in_a_form, value_of, words_for
+from crew_nb._cells.sheet import Form, Sheet
+from crew_nb._cells.uploads import Uploads
 from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._engine.engine import engine
 from crew_nb._state import loop as _loop
 from crew_nb._state.errors import BlueprintError, CrewNbError, NotFinishedError, OptionError
 from crew_nb._state.html import Html, el, join
-from crew_nb._state.options import DEFAULT_CONCURRENCY, DEFAULT_RETRIES, Options, options
+from crew_nb._state.options import Options, options
 from crew_nb._state.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -45,7 +40,6 @@ if TYPE_CHECKING:
     from crew_nb._crewai.blueprint import CrewLike
     from crew_nb._handles.batch import Batch
 
-_STATIC = Path(__file__).parents[1] / "_board" / "static"
 
 LINGER_SECONDS = 300.0
 """How long the form stays after the end of its batch and the last touch: longer than a board, for it is used again."""
@@ -53,153 +47,8 @@ LINGER_SECONDS = 300.0
 STATIC_ROWS = 50
 """Rows of inputs in the static form."""
 
-_CONTROLS = (
-    # name, label, what stands there while it is empty, kind, shown at once
-    ("max_concurrency", "Runs at once", str(DEFAULT_CONCURRENCY), "text", True),
-    ("timeout", "Seconds per run", "no limit", "text", True),
-    ("max_retries", "Retries per call", str(DEFAULT_RETRIES), "text", True),
-    ("max_rpm", "Calls per minute", "no limit", "text", True),
-    ("max_cost", "Budget in US$", "no limit", "text", True),
-    ("name", "Name of the batch", "", "text", False),
-    ("max_total_tokens", "Budget in tokens", "no limit", "text", False),
-    ("max_tpm", "Tokens per minute", "no limit", "text", False),
-    ("idle_timeout", "Seconds without a sign", "no limit", "text", False),
-    ("max_errors", "Failures allowed", "no limit", "text", False),
-    ("fail_fast", "Stop at the first failure", "", "switch", False),
-    ("resume", "Skip what is on record", "", "switch", False),
-    ("keep_replay", "Keep outputs for replay", "", "switch", False),
-)
-_HELD = {name: kind for name, _, _, kind, _ in _CONTROLS}
 
-
-class Sheet(traitlets.HasTraits):
-    """What a form holds; it decides nothing."""
-
-    title = traitlets.Unicode()
-    controls: Any = traitlets.List()
-    """The options that can be set."""
-    fields: Any = traitlets.List()
-    rows: Any = traitlets.List()
-    """A dict of words for each row."""
-    options = traitlets.Dict()
-    """Words for each option that is not empty."""
-    problems = traitlets.Dict()
-    """What keeps it from starting: `alert`, `rows` (row, then field), `options`."""
-    estimate = traitlets.Unicode()
-    code = traitlets.Unicode()
-    shows_code = traitlets.Bool(False)
-    status = traitlets.Dict()
-    """Counts of the newest batch: `word`, `total`, `open`, `done`, `failed`, `stopped`; empty before the first."""
-    names: Any = traitlets.List()
-    """Variables that hold inputs."""
-    taken = traitlets.Unicode()
-    """The newest request of a browser that was carried out, as the browser called it."""
-
-    def __init__(self, **given: Any) -> None:
-        self.wake: Callable[[], None] = lambda: None
-        """To be called, on any thread, when the status may have changed; a pacer sets it."""
-        self.touched = time.monotonic()
-        self.heard: Callable[[dict[str, Any]], None] = lambda _: None
-        """Called with each request of a browser, on any thread."""
-        self.counts: Callable[[], dict[str, Any]] = dict
-        """The status as it is now."""
-        super().__init__(**given)
-
-    def flush(self) -> bool:
-        """Take the status over, if it is another one; on the engine's thread."""
-        status = self.counts()
-        if status == self.status:
-            return False
-        self.put(status=status)
-        return True
-
-    def put(self, **values: Any) -> None:
-        """Set traits, from any thread."""
-        for name, value in values.items():
-            setattr(self, name, value)
-
-
-_WORDS = ("fields", "rows", "options", "problems", "estimate", "code", "shows_code", "status", "names", "taken")
-_TYPED = ("rows", "options", "problems", "shows_code")
-"""What a browser may set."""
-
-_typing: ContextVar[tuple[str, str]] = ContextVar("typing", default=("", ""))
-"""The view that sets a trait, and which: it has the words already, and may have newer ones."""
-
-
-class Form(Sheet, Pinned):
-    """The form in the browser.
-
-    What it holds goes there in messages and is no state of the widget: Colab, and JupyterLab where it is told to, save
-    the state of widgets with the notebook, and a key that somebody types would be in it.
-    """
-
-    # Text and not paths: given a path, anywidget may start a thread that watches the file.
-    _esm = (_STATIC / "launcher.js").read_text(encoding="utf-8")
-    _css = "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in ("board.css", "launcher.css"))
-
-    title = traitlets.Unicode().tag(sync=True)
-    controls: Any = traitlets.List().tag(sync=True)
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
-        self.observe(self._tell, list(_WORDS))
-        self.on_msg(self._on_message)
-
-    def put(self, **values: Any) -> None:
-        """Set traits, from any thread, as the cell that made the form."""
-        Pinned.put(self, **values)
-
-    def _tell(self, change: Any) -> None:
-        view, name = _typing.get()
-        message = {"t": "words", "words": {change["name"]: change["new"]}}
-        self._as_cell(self.send, {**message, "but": view} if name == change["name"] else message)
-
-    def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
-        if not isinstance(content, dict):
-            return
-        view = str(content.get("view"))
-        match content.get("t"):
-            case "hello":
-                words = {name: getattr(self, name) for name in _WORDS}
-                self._as_cell(self.send, {"t": "words", "words": words, "view": view})
-            case "typed":
-                self.touched = time.monotonic()
-                typed = content.get("words")
-                for name, value in typed.items() if isinstance(typed, dict) else ():
-                    if name in _TYPED:
-                        with contextlib.suppress(traitlets.TraitError):  # no words at all
-                            contextvars.copy_context().run(self._type, view, name, value)
-            case _:
-                self.touched = time.monotonic()
-                self.heard(content)
-
-    def _type(self, view: str, name: str, value: object) -> None:
-        _typing.set((view, name))
-        setattr(self, name, value)
-
-
-class _Uploads:
-    """Folders with what browsers have sent, for as long as a form or a batch may read it."""
-
-    def __init__(self) -> None:
-        self._folders: list[str] = []
-        weakref.finalize(self, _remove, self._folders)  # at the latest when the kernel ends
-
-    def keep(self, name: str, data: bytes) -> Path:
-        """Where the file is now: in a folder of its own, as two may have one name."""
-        self._folders.append(tempfile.mkdtemp(prefix="crew_nb-"))
-        path = Path(self._folders[-1]) / (Path(name).name or "file")
-        path.write_bytes(data)
-        return path
-
-
-def _remove(folders: list[str]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-_reads: weakref.WeakKeyDictionary[Batch, _Uploads] = weakref.WeakKeyDictionary()
+_reads: weakref.WeakKeyDictionary[Batch, Uploads] = weakref.WeakKeyDictionary()
 """Batches that may read uploads, now or when they are tried again."""
 
 
@@ -217,7 +66,7 @@ class _Kept:
     """The first rows, while the rest has not been run."""
     seen: _estimate.Measured | None = None
     """What the newest runs took."""
-    uploads: _Uploads = field(default_factory=_Uploads)
+    uploads: Uploads = field(default_factory=Uploads)
     launcher: Launcher | None = None
     """Whose form shows it."""
     execution: object = None
@@ -254,9 +103,9 @@ class Launcher:
         self._context = contextvars.copy_context()
         self._startable = _blueprint.startable(crew)
         self._shape = _form.shape(self._startable)
-        self._fixed = {name: value for name, value in given.items() if not _holds(name, value)}
+        self._fixed = {name: value for name, value in given.items() if not holds(name, value)}
         fields, rows = _form.given(self._shape.fields, inputs) if inputs is not None else (self._shape.fields, [{}])
-        words = {name: _option_words(value) for name, value in given.items() if _holds(name, value)}
+        words = {name: words_for(value) for name, value in given.items() if holds(name, value)}
         self._kept = self._recall((rows if inputs is not None else None, words), rows, words)
         self._fields = _form.with_columns(fields, [name for row in self._kept.rows for name in row])
         self._parts: list[str] = []
@@ -269,7 +118,7 @@ class Launcher:
             fields=self._columns(),
             controls=[
                 {"name": name, "label": label, "empty": empty, "kind": kind, "main": main}
-                for name, label, empty, kind, main in _CONTROLS
+                for name, label, empty, kind, main in CONTROLS
             ],
             rows=self._kept.rows,
             options=self._kept.options,
@@ -590,9 +439,7 @@ class Launcher:
         Raises:
             OptionError: One of them cannot be meant.
         """
-        found = {
-            name: _option_value(name, words) for name, words in _words(self.form.options) if name in _HELD and words
-        }
+        found = {name: value_of(name, words) for name, words in _words(self.form.options) if name in HELD and words}
         return {**{n: value for n, value in found.items() if value is not None}, **self._fixed, "show": True}
 
     def _run(self, content: dict[str, Any]) -> None:
@@ -657,13 +504,13 @@ class Launcher:
     def _bad_options(self) -> dict[str, str]:
         found = {}
         for name, words in _words(self.form.options):
-            if name in _HELD and words:
+            if name in HELD and words:
                 try:
-                    value = _option_value(name, words)
+                    value = value_of(name, words)
                     if value is not None:
                         options(**{name: value})
                 except OptionError as error:
-                    found[name] = _in_a_form(name, str(error))
+                    found[name] = in_a_form(name, str(error))
         return found
 
     # --- what it will take, and the code -------------------------------------------------------------------------
@@ -689,9 +536,7 @@ class Launcher:
             self.form.put(estimate="")
             return
         good = {name: words for name, words in _words(self.form.options) if name not in self._bad_options()}
-        chosen = Options(
-            **{n: _option_value(n, w) for n, w in good.items() if w and n in ("max_concurrency", "max_rpm")}
-        )
+        chosen = Options(**{n: value_of(n, w) for n, w in good.items() if w and n in ("max_concurrency", "max_rpm")})
         tried = self._kept_runs()
         newest = self._kept.batch
         self._kept.seen = (_estimate.measured(newest.state()) if newest is not None else None) or self._kept.seen
@@ -753,39 +598,6 @@ def launcher(crew: CrewLike, inputs: Any = None, **given: Unpack[BatchOptions]) 
         OptionError: When an option has a value that cannot be meant.
     """
     return Launcher(crew, inputs, **given)
-
-
-def _holds(name: str, value: Any) -> bool:
-    """Whether the form has a control for the option that can hold the value."""
-    return name in _HELD and (_HELD[name] == "text" or isinstance(value, bool))
-
-
-def _option_words(value: Any) -> str:
-    if value is None or value is False:
-        return ""
-    return "true" if value is True else str(value)
-
-
-def _option_value(name: str, words: str) -> Any:
-    """What the words of an option mean; words that are no number stay words, for `Options` to refuse."""
-    words = words.strip()
-    if _HELD[name] == "switch":
-        return words == "true"
-    if name == "name" or words == "auto":
-        return words
-    if words == "None":  # as in a cell
-        return None
-    for kind in (int, float):
-        try:
-            return kind(words)
-        except ValueError:
-            continue
-    return words
-
-
-def _in_a_form(name: str, said: str) -> str:
-    """An OptionError's advice for who has a box before them and no cell."""
-    return said.replace(f"{name}=", "").replace("or None for", "or leave it empty for")
 
 
 def _sorry(rows: int, wrong_options: int) -> str:
