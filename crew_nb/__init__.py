@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crew_nb._crewai.check import check as check
     from crew_nb._crewai.offline import OfflineLLM as OfflineLLM
     from crew_nb._engine.prices import set_price as set_price
+    from crew_nb._engine.traces import set_traces as set_traces
     from crew_nb._handles.batch import Batch as Batch
     from crew_nb._handles.results import Results as Results
     from crew_nb._handles.run import Run as Run
@@ -73,6 +74,7 @@ _WHERE = {
     "runs": "_record.record",
     "set_price": "_engine.prices",
     "set_record": "_record.record",
+    "set_traces": "_engine.traces",
     "sweep": "_cells.sweep",
     "unload_ipython_extension": "_cells.hints",
 }

@@ -216,6 +216,7 @@ def specs(crew: Crew) -> tuple[ev.TaskSpec, ...]:
             ],  # a whole secret is known, half of one is not
             agent=str(getattr(task.agent, "role", "") or "").strip(),
             joins=joins,
+            is_named=bool(task.name),
             is_async=bool(task.async_execution),
             asks_human=bool(task.human_input),
         )

@@ -55,7 +55,8 @@ class Listener:
     def __init__(self, attempt: Attempt, price: Price) -> None:
         self._attempt = attempt
         self._price = price
-        self._tools: dict[tuple[int | None, str], list[tuple[str, str]]] = {}
+        self._tools: dict[tuple[int | None, str], list[tuple[str, str, str]]] = {}
+        """Of those that have begun, by task and name: the arguments, the call, and the call that it is made in."""
         self._count = itertools.count()
         self._crews = itertools.count(1)
         self._outer: dict[int, int | None] = {}
@@ -196,6 +197,8 @@ class Listener:
             task=self._place(event),
             agent=(event.agent_role or "").strip(),
             detail=last_message(event.messages, self._attempt.secrets),
+            within=_attempt.tool.get() if record is None else record.key,
+            provider=str(getattr(source, "provider", None) or ""),
         )
 
     def hear_piece(self, call_id: str, task_id: str, text: str) -> None:
@@ -254,12 +257,15 @@ class Listener:
 
     def _call_failed(self, source: Any, event: Any) -> None:
         if self._record(event) is None:
-            self._post(ev.CallFailed, call=event.call_id, kind="llm", task=self._place(event), message=str(event.error))
+            failed = {"message": str(event.error), "error": _class_of(event.error)}
+            self._post(ev.CallFailed, call=event.call_id, kind="llm", task=self._place(event), **failed)
 
     def _tool_started(self, source: Any, event: Any) -> None:
         place = self._place(event)
         key = f"tool-{next(self._count)}"
-        self._tools.setdefault((place, event.tool_name), []).append((self._text(event.tool_args), key))
+        within = _attempt.tool.get()
+        self._tools.setdefault((place, event.tool_name), []).append((self._text(event.tool_args), key, within))
+        _attempt.tool.set(key)
         self._post(
             ev.CallStarted,
             call=key,
@@ -268,6 +274,7 @@ class Listener:
             task=place,
             agent=(event.agent_role or "").strip(),
             detail=self._text(event.tool_args),
+            within=within,
         )
 
     def _tool_finished(self, source: Any, event: Any) -> None:
@@ -278,7 +285,8 @@ class Listener:
     def _tool_failed(self, source: Any, event: Any) -> None:
         place = self._place(event)
         key = self._tool_key(place, event)
-        self._post(ev.CallFailed, call=key, kind="tool", task=place, message=str(event.error))
+        failed = {"message": str(event.error), "error": _class_of(event.error)}
+        self._post(ev.CallFailed, call=key, kind="tool", task=place, **failed)
 
     def _tool_key(self, place: int | None, event: Any) -> str:
         """The call that this is the end of: CrewAI runs several of one tool at once, each with its arguments."""
@@ -286,7 +294,10 @@ class Listener:
         if not begun:
             return ""
         asked = self._text(event.tool_args)
-        return begun.pop(next((n for n, (args, _) in enumerate(begun) if args == asked), 0))[1]
+        _, key, within = begun.pop(next((n for n, (args, *_) in enumerate(begun) if args == asked), 0))
+        if _attempt.tool.get() == key:
+            _attempt.tool.set(within)
+        return key
 
     def _agent_log(self, source: Any, event: Any) -> None:
         answer = event.formatted_answer
@@ -346,6 +357,10 @@ def place_of(attempt: Attempt, task_id: str = "") -> int | None:
             return place
     step = _step.get()
     return step if step is not None else places.get("")
+
+
+def _class_of(error: object) -> str:
+    return type(error).__name__ if isinstance(error, BaseException) else ""
 
 
 def last_message(messages: Any, secrets: Secrets) -> str:

@@ -23,6 +23,7 @@ from crew_nb._state.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from crew_nb._engine.traces import BatchTraces
     from crew_nb._state.secrets import Secrets
 
 
@@ -43,10 +44,17 @@ class Aside:
     Args:
         options: Their limits, and the budget, where no batch has spent of it.
         before: Gives the gate of the batch that is meant, whose budget is theirs too; None where there is none.
+        traces: The spans of that batch.
     """
 
-    def __init__(self, options: Options | None = None, before: Callable[[], Gate | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        options: Options | None = None,
+        before: Callable[[], Gate | None] = lambda: None,
+        traces: BatchTraces | None = None,
+    ) -> None:
         self.options = options or Options()
+        self.traces = traces
         self._before = before
         self._gate: Gate | None = None
 
@@ -89,6 +97,8 @@ class Aside:
             ends = [each for each in posted if isinstance(each, ev.CallFinished | ev.CallFailed)]
             for end in ends:
                 gate.budget.spend(end.usage.total_tokens, end.cost)
+            if self.traces is not None:
+                self.traces.aside(posted)
         costs = [end.cost for end in ends]
         cost = None if None in costs else sum(cost for cost in costs if cost is not None)
         return Answered(answer, error, sum((end.usage for end in ends), Usage()), cost)

@@ -164,7 +164,8 @@ class Gate:
     # --- one record from its beginning to its end ----------------------------------------------------------------
 
     def _record(self, attempt: Attempt, asked: Asked, again: _Again) -> CallRecord:
-        return CallRecord(asked=asked, task=_listen.place_of(attempt, asked.task_id), tries=again.tries)
+        place = _listen.place_of(attempt, asked.task_id)
+        return CallRecord(asked=asked, task=place, within=_attempt.tool.get(), tries=again.tries)
 
     async def _recall(self, attempt: Attempt, record: CallRecord) -> bool:
         """Whether a witness has answered; the call then takes no slot and spends nothing."""
@@ -234,6 +235,8 @@ class Gate:
                 task=record.task,
                 agent=record.asked.agent,
                 detail=_listen.last_message(record.asked.messages, attempt.secrets),
+                within=record.within,
+                provider=str(getattr(record.asked.llm, "provider", None) or ""),
             )
         )
 
@@ -252,11 +255,13 @@ class Gate:
             "cost": record.cost,
         }
         if record.error is None:
-            attempt.post(ev.CallFinished(output=record.output, counted=record.counted, **common))
+            common |= {"counted": record.counted, "finish_reason": record.finish_reason or ""}
+            attempt.post(ev.CallFinished(output=record.output, **common))
             if _streams.was_cut(record):
                 attempt.log(f"an answer of {record.asked.model} is cut short: {record.finish_reason}", record.task)
         elif isinstance(record.error, Exception) or record.usage.total_tokens:
-            attempt.post(ev.CallFailed(message=_failure.said(record.error) or "stopped", **common))
+            error = _failure.type_name(record.error)
+            attempt.post(ev.CallFailed(message=_failure.said(record.error) or "stopped", error=error, **common))
         for witness in self.witnesses:
             witness.after(record)
 

@@ -23,6 +23,7 @@ from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import outputs as _outputs
 from crew_nb._engine import engine as _engine
 from crew_nb._engine import failure as _failure
+from crew_nb._engine import traces as _traces
 from crew_nb._engine.calls import Gate
 from crew_nb._engine.engine import engine
 from crew_nb._engine.hide import Hiding
@@ -116,7 +117,14 @@ class Driver:
         self.gate: Gate | None = None
         self.streams_by_default = False
         self.asks_by: Literal["", "form", "input"] = ""
-        self.taps: list[Callable[[ev.Event], object]] = []
+        self.traces = _traces.begin(
+            key,
+            self.hiding.title(options.title),
+            self.created,
+            plans,
+            lambda index: self.states[index].label,
+        )
+        self.taps: list[Callable[[ev.Event], object]] = [self.traces] if self.traces is not None else []
         self.observers: list[Callable[[], object]] = []
         self.at_end: list[Callable[[], Awaitable[object]]] = []
         self.under_way: Callable[[bool], object] = lambda runs_are: None
@@ -222,6 +230,7 @@ class Driver:
     def _launch(self, index: int, kept: tuple[StoredRun, CrewOutput] | None = None) -> None:
         attempt = Attempt(index, self.post, self._gate_now(), self.note, self.hiding.of(index))
         attempt.asks_by = self.asks_by
+        attempt.traces = self.traces
         attempt.usage = self.states[index].usage
         attempt.looked_through = self._looked_through
         attempt.met = self._met
@@ -235,6 +244,7 @@ class Driver:
         loop = asyncio.get_running_loop()
         context = self._context.copy()
         context.run(_attempt.current.set, attempt)
+        context.run(_attempt.tool.set, "")
         attempt.main = loop.create_task(self._drive(attempt, kept), context=context)
 
     def _gate_now(self) -> Gate:
@@ -551,6 +561,8 @@ class Driver:
         self._unnote(LOADING)
         self._gate_now().close()
         self._runner.close()
+        if self.traces is not None:
+            self.traces.end(self.finished)
         self.changed()
         self._beside(self._tell_end())
 

@@ -123,7 +123,7 @@ class Batch:
             )
             for run, end in ended
         )
-        aside = Aside(self.options, before=lambda: self._driver.gate)
+        aside = Aside(self.options, before=lambda: self._driver.gate, traces=self._driver.traces)
         keep = functools.partial(engine.call, self._driver.put_batch)
         return Results(state, items, self.events, self._sheet, aside, keep)
 
@@ -380,7 +380,8 @@ class Batch:
         if outer is not None:  # a tool of a running crew launches it
             outer.inner.append(self)
             place = outer.places.get(str(_crewai.current_task_id()))
-            self.taps.append(lambda event: _tell_outer(outer, place, f"{self.key}-{event.run}-", event))
+            tool = _attempt.tool.get()
+            self.taps.append(lambda event: _tell_outer(outer, place, tool, f"{self.key}-{event.run}-", event))
             if outer.stop_reason:
                 self.cancel()
 
@@ -411,8 +412,10 @@ class Batch:
         return self._driver.taps
 
 
-def _tell_outer(outer: Attempt, place: int | None, prefix: str, event: ev.Event) -> None:
+def _tell_outer(outer: Attempt, place: int | None, tool: str, prefix: str, event: ev.Event) -> None:
     """The calls of a batch are those of the run that launched it, in its usage and its budget."""
+    if isinstance(event, ev.CallStarted):
+        event = replace(event, within=prefix + event.within if event.within else tool)
     if isinstance(event, ev.CallStarted | ev.CallFinished | ev.CallFailed):
         outer.post(replace(event, run=outer.index, task=place, call=prefix + event.call))
 

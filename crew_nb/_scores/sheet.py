@@ -214,7 +214,10 @@ class Sheet:
             scrub = output.secrets.scrub
             words = {key: scrub(value) if isinstance(value, str) else value for key, value in found.values.items()}
             reasons = {key: scrub(reason)[:REASON_KEPT] for key, reason in found.reasons.items()}
-            self._found[name][state.index] = replace(found, values=words, error=scrub(found.error), reasons=reasons)
+            found = replace(found, values=words, error=scrub(found.error), reasons=reasons)
+            self._found[name][state.index] = found
+            if aside.traces is not None:
+                aside.traces.scored(state.index, name, found.values, found.reasons, found.error)
 
         asked = []
         try:

@@ -33,6 +33,8 @@ _marked: ContextVar[bool] = ContextVar("crew_nb_marked", default=False)
 call: ContextVar[CallRecord | None] = ContextVar("crew_nb_call", default=None)
 """The LLM call that passes the gate in this context."""
 
+tool: ContextVar[str] = ContextVar("crew_nb_tool", default="")
+"""The key of the tool call that this code runs in."""
 
 _NOTHING = Usage()
 
@@ -85,6 +87,13 @@ class Inner(Protocol):
         """Stop all of it."""
 
 
+class Traces(Protocol):
+    """The spans of a batch."""
+
+    def within(self, attempt: Attempt, key: str, /) -> Callable[[], Any]:
+        """Where a batch of that key belongs, which the attempt's code launches here and now."""
+
+
 async def _kept_nowhere(place: int, done: DoneTask) -> None:
     """Nobody keeps what the tasks of this attempt have done."""
 
@@ -106,6 +115,7 @@ class Attempt:
         """Puts a line for people into the head of the board; on the engine's loop."""
         self.secrets = secrets if secrets is not None else Secrets()
         """What is to be hidden in this run."""
+        self.traces: Traces | None = None
         self.places: dict[str, int] = {}
         """Position of each CrewAI task by its id."""
         self.hear_usage: Callable[[Usage], object] | None = None

@@ -73,6 +73,8 @@ class CallRecord:
     """Names the call in our events."""
     task: int | None = None
     """Position of the task that it is for."""
+    within: str = ""
+    """The tool call that it is made in."""
     tries: int = 1
     began: float = field(default_factory=time.time)
     ended: float | None = None

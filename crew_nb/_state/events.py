@@ -28,6 +28,8 @@ class TaskSpec:
     """Positions of the tasks whose output it takes as `context`."""
     is_async: bool = False
     asks_human: bool = False
+    is_named: bool = True
+    """Whether the name is one, not the beginning of what is asked."""
     is_step: bool = False
     """It is a method of a flow: it begins when what it listens to has ended, once or again, or never."""
     parent: int | None = None
@@ -177,6 +179,10 @@ class CallStarted(Event):
     agent: str = ""
     detail: str = ""
     """The tool's arguments, or the last message sent to the LLM."""
+    within: str = ""
+    """The tool or LLM call that it is made in."""
+    provider: str = ""
+    """Of the LLM, where that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +206,8 @@ class CallFinished(Event):
     cost: float | None = None
     """US dollars; None where the price is unknown."""
     counted: Counted = "told"
+    finish_reason: str = ""
+    """The provider's word for how the answer ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +218,8 @@ class CallFailed(Event):
     kind: CallKind
     message: str
     task: int | None = None
+    error: str = ""
+    """The name of the error's class."""
     usage: Usage = field(default_factory=Usage)
     """What the provider told of tokens before it failed."""
     cost: float | None = None

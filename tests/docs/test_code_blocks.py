@@ -68,6 +68,7 @@ def _tracker() -> None:
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record and a working directory of the page's own, and no LLM but the offline one."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)
     cnb.set_record(tmp_path)
 
 

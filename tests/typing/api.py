@@ -99,6 +99,7 @@ def kept() -> None:
         assert_type(info.done, int)
         assert_type(cnb.load(info), cnb.Results)
     cnb.set_price("ollama/llama3", input_per_million=0, output_per_million=0)
+    cnb.set_traces("http://localhost:4318/v1/traces", content=True)
 
 
 def around(crew: Crew) -> None:
