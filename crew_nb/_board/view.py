@@ -11,12 +11,14 @@ import io
 import json
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._board.markdown import render
 from crew_nb._board.summary import calls as calls_text
 from crew_nb._board.summary import edge_text, summarize
+from crew_nb._state.plain import plain
 from crew_nb._state.state import as_run_here
 from crew_nb._state.words import one_line, readable, tail
 
@@ -536,36 +538,52 @@ def _ending(run: RunState) -> str:
     return run.status
 
 
-def export(state: BatchState, fmt: ExportFormat) -> str:
-    """The outcomes of all runs, whole, as one file in Markdown, JSON or CSV."""
-    rows = [
-        {
-            "run": r.index,
-            "inputs": readable(r.label),
-            "status": r.status,
-            "output": readable(r.output),
-            "error": readable(f"{r.error.type}: {r.error.message}") if r.error else "",
-            "seconds": round(r.finished - r.started, 3) if r.finished and r.started else None,
-            "tokens": r.usage.total_tokens,
-            "cost": r.cost,
-        }
-        for r in state.runs
-    ]
+def export(state: BatchState, rows: Sequence[Json], fmt: ExportFormat) -> str:
+    """The outcomes of all runs, whole, as one file in Markdown, JSON or CSV.
+
+    Args:
+        state: The batch.
+        rows: A row per run, with the same names in all, and any values.
+        fmt: The file's format.
+    """
+    if fmt == "md":
+        parts = [f"# {readable(state.name) or 'Results'}\n"]
+        for r in state.runs:
+            error = f"{r.error.type}: {r.error.message}" if r.error else ""
+            parts.append(f"## {r.index}: {readable(r.label)}\n\n{readable(r.output or error) or r.status}\n")
+        return "\n".join(parts)
+    table = [{readable(name): _told(name, value) for name, value in row.items()} for row in rows]
     if fmt == "json":
-        return json.dumps(rows, ensure_ascii=False, indent=2) + "\n"
-    if fmt == "csv":
-        out = io.StringIO()
-        table = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else ["run"])
-        table.writeheader()
-        table.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-        return out.getvalue()
-    parts = [f"# {readable(state.name) or 'Results'}\n"]
-    parts += [f"## {r['run']}: {r['inputs']}\n\n{r['output'] or r['error'] or r['status']}\n" for r in rows]
-    return "\n".join(parts)
+        return json.dumps(table, ensure_ascii=False, indent=2) + "\n"
+    out = io.StringIO()
+    file = csv.DictWriter(out, fieldnames=list(table[0]) if table else ["run"])
+    file.writeheader()
+    file.writerows({name: _cell(value) for name, value in row.items()} for row in table)
+    return out.getvalue()
+
+
+def _told(name: str, value: object) -> object:
+    """The value as JSON that people read: without what says how to build it again; a moment as ISO 8601."""
+    if name in ("started", "finished") and isinstance(value, float):
+        return datetime.fromtimestamp(value, UTC).isoformat()
+    return _untagged(plain(value, readable))
+
+
+def _untagged(tree: Any) -> Any:
+    if isinstance(tree, list):
+        return [_untagged(item) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "$" not in tree:
+        return {name: _untagged(item) for name, item in tree.items()}
+    pairs = tree["v"] if tree["$"] == "dict" else None
+    return _untagged(tree["v"]) if pairs is None else {str(_untagged(k)): _untagged(v) for k, v in pairs}
 
 
 def _cell(value: object) -> object:
-    """The value, with a mark before words that a spreadsheet program would run as a formula."""
+    """The value, an object as JSON; with a mark before words that a spreadsheet program would run as a formula."""
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
     runs = isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value)
     return f"'{value}" if runs else value
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import threading
 import time
 import weakref
 from collections import deque
@@ -42,6 +43,8 @@ LOOKED_AT_ROOM = 45_000
 """Of these, what is looked at may take; the rest is kept for rows out of sight, so that they come too."""
 FILE_PART = 50_000
 """Characters of a file in one message."""
+FILE_THREAD = "crew_nb file"
+"""Name of the threads that write files."""
 FROZEN_ROOM = 600_000
 """Bytes of the final board that are kept with the widget."""
 VIEWS = 8
@@ -56,6 +59,9 @@ class Source(Protocol):
 
     def state(self) -> BatchState:
         """A frozen snapshot; a run that changed is another object than before."""
+
+    def table(self) -> list[Json]:
+        """A row per run with everything, for a file; called in a thread of its own, as it may take long."""
 
     def command(self, name: str, **args: Any) -> None:
         """Do what a person asked for; called on any thread, comes back at once.
@@ -227,14 +233,21 @@ class Board(Pinned):
                     for old in list(self._looks)[:-VIEWS]:
                         del self._looks[old]
                 case "file" if content.get("format") in ("md", "json", "csv"):
-                    head = {"t": "file", "view": view, "format": content["format"]}
-                    self._put_parts(head, _view.export(state, content["format"]))
+                    # What runs gave is the user's: looking at it may take long, and the loop must not.
+                    args = (view, content["format"], self.source)
+                    threading.Thread(target=self._write, args=args, name=FILE_THREAD, daemon=True).start()
                 case "whole" if content.get("form") in ("text", "html"):
                     run = content.get("run")
                     if type(run) is int and 0 <= run < len(state.runs):
                         head = {"t": "whole", "view": view, "run": run, "form": content["form"]}
                         self._put_parts(head, _view.whole(state.runs[run], content["form"]))
         return full
+
+    def _write(self, view: str, fmt: _view.ExportFormat, source: Source) -> None:
+        with contextlib.suppress(ReferenceError):  # the batch has gone
+            rows = [] if fmt == "md" else source.table()
+            self._put_parts({"t": "file", "view": view, "format": fmt}, _view.export(source.state(), rows, fmt))
+            self.wake()
 
     def _put_parts(self, head: Json, text: str) -> None:
         """Queue a long text in messages of bounded size."""

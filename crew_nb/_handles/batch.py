@@ -164,6 +164,10 @@ class Batch:
             )
         return self._snapshot
 
+    def table(self) -> list[dict[str, Any]]:
+        """What the board's downloads hold: the rows of `results.to_frame()`."""
+        return self.results.table()
+
     def __len__(self) -> int:
         return len(self.runs)
 

@@ -18,6 +18,7 @@ from crew_nb._crewai import outputs as _outputs
 from crew_nb._engine import failure as _failure
 from crew_nb._engine.aside import Aside
 from crew_nb._handles import report as _report
+from crew_nb._handles import rows as _rows
 from crew_nb._record import file as _file
 from crew_nb._scores import sheet as _sheet
 from crew_nb._scores.sheet import Sheet
@@ -197,16 +198,6 @@ class Result:
         state, (values, _) = self.state, results._sheet.of(self.state)
         told = state.output if state.error is None else f"{state.status}: {state.error.type}: {state.error.message}"
         return "\n".join([told, *(f"{name}: {value}" for name, value in values.items())])
-
-    def _fields(self) -> dict[str, Any]:
-        """What its structured outputs say: of each task by its name, of the last one by the field's alone."""
-        fields: dict[str, Any] = {}
-        for place, task in enumerate(getattr(self._output, "tasks_output", None) or []):
-            # CrewAI calls a task without a name by its description.
-            name = task.name if task.name and task.name != task.description else f"task{place}"
-            fields |= {f"{name}.{field}": value for field, value in _outputs.structured(task).items()}
-        fields |= _outputs.structured(self._output)
-        return dict(self._secrets.scrub_values(fields))
 
     def _card(self) -> _static.ResultCard:
         state, output = self.state, self._output
@@ -401,12 +392,16 @@ class Results(Sequence[Result]):
             raise ExceptionGroup(f"{len(errors)} of {len(self)} runs have no output", errors)
         return self
 
+    def table(self) -> list[dict[str, Any]]:
+        """The rows of `to_frame()` as dicts, without pandas; the board's downloads hold them, too."""
+        return _rows.runs(self._items, self._sheet)
+
     def to_frame(self, level: Level = "runs") -> pd.DataFrame:
         """A pandas DataFrame: a row per run, task, call or event.
 
-        Of runs: a column `inputs.<name>` for each input, whole; the fields of each task's structured output as
-        `<task>.<field>`, the last task's by their names alone as well, None where a run failed; and the index of the
-        DataFrame or Series that was given.
+        Of runs: a column `inputs.<name>` for each input, whole; the text of each task but the last as `<task>.raw`;
+        the fields of each task's structured output as `<task>.<field>`, the last task's by their names alone as well;
+        None where a run failed before; and the index of the DataFrame or Series that was given.
 
         Args:
             level: What a row is. Times are in UTC, durations seconds, costs US dollars.
@@ -416,18 +411,11 @@ class Results(Sequence[Result]):
         """
         rows: list[dict[str, Any]]
         if level == "runs":
-            found = [item._fields() for item in self._items]
-            names = dict.fromkeys(name for fields in found for name in fields)
-            whole = [self._run_row(item) for item in self._items]
-            taken = {name for row in whole for name in row}
-            rows = [
-                {**row, **{name: fields.get(name) for name in names if name not in taken}}
-                for row, fields in zip(whole, found, strict=True)
-            ]
+            rows = self.table()
         elif level == "tasks":
-            rows = [row for item in self._items for row in _task_rows(item.state)]
+            rows = [row for item in self._items for row in _rows.tasks(item.state)]
         elif level == "calls":
-            rows = [row for item in self._items for row in _call_rows(item.state)]
+            rows = [row for item in self._items for row in _rows.calls(item.state)]
         elif level == "events":
             rows = [{"event": type(e).__name__, **dataclasses.asdict(e)} for e in self.events]
         else:
@@ -445,28 +433,6 @@ class Results(Sequence[Result]):
             index = pd.MultiIndex.from_tuples(labels, names=[name for name, _ in keys[0]])
             frame.index = index if index.nlevels > 1 else index.get_level_values(0)
         return frame
-
-    def _run_row(self, item: Result) -> dict[str, Any]:
-        state = item.state
-        inputs = {f"inputs.{key}": value for key, value in item._secrets.scrub_inputs(item.inputs or {}).items()}
-        return {
-            "run": state.index,
-            **inputs,
-            "status": state.status,
-            "raw": state.output if state.status == "done" else None,
-            "error": f"{state.error.type}: {state.error.message}" if state.error is not None else None,
-            "seconds": item.seconds,
-            "attempt": state.attempt,
-            **state.usage.to_dict(),
-            "cost": state.cost,
-            "saved_tokens": state.saved.total_tokens,
-            "saved_cost": state.saved_cost,
-            "started": state.started,
-            "finished": state.finished,
-            **{f"score.{name}": value for name, value in self._sheet.of(state)[0].items()},
-            **{f"score.{name}.error": words for name, words in self._sheet.of(state)[1].items()},
-            **{f"score.{name}.reason": words for name, words in self._sheet.reasons(state).items()},
-        }
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -722,47 +688,6 @@ class Results(Sequence[Result]):
 def _utf8(value: Any) -> Any:
     """A text as pandas' own texts can hold it: half a character (a lone surrogate) is none."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
-
-
-def _task_rows(state: RunState) -> Iterator[dict[str, Any]]:
-    for place, task in enumerate(state.tasks):
-        used = sum((c.usage for c in task.calls), Usage())
-        yield {
-            "run": state.index,
-            "task": place,
-            "name": task.spec.name,
-            "agent": task.agent,
-            "status": task.status,
-            "output": task.output or None,
-            "error": task.error or None,
-            "seconds": None if task.started is None or task.finished is None else task.finished - task.started,
-            "llm_calls": sum(c.kind == "llm" for c in task.calls),
-            "tool_calls": sum(c.kind == "tool" for c in task.calls),
-            **used.to_dict(),
-            "started": task.started,
-            "finished": task.finished,
-        }
-
-
-def _call_rows(state: RunState) -> Iterator[dict[str, Any]]:
-    tasks = {call.key: place for place, task in enumerate(state.tasks) for call in task.calls}
-    for call in state.all_calls:
-        yield {
-            "run": state.index,
-            "task": tasks.get(call.key),
-            "kind": call.kind,
-            "name": call.name,
-            "agent": call.agent,
-            "status": call.status,
-            "attempt": call.attempt,
-            "detail": call.detail,
-            "output": call.output,
-            "seconds": None if call.finished is None else call.finished - call.started,
-            **call.usage.to_dict(),
-            "cost": call.cost,
-            "started": call.started,
-            "finished": call.finished,
-        }
 
 
 def _short(words: str) -> str:

@@ -141,9 +141,10 @@ def _sorted_dumps(tree: Json) -> str:
 
 def _repr(value: object, scrub: Scrub) -> str:
     try:
-        return scrub(repr(value))[:REPR_KEPT]
+        text = scrub(repr(value))
     except Exception:
         return f"<{type(value).__name__} without a repr>"
+    return text if len(text) <= REPR_KEPT else f"{text[:REPR_KEPT]}… ({len(text) - REPR_KEPT:,} characters left out)"
 
 
 def unplain(tree: Json) -> Any:

@@ -11,7 +11,7 @@ from crew_nb._state.state import BatchState, RunState, advance, new_run
 from tests.support.batches import TASKS, ZERO, failed_run, finished_run, fold
 from tests.support.page import board_page
 from tests.support.safety import ATTRIBUTES, TAGS, VECTORS
-from tests.support.script import Script
+from tests.support.script import Script, table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -49,6 +49,10 @@ class Still:
     def state(self) -> BatchState:
         """Always the same."""
         return self.held
+
+    def table(self) -> list[dict[str, Any]]:
+        """The rows of a file."""
+        return table(self.held)
 
     def command(self, name: str, **args: Any) -> None:
         """Written down."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import datetime as dt
+import io
+import json
 from typing import Any
 
 import numpy as np
@@ -10,7 +14,9 @@ import pytest
 from crewai import Crew, Task
 
 import crew_nb as cnb
+from crew_nb._board import view as _view
 from crew_nb._crewai.blueprint import plans_for_each
+from crew_nb._state.state import BatchState
 from tests.support import crews
 
 
@@ -66,6 +72,61 @@ def test_fields_of_every_task_are_columns_and_none_where_a_run_failed() -> None:
     assert table["finished"][1] - table["started"][1] >= pd.Timedelta(0)
     assert str(table["started"].dt.tz) == "UTC"
     assert list(table.index) == [0, 1]
+
+
+def test_downloads_hold_what_the_frame_holds() -> None:
+    """The same columns and rows: inputs whole, objects as JSON, every task's text and fields, also of a failed run."""
+    odd = {"when": dt.date(2026, 1, 31), "tags": {"a"}, "report": crews.Report(title="T", score=1, tags=["x"])}
+    rows = [
+        {"topic": "A" * 500, "fail": False, "extra": odd},
+        {"topic": "=B", "fail": True, "extra": None},
+    ]
+
+    def build(topic: str, fail: bool, extra: Any) -> Crew:
+        first = crews.one(_llm(), output_pydantic=crews.Report)
+        rater = crews.agent(_llm(fail_rate=float(fail)), "Rater")
+        last = Task(description="Rate {topic}", expected_output="A note", agent=rater)
+        return Crew(agents=[*first.agents, rater], tasks=[*first.tasks, last])
+
+    batch = cnb.kickoff_for_each(build, rows, max_retries=0, show=False)
+    frame = batch.wait(60).to_frame()
+    told = json.loads(_view.export(batch.state(), batch.table(), "json"))
+    cells = list(csv.DictReader(io.StringIO(_view.export(batch.state(), batch.table(), "csv"), newline="")))
+    assert list(told[0]) == list(told[1]) == list(cells[0]) == list(frame.columns)
+    assert [row["inputs.topic"] for row in told] == ["A" * 500, "=B"]
+    assert [row["inputs.topic"] for row in cells] == ["A" * 500, "'=B"]
+    plain = {"when": "2026-01-31", "tags": ["a"], "report": {"title": "T", "score": 1, "tags": ["x"]}}
+    assert told[0]["inputs.extra"] == json.loads(cells[0]["inputs.extra"]) == plain
+    assert [row["status"] for row in told] == ["done", "failed"]
+    first, failed = batch.results[0].tasks_output[0], batch.state().runs[1].tasks[0]
+    assert [row["research.raw"] for row in told] == list(frame["research.raw"]) == [first.raw, failed.output]
+    assert failed.output
+    assert "task1.raw" not in frame  # the last task's text is the run's
+    assert told[0]["research.score"] == int(cells[0]["research.score"]) == frame["research.score"][0]
+    assert told[1]["research.score"] is None
+    assert abs(pd.Timestamp(told[0]["started"]) - frame["started"][0]) <= pd.Timedelta("1us")
+
+
+def test_tasks_of_one_name_are_told_apart() -> None:
+    """By their places: none takes the column of another."""
+    crew = crews.chain(_llm())
+    for task in crew.tasks:
+        task.name = "same"
+    (row,) = cnb.kickoff(crew, {"topic": "A"}, show=False).batch.wait(60).table()
+    assert {"task0.raw", "task1.raw"} <= set(row)
+    assert "same.raw" not in row
+
+
+def test_what_a_download_leaves_out_is_said() -> None:
+    """An object that has nothing but a long repr."""
+
+    class Long:
+        def __repr__(self) -> str:
+            return "x" * 10_007
+
+    state = BatchState(key="k", name="", runs=(), created=0.0)
+    (row,) = json.loads(_view.export(state, [{"inputs.it": Long()}], "json"))
+    assert row["inputs.it"] == "x" * 10_000 + "… (7 characters left out)"
 
 
 @pytest.mark.parametrize("gap", [None, np.nan, pd.NaT, pd.NA], ids=repr)

@@ -14,6 +14,7 @@ import comm
 from comm.base_comm import BaseComm
 
 from crew_nb._board.widget import Board
+from tests.support.script import files_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +74,8 @@ class BoardPage:
             for content in self.page.evaluate("() => outbox.splice(0)"):
                 message = {"content": {"data": {"method": "custom", "content": content}}, "buffers": []}
                 self.board.comm.handle_msg(message)
+            self.board.flush()
+            files_written()
             while self.board.flush():
                 pass
             new = [m["content"] for m in self.board.comm.sent[self._taken :] if m.get("method") == "custom"]

@@ -1,6 +1,6 @@
 """A batch that follows a script: real events folded by the real `advance`, on a clock that the test moves.
 
-It stands where `Batch` stands for a board: `state()` and `command()`.
+It stands where `Batch` stands for a board: `state()`, `table()` and `command()`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from crew_nb._board.widget import Board, Pacer
+from crew_nb._board.widget import FILE_THREAD, Board, Pacer
+from crew_nb._handles.results import Result, Results
 from crew_nb._state import events as ev
 from crew_nb._state.state import BatchState, advance, new_run
 from crew_nb._state.usage import Usage
@@ -125,6 +126,10 @@ class Script:
             in_flight=flying,
         )
 
+    def table(self) -> list[dict[str, Any]]:
+        """The rows of a file."""
+        return table(self.state())
+
     def command(self, name: str, **args: Any) -> None:
         """What a person asked for, written down; pause and cancel are done."""
         self.commands.append((name, args))
@@ -132,6 +137,18 @@ class Script:
             self.paused = name == "pause"
         if name == "cancel" and "run" not in args:
             self.stop(time.time() - self.created)
+
+
+def table(state: BatchState) -> list[dict[str, Any]]:
+    """The rows of a file of runs whose inputs and outputs are known by their texts only."""
+    return Results(state, [Result(run, {}, None, None) for run in state.runs]).table()
+
+
+def files_written() -> None:
+    """Returns when boards have written the files that they were asked for."""
+    for thread in threading.enumerate():
+        if thread.name == FILE_THREAD:
+            thread.join()
 
 
 def _earlier(event: ev.Event, by: float) -> ev.Event:

@@ -24,7 +24,7 @@ from crew_nb._state import events as ev
 from crew_nb._state.options import options
 from tests.support import crews
 from tests.support.page import Wire
-from tests.support.script import Script
+from tests.support.script import Script, files_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +84,8 @@ class Browser:
 
     def all(self) -> list[dict[str, Any]]:
         """Flush until there is nothing more, and take it in."""
+        self.board.flush()
+        files_written()
         while self.board.flush():
             assert len(self.sizes) < 10_000
         return self.hear()
@@ -223,7 +225,7 @@ def test_files_come_in_parts_and_whole() -> None:
     browser.all()
     assert len(browser.files) > 1
     rows = json.loads("".join(part["text"] for part in browser.files))
-    assert [r["output"] for r in rows] == ["é" * 10_000] * 30
+    assert [r["raw"] for r in rows] == ["é" * 10_000] * 30
     assert {part["view"] for part in browser.files} == {"a"}
     made.close()
 

@@ -14,7 +14,7 @@ from crew_nb._board import view as _view
 from crew_nb._state import events as ev
 from crew_nb._state.state import BatchState, LogLine, RunState, advance, new_run
 from crew_nb._state.usage import Usage
-from tests.support.script import Script
+from tests.support.script import Script, table
 
 NASTY = [
     "<script>alert(1)</script>",
@@ -240,14 +240,15 @@ def test_files_hold_every_output_whole(text: str) -> None:
     """JSON and CSV give back each output as it was, save for characters that no file can hold."""
     run = fold(ev.RunStarted(run=0, at=101), ev.RunFinished(run=0, at=102, status="done", output=text), label="a,b\n=1")
     state = BatchState(key="k", name="n", runs=(run, replace(run, index=1, output="two")), created=100.0)
-    rows = json.loads(_view.export(state, "json"))
+    given = table(state)
+    rows = json.loads(_view.export(state, given, "json"))
     assert [r["run"] for r in rows] == [0, 1]
     limit = csv.field_size_limit(10_000_000)
-    table = list(csv.DictReader(io.StringIO(_view.export(state, "csv"), newline="")))
+    cells = list(csv.DictReader(io.StringIO(_view.export(state, given, "csv"), newline="")))
     csv.field_size_limit(limit)
-    assert [r["output"].removeprefix("'") for r in table] == [r["output"].removeprefix("'") for r in rows]
-    assert len(rows[0]["output"]) >= len(text) - 20
-    assert rows[1]["output"] in _view.export(state, "md")
+    assert [r["raw"].removeprefix("'") for r in cells] == [r["raw"].removeprefix("'") for r in rows]
+    assert len(rows[0]["raw"]) >= len(text) - 20
+    assert rows[1]["raw"] in _view.export(state, given, "md")
 
 
 @pytest.mark.parametrize(
@@ -266,11 +267,12 @@ def test_files_hold_every_output_whole(text: str) -> None:
 )
 def test_a_csv_has_no_formula_of_an_llm(text: str, cell: str) -> None:
     """Spreadsheet programs run cells that begin like one; numbers and the other formats stay as they are."""
-    run = fold(ev.RunFinished(run=0, at=101, status="done", output=text), label=text)
+    run = fold(ev.RunFinished(run=0, at=101, status="done", output=text))
     state = BatchState(key="k", name="n", runs=(run,), created=100.0)
-    (row,) = csv.DictReader(io.StringIO(_view.export(state, "csv"), newline=""))
-    assert (row["output"], row["inputs"]) == (cell, cell)
-    assert json.loads(_view.export(state, "json"))[0]["output"] == text.replace("\r", "\n")
+    given = [{**row, "inputs.topic": text} for row in table(state)]
+    (row,) = csv.DictReader(io.StringIO(_view.export(state, given, "csv"), newline=""))
+    assert (row["raw"], row["inputs.topic"]) == (cell, cell)
+    assert json.loads(_view.export(state, given, "json"))[0]["raw"] == text.replace("\r", "\n")
 
 
 @pytest.mark.parametrize(
