@@ -64,7 +64,8 @@ def _of_tasks(item: Result) -> Row:
     for name, task in zip(names, outputs, strict=True):
         fields |= {f"{name}.{field}": value for field, value in _outputs.structured(task).items()}
     fields |= _outputs.structured(item._output)
-    return row | item._secrets.scrub_values(fields)
+    scrubbed: Row = item._secrets.scrub_values(fields)
+    return row | scrubbed
 
 
 def _unique(names: Sequence[str | None]) -> list[str]:
