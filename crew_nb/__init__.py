@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from crew_nb._cells.hints import load_ipython_extension as load_ipython_extension
     from crew_nb._cells.hints import unload_ipython_extension as unload_ipython_extension
     from crew_nb._cells.launcher import launcher as launcher
+    from crew_nb._cells.pilot import Estimate as Estimate
+    from crew_nb._cells.pilot import estimate as estimate
     from crew_nb._cells.sweep import sweep as sweep
     from crew_nb._cells.verbs import gather as gather
     from crew_nb._cells.verbs import kickoff as kickoff
@@ -46,6 +48,7 @@ _WHERE = {
     "BlueprintError": "_state.errors",
     "BudgetExceededError": "_state.errors",
     "CrewNbError": "_state.errors",
+    "Estimate": "_cells.pilot",
     "Finding": "_crewai.check",
     "Findings": "_crewai.check",
     "NestedLoopsError": "_state.errors",
@@ -64,6 +67,7 @@ _WHERE = {
     "benchmark": "_cells.benchmark",
     "check": "_crewai.check",
     "environment": "_cells.about",
+    "estimate": "_cells.pilot",
     "gather": "_cells.verbs",
     "judge": "_scores.judge",
     "kickoff": "_cells.verbs",
@@ -91,4 +95,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_WHERE})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -146,20 +146,21 @@ def shape(source: Any) -> Shape:
     else:
         own = _parameters(source)
         crew = None if any(f.required for f in own) else _built(source)
-    title = _title(source)
+    named = title(source)
     if crew is None:
-        return Shape(title=title, fields=own)
+        return Shape(title=named, fields=own)
     taken = {f.name for f in own}
     # What runs before a kickoff may add inputs of its own.
     required = not _kinds.kind_of(crew).takes_other_inputs(crew)
     others = tuple(Field(name=n, required=required) for n in _placeholders(crew) if n not in taken)
     if _kinds.kind_of(crew).name != "crew":  # how many calls it makes is known once it has run
-        return Shape(title=title, fields=own + others)
+        return Shape(title=named, fields=own + others)
     calls, exactly = _calls(crew)
-    return Shape(title=title, fields=own + others, calls=calls, exactly=exactly)
+    return Shape(title=named, fields=own + others, calls=calls, exactly=exactly)
 
 
-def _title(source: Any) -> str:
+def title(source: Any) -> str:
+    """What it is called, for people."""
     kind = _kinds.find(source)
     if kind is not None and kind.name != "crew":
         return kind.label(source)

@@ -47,6 +47,17 @@ def sweep(
         repeats: How often each cell is run.
         scores: Functions of (output, inputs), which score each run when the batch is joined.
     """
+    plans, cells = planned(crew, inputs, over, repeats)
+    return launch_in_cell(plans, options(**given), Sheet(cells, scores))
+
+
+def planned(
+    crew: CrewLike,
+    inputs: Iterable[Mapping[str, Any]],
+    over: Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Any]],
+    repeats: int,
+) -> tuple[list[Plan], list[Cell]]:
+    """The runs of a sweep, and where each of them stands."""
     crew = _blueprint.startable(crew)
     rows = rows_of(inputs)
     names = _index(inputs, len(rows))
@@ -69,7 +80,7 @@ def sweep(
         _in_cell(plan, cell, turn)
         for plan, cell, turn in zip(_blueprint.plans_for_each(crew, merged), cells, turns, strict=True)
     ]
-    return launch_in_cell(plans, options(**given), Sheet(cells, scores))
+    return plans, cells
 
 
 def _in_cell(plan: Plan, cell: Cell, turn: tuple[int, ...]) -> Plan:

@@ -47,6 +47,9 @@ async def verbs(crew: Crew) -> None:
         keep_replay=True,
     )
     assert callable(cnb.judge("Is it good?", "openai/gpt-4o", (1, 5), name="quality"))
+    found = await cnb.estimate(build, [{"topic": "Rains"}], pilot=2, over={"llm": ["a", "b"]}, max_rpm=60)
+    assert_type(found, cnb.Estimate)
+    assert_type(found.wait().seconds, float | None)
     assert_type(cnb.sweep(build, [{"topic": "Rains"}], {"llm": ["a", "b"]}, repeats=3, scores=[len_of]), cnb.Batch)
     results = await batch
     assert_type(await results.score(len_of), cnb.Results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from crew_nb._state import events as ev
 from crew_nb._state import state as _state
 from crew_nb._state.usage import Usage
 
-SEEN = Measured(runs=2, seconds=3.2, each=3.0, calls=4.0, tokens=2_050.0, cost=0.005)
+SEEN = Measured(runs=2, seconds=3.2, each=3.0, calls=(4.0, 4.0), tokens=(2_000.0, 2_100.0), cost=(0.004, 0.006))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,29 @@ def test_what_runs_will_take(runs: int, calls: int | None, options: dict[str, An
         assert words == said
 
 
+def test_three_runs_give_a_range() -> None:
+    """Two do not: what they would tell is too wide to be of use."""
+    seen = replace(SEEN, runs=3, tokens=(1_000.0, 2_000.0, 3_000.0), calls=(4.0, 4.0, 4.0), cost=None)
+    words = _estimate.estimate(13, Shape(title="t", fields=(), calls=4), concurrency=32, seen=seen, tried=3)
+    assert "20,000 tokens (" in words
+    low, high = (int(n.replace(",", "")) for n in words.partition("(")[2].partition(")")[0].split(" to "))
+    assert (low, high) == (0, 48_000)
+
+
+@pytest.mark.parametrize("seen", [3, 8, 30])
+def test_the_range_holds_the_sum_in_nineteen_cases_of_twenty(seen: int) -> None:
+    """Of what is left of two kinds of runs that differ, from a few of each."""
+    rnd = random.Random(seen)
+    held = 0
+    for _ in range(2_000):
+        kinds = [[rnd.gauss(mean, 30) for _ in range(seen + 40)] for mean in (100, 900)]
+        found = _estimate.amount([(kind[:seen], 40) for kind in kinds])
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= sum(sum(kind[seen:]) for kind in kinds) <= found.high
+    assert 0.935 < held / 2_000 < 0.965
+
+
 def test_more_calls_are_to_be_expected_from_tools() -> None:
     """Then the figure is the least."""
     assert _estimate.estimate(2, Shape(title="t", fields=(), calls=1, exactly=False), concurrency=1) == (
@@ -63,5 +87,7 @@ def test_only_runs_that_were_run_and_are_done_are_measured() -> None:
         return _state.BatchState(key="k", name="", runs=runs, created=0.0)
 
     both = batch(run(0, "done", 1.0), run(1, "done", 2.0), run(2, "failed", 3.0), run(3, "done", 9.0, from_record=True))
-    assert _estimate.measured(both) == Measured(runs=2, seconds=3.0, each=2.0, calls=0.0, tokens=10.0, cost=0.5)
+    assert _estimate.measured(both) == Measured(
+        runs=2, seconds=3.0, each=2.0, calls=(0.0, 0.0), tokens=(10.0, 10.0), cost=(0.5, 0.5)
+    )
     assert _estimate.measured(batch(run(0, "failed", 1.0))) is None
