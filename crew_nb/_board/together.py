@@ -27,6 +27,9 @@ class Shown(Protocol):
     def state(self) -> BatchState:
         """A frozen snapshot; a run that changed is another object than before."""
 
+    def table(self) -> list[dict[str, Any]]:
+        """A row per run with everything, for a file."""
+
     def command(self, name: str, **args: Any) -> None:
         """What the board's buttons do."""
 
@@ -86,6 +89,14 @@ class Together:
             known = run, replace(run, index=index, label=label, error=error)
             self._rows[index, before] = known
         return known[1]
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row per run, with the name of its batch."""
+        rows: list[dict[str, Any]] = []
+        for batch in self._batches:
+            name = batch.state().name
+            rows += [{**row, "run": len(rows) + place, "batch": name} for place, row in enumerate(batch.table())]
+        return rows
 
     def command(self, name: str, **args: Any) -> None:
         """Do it to the batch whose run is meant, or to all."""

@@ -543,7 +543,7 @@ def export(state: BatchState, rows: Sequence[Json], fmt: ExportFormat) -> str:
 
     Args:
         state: The batch.
-        rows: A row per run, with the same names in all, and any values.
+        rows: A row per run, of any values.
         fmt: The file's format.
     """
     if fmt == "md":
@@ -556,7 +556,7 @@ def export(state: BatchState, rows: Sequence[Json], fmt: ExportFormat) -> str:
     if fmt == "json":
         return json.dumps(table, ensure_ascii=False, indent=2) + "\n"
     out = io.StringIO()
-    file = csv.DictWriter(out, fieldnames=list(table[0]) if table else ["run"])
+    file = csv.DictWriter(out, fieldnames=list(dict.fromkeys(name for row in table for name in row)) or ["run"])
     file.writeheader()
     file.writerows({name: _cell(value) for name, value in row.items()} for row in table)
     return out.getvalue()

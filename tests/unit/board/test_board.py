@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import gc
+import io
 import json
 import time
 import weakref
@@ -15,6 +17,7 @@ from ipywidgets.widgets.widget import _instances
 
 import crew_nb as cnb
 from crew_nb._board import widget as _board
+from crew_nb._board.together import Together
 from crew_nb._board.widget import Board, Pacer
 from crew_nb._cells import display as _display
 from crew_nb._crewai import blueprint as _blueprint
@@ -515,3 +518,17 @@ def _in_time(held: Callable[[], bool]) -> None:
         assert time.monotonic() < end
         time.sleep(0.01)  # threads let go of what they have just done
         gc.collect()
+
+
+def test_the_file_of_a_cell_that_launched_twice_has_all_runs() -> None:
+    """Counted through, each with the name of its batch."""
+    scripts = [Script(2, name="first"), Script(3, name="second")]
+    made = Board(Together(*scripts))  # type: ignore[arg-type] # nobody waits for a script
+    browser = Browser(made)
+    browser.say("hello")
+    browser.say("file", format="csv")
+    browser.all()
+    rows = list(csv.DictReader(io.StringIO("".join(part["text"] for part in browser.files), newline="")))
+    assert [row["run"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert [row["batch"] for row in rows] == ["first"] * 2 + ["second"] * 3
+    made.close()
