@@ -394,7 +394,8 @@ class Results(Sequence[Result]):
 
     def table(self) -> list[dict[str, Any]]:
         """The rows of `to_frame()` as dicts, without pandas; the board's downloads hold them, too."""
-        return _rows.runs(self._items, self._sheet)
+        found = ((item.state, item.inputs, item._output, item._secrets) for item in self._items)
+        return _rows.runs(found, self._sheet)
 
     def to_frame(self, level: Level = "runs") -> pd.DataFrame:
         """A pandas DataFrame: a row per run, task, call or event.

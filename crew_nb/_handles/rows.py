@@ -8,34 +8,39 @@ from crew_nb._crewai import outputs as _outputs
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from crew_nb._handles.results import Result
     from crew_nb._scores.sheet import Sheet
-    from crew_nb._state.state import RunState
+    from crew_nb._state.secrets import Secrets
+    from crew_nb._state.state import RunState, TaskState
 
 Row = dict[str, Any]
 
 
-def runs(items: Sequence[Result], sheet: Sheet) -> list[Row]:
-    """A row for each run, all with the same columns."""
-    rows = [_run(item, sheet) for item in items]
-    found = [_of_tasks(item) for item in items]
+def runs(outcomes: Iterable[tuple[RunState, Mapping[str, Any] | None, Any, Secrets]], sheet: Sheet) -> list[Row]:
+    """A row for each run, all with the same columns.
+
+    Args:
+        outcomes: Of each run: its state, its inputs, what it returned, and what is secret in it.
+        sheet: The scores.
+    """
+    rows, found = [], []
+    for state, inputs, output, secrets in outcomes:
+        rows.append(_run(state, secrets.scrub_inputs(inputs or {}), sheet))
+        found.append(_of_tasks(state, output, secrets))
     columns = dict.fromkeys(name for row in [*rows, *found] for name in row)
     return [dict.fromkeys(columns) | of_tasks | row for row, of_tasks in zip(rows, found, strict=True)]
 
 
-def _run(item: Result, sheet: Sheet) -> Row:
-    state = item.state
-    inputs = {f"inputs.{key}": value for key, value in item._secrets.scrub_inputs(item.inputs or {}).items()}
+def _run(state: RunState, inputs: Mapping[str, Any], sheet: Sheet) -> Row:
     values, errors = sheet.of(state)
     return {
         "run": state.index,
-        **inputs,
+        **{f"inputs.{name}": value for name, value in inputs.items()},
         "status": state.status,
         "raw": state.output if state.status == "done" else None,
         "error": f"{state.error.type}: {state.error.message}" if state.error is not None else None,
-        "seconds": item.seconds,
+        "seconds": _seconds(state),
         "attempt": state.attempt,
         **state.usage.to_dict(),
         "cost": state.cost,
@@ -49,22 +54,26 @@ def _run(item: Result, sheet: Sheet) -> Row:
     }
 
 
-def _of_tasks(item: Result) -> Row:
+def _seconds(of: RunState | TaskState) -> float | None:
+    return None if of.started is None or of.finished is None else of.finished - of.started
+
+
+def _of_tasks(state: RunState, output: Any, secrets: Secrets) -> Row:
     """What each task said, by its name or place: its text and its structured fields; the last one's by their names."""
-    own = item.state.own_tasks
+    own = state.own_tasks
     names = _unique([task.spec.name if task.spec.is_named else "" for task in own])
     is_flow = any(task.spec.is_step for task in own)
     said = own if is_flow else own[:-1]  # the last task's text is the run's
     row: Row = {f"{name}.raw": task.output or None for name, task in zip(names, said, strict=False)}
     fields: Row = {}
-    outputs = getattr(item._output, "tasks_output", None) or []
+    outputs = getattr(output, "tasks_output", None) or []
     if is_flow or len(names) != len(outputs):  # those of a crew in a flow, or of a run whose tasks are not known
         # CrewAI calls a task without a name by its description.
         names = _unique([task.name if task.name != task.description else "" for task in outputs])
     for name, task in zip(names, outputs, strict=True):
         fields |= {f"{name}.{field}": value for field, value in _outputs.structured(task).items()}
-    fields |= _outputs.structured(item._output)
-    scrubbed: Row = item._secrets.scrub_values(fields)
+    fields |= _outputs.structured(output)
+    scrubbed: Row = secrets.scrub_values(fields)
     return row | scrubbed
 
 
@@ -85,7 +94,7 @@ def tasks(state: RunState) -> Iterator[Row]:
             "status": task.status,
             "output": task.output or None,
             "error": task.error or None,
-            "seconds": None if task.started is None or task.finished is None else task.finished - task.started,
+            "seconds": _seconds(task),
             "llm_calls": sum(c.kind == "llm" for c in task.calls),
             "tool_calls": sum(c.kind == "tool" for c in task.calls),
             **used.to_dict(),
