@@ -215,7 +215,6 @@ def specs(crew: Crew) -> tuple[ev.TaskSpec, ...]:
                 :1_000
             ],  # a whole secret is known, half of one is not
             agent=str(getattr(task.agent, "role", "") or "").strip(),
-            is_named=bool(task.name),
             joins=joins,
             is_named=bool(task.name),
             is_async=bool(task.async_execution),

@@ -24,8 +24,6 @@ class TaskSpec:
 
     name: str
     agent: str
-    is_named: bool = True
-    """The name is its own, and not the beginning of its description."""
     joins: tuple[int, ...] = ()
     """Positions of the tasks whose output it takes as `context`."""
     is_async: bool = False
