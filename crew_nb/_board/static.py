@@ -38,6 +38,8 @@ LANES = 60
 WIDTH = 80
 """Columns of the timeline."""
 OUTPUT_CHARS, TRACEBACK_CHARS, LABEL_CHARS, MESSAGE_CHARS = 6_000, 4_000, 160, 400
+COLUMNS, NAME_CHARS = 5, 60
+"""Columns of inputs at most, and characters of the name of each."""
 OPEN_CARDS = 6
 """Up to so many results stand open."""
 TABLE_ROWS, TABLE_COLUMNS, TABLE_DEPTH = 50, 12, 3
@@ -254,13 +256,14 @@ def _header(state: BatchState, summary: _summary.Summary) -> Html:
 
 def _runs(state: BatchState, summary: _summary.Summary, *, whole: bool) -> Html:
     now = max((r.last_event for r in state.runs), default=state.created)
-    names = ("#", "inputs", "status", "tasks", "time", "tokens", *(("cost",) if summary.cost else ()))
-    head = el(
-        "tr", *(el("th", n, scope="col", style=_LEFT if n in ("inputs", "status", "tasks") else None) for n in names)
-    )
+    told = _summary.columns(state.runs, COLUMNS)
+    words = [_label(name, NAME_CHARS) for name in told or ("inputs",)]
+    heads = [el("th", word, scope="col", style=_LEFT) for word in (*words, "status", "tasks")]
+    numbers = [el("th", name, scope="col") for name in ("time", "tokens", *(("cost",) if summary.cost else ()))]
+    head = el("tr", el("th", "#", scope="col"), *heads, *numbers)
     mixed = summary.offline_words == "some"
     rows, left = _fit(
-        state.runs, lambda r: _row(r, now, mixed=mixed, costs=bool(summary.cost)), None if whole else ROWS_BYTES
+        state.runs, lambda r: _row(r, now, told, mixed=mixed, costs=bool(summary.cost)), None if whole else ROWS_BYTES
     )
     table: Html = el("table", el("thead", head), el("tbody", *rows))
     if len(rows) >= TALL and not whole:
@@ -268,7 +271,7 @@ def _runs(state: BatchState, summary: _summary.Summary, *, whole: bool) -> Html:
     return join([table, _left_out(left, "run")])
 
 
-def _row(run: RunState, now: float, *, mixed: bool, costs: bool) -> Html:
+def _row(run: RunState, now: float, told: Sequence[str], *, mixed: bool, costs: bool) -> Html:
     spent = _summary.seconds(run, now)
     marks = [
         f"try {run.attempt}" if run.attempt > 1 else "",
@@ -286,7 +289,7 @@ def _row(run: RunState, now: float, *, mixed: bool, costs: bool) -> Html:
     return el(
         "tr",
         el("td", run.index),
-        el("td", _label(run.label), style=_LEFT),
+        *_inputs(run, told),
         el("td", _sign(run.status), f" {run.status}", el("small", f" ({notes})") if notes else None, style=_LEFT),
         el(
             "td",
@@ -299,6 +302,14 @@ def _row(run: RunState, now: float, *, mixed: bool, costs: bool) -> Html:
         el("td", f"{run.usage.total_tokens:,}" if run.usage.total_tokens else ""),
         el("td", money(run.cost) if run.cost else "") if costs else None,
     )
+
+
+def _inputs(run: RunState, told: Sequence[str]) -> list[Html]:
+    """The cells of what tells it from other rows; where a record does not know, its label over all of them."""
+    if not run.columns:
+        return [el("td", _label(run.label), style=_LEFT, colspan=str(len(told)) if len(told) > 1 else None)]
+    values = {column.name: column.value for column in run.columns}
+    return [el("td", _label(values.get(name, "")), style=_LEFT) for name in told]
 
 
 def _error_line(error: ErrorInfo) -> str:

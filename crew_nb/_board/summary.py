@@ -196,6 +196,16 @@ def summarize(state: BatchState, now: float | None = None, tally: Tally | None =
     )
 
 
+def columns(runs: Iterable[RunState], most: int) -> tuple[str, ...]:
+    """Names of the columns of inputs, at most so many: in their order those in which most rows differ."""
+    values: dict[str, set[str]] = {}
+    for run in runs:
+        for column in run.columns:
+            values.setdefault(column.name, set()).add(column.value)
+    first = sorted(values, key=lambda name: -len(values[name]))[:most]
+    return tuple(name for name in values if name in first)
+
+
 def _under_way(run: RunState, now: float) -> Iterator[tuple[float, float]]:
     yield from run.earlier
     yield run.queued, run.finished or now

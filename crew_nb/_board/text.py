@@ -19,6 +19,7 @@ from crew_nb._board import diff as _diff
 from crew_nb._board import summary as _summary
 from crew_nb._board.summary import SIGNS, counts_text, facts, now_text, seconds, summarize
 from crew_nb._state import clock as _clock
+from crew_nb._state.labels import called
 from crew_nb._state.words import clock, one_line, plain
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def summary(state: BatchState) -> str:
         parts = [
             f"{run.index:>4}",
             f"{SIGNS[run.status]} {run.status:<10}",
-            f"{one_line(run.label, 40):<40}",
+            f"{one_line(called(run.columns, run.label), 40):<40}",
             f"{'' if spent is None else clock(spent):>7}",
             f"{run.usage.total_tokens:>9,} tokens" if run.usage.total_tokens else "",
             f" {one_line(said, 100)}" if said else "",
@@ -255,7 +256,7 @@ def _rows(runs: Iterable[RunState], width: int, now: float) -> Table:
         cells = [
             Text(str(run.index)),
             status,
-            Text(one_line(run.label, 80)),
+            Text(one_line(called(run.columns, run.label), 80)),
             *([_tasks(run)] if width >= 100 else []),
             Text(one_line(_said(run, now), width), style="red" if run.error else ""),
             Text("" if spent is None else clock(spent)),

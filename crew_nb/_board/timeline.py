@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 from crew_nb._board import summary as _summary
+from crew_nb._state.labels import called as _called
 from crew_nb._state.state import as_run_here
 
 if TYPE_CHECKING:
@@ -151,7 +152,11 @@ def _run_lane(run: RunState, zero: float, end: float, *, named: bool) -> Lane:
         spans.append(Span(kind="run", start=run.started - zero, end=(run.finished or end) - zero))
     spans += _calls(run.all_calls, zero, run.finished or end)
     spans += [Span(kind=_wait(w.reason), start=w.since - zero, end=end - zero) for w in run.waits]
-    return Lane(label=run.label if run.label and named else f"run {run.index}", status=run.status, spans=tuple(spans))
+    return Lane(
+        label=_called(run.columns, run.label) if run.label and named else f"run {run.index}",
+        status=run.status,
+        spans=tuple(spans),
+    )
 
 
 def _task_lanes(run: RunState, zero: float, end: float) -> tuple[Lane, ...]:

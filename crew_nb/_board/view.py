@@ -122,6 +122,7 @@ def row(run: RunState, origin: float, shape: int) -> Json:
     return _slim(
         index=run.index,
         label=one_line(run.label, LABEL),
+        cells={one_line(c.name, 60): one_line(c.value, LABEL) for c in run.columns} or None,
         status=run.status,
         shape=shape,
         attempt=run.attempt if run.attempt > 1 else None,

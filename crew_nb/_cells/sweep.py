@@ -14,7 +14,7 @@ from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai.inputs import rows_of, short
 from crew_nb._scores.sheet import Cell, Sheet
 from crew_nb._state.errors import BlueprintError, OptionError
-from crew_nb._state.labels import LABEL_KEPT
+from crew_nb._state.labels import LABEL_KEPT, Column
 from crew_nb._state.options import options
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def _in_cell(plan: Plan, cell: Cell, turn: tuple[int, ...]) -> Plan:
     named = [f"{name}={word}" for name, word in cell.variant.items() if (plan.inputs or {}).get(name) != word]
     if named:
         plan = replace(plan, label=", ".join([*named, plan.label])[:LABEL_KEPT], parts=())
+    others = (column for column in plan.columns if column.name not in cell.variant)
+    plan = replace(plan, columns=(*(Column(name, word) for name, word in cell.variant.items()), *others))
     return replace(plan, turn=turn, factors=frozenset(cell.variant), key=cell.key)
 
 

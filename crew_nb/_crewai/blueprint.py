@@ -84,6 +84,8 @@ class Plan:
     """Further arguments of its kickoff: `input_files`, `response_format`."""
     parts: tuple[labels.Part, ...] = ()
     """What the label is made of, where that is inputs."""
+    columns: tuple[labels.Column, ...] = ()
+    """What tells it from the other rows."""
     key: Key | None = None
     """What the index that came in calls its row."""
     turn: tuple[int, ...] = ()
@@ -128,14 +130,19 @@ class Plan:
             return not self.inputs
         return set(self.inputs or {}) <= set(factory_arguments(self.source, self.inputs or {}))
 
-    def relabel(self, words: str, secrets: Secrets) -> str:
-        """The label `words` without what has become known as a secret since."""
+    def relabel(
+        self, words: str, columns: tuple[labels.Column, ...], secrets: Secrets
+    ) -> tuple[str, tuple[labels.Column, ...]]:
+        """The label `words` and the columns without what has become known as a secret since."""
         if "…" not in words or not self.parts or not self.inputs:
-            return secrets.scrub(words)
+            return secrets.scrub(words), tuple(map(secrets.scrub_fields, columns))
         # Where it was cut short, half a secret may be left that would not be known again.
         row = _row(self.inputs, secrets)
         whole = [replace(part, skip=0) if HIDDEN in row.get(part.name, "") else part for part in self.parts]
-        return labels.label((part for part in whole if part.name in row), row)
+        whole = [part for part in whole if part.name in row]
+        cells = {part.name: part.shown(row[part.name]) for part in whole}
+        anew = (replace(c, value=cells.get(c.name, secrets.scrub(c.value))) for c in columns)
+        return labels.label(whole, row), tuple(anew)
 
     def kickoff_inputs(self, kind: Kind, subject: Any) -> dict[str, Any] | None:
         """The inputs of its kickoff, in the types that CrewAI's interpolation takes where that fills them in."""
@@ -523,23 +530,39 @@ def _labelled(plans: list[Plan]) -> list[Plan]:
     rows = [_row(plan.inputs or {}) for plan in plans]
     bound = {n: _row(_bound(plan.source)) for n, plan in enumerate(plans) if not rows[n]}
     first = labels.telling(bound.values())
+    kind = _kind_of_all(plans)
     for n, row in bound.items():
         rows[n] = {name: row[name] for name in first if name in row}
     parts = labels.parts(rows)
+    telling = labels.telling(rows)
     words = [
         labels.label(part, row) if row else _title(plan.source)
         for plan, part, row in zip(plans, parts, rows, strict=True)
     ]
+    columns = [
+        labels.columns(part, row, telling) if row else (labels.Column(kind, word),)
+        for part, row, word in zip(parts, rows, words, strict=True)
+    ]
     # The same inputs, or none, for different crews: what is run tells the rows apart.
-    for title in (_title, _first_task):
+    for name, title in ((kind, _title), ("task", _first_task)):
         alike = {word for word, count in Counter(words).items() if count > 1}
         titles = [title(plan.source) if word in alike else "" for plan, word in zip(plans, words, strict=True)]
         if len(set(titles) - {""}) > 1:
             words = [_with(title, word) for title, word in zip(titles, words, strict=True)]
+            columns = [
+                (labels.Column(name, title), *column) if title else column
+                for title, column in zip(titles, columns, strict=True)
+            ]
     return [
-        replace(plan, label=word, parts=() if n in bound else parts[n])
-        for n, (plan, word) in enumerate(zip(plans, words, strict=True))
+        replace(plan, label=word, parts=() if n in bound else parts[n], columns=column)
+        for n, (plan, word, column) in enumerate(zip(plans, words, columns, strict=True))
     ]
+
+
+def _kind_of_all(plans: Iterable[Plan]) -> str:
+    """What people call what is run; of several kinds a word for all of them."""
+    kinds = {kind.name if (kind := _kinds.find(plan.source)) else "function" for plan in plans}
+    return kinds.pop() if len(kinds) == 1 else "what is run"
 
 
 def _with(title: str, word: str) -> str:

@@ -95,7 +95,7 @@ class Driver:
         self.finished: float | None = None
         outer = _attempt.current.get()
         self.hiding = Hiding(plans, outer.secrets if outer is not None else None)
-        self.states: list[RunState] = [_state.new_run(plan.index, plan.label, self.created) for plan in plans]
+        self.states: list[RunState] = [_state.new_run(p.index, p.label, self.created, p.columns) for p in plans]
         for index, clean in self.hiding.found(self.states, at_once=True).items():
             self.states[index] = clean
         self.outputs: list[CrewOutput | None] = [None] * len(plans)
@@ -279,7 +279,9 @@ class Driver:
         self.states[attempt.index] = _state.recalled(self.states[attempt.index], stored.state)
         # Its crew is not built, which would tell what to hide.
         if HIDDEN in stored.state.label:
-            self.states[attempt.index] = replace(self.states[attempt.index], label=stored.state.label)
+            self.states[attempt.index] = replace(
+                self.states[attempt.index], label=stored.state.label, columns=stored.state.columns
+            )
         if HIDDEN in stored.inputs_json:
             self._hidden_inputs[attempt.index] = stored.inputs
         return output

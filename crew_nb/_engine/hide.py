@@ -134,8 +134,9 @@ class Hiding:
     def _cleaned(self, index: int, state: RunState) -> RunState:
         secrets = self.of(index)
         clean = state if state.started is None and state.error is None else secrets.scrub_fields(state)
-        label = self._plans[index].relabel(state.label, secrets)
-        return clean if label == clean.label else replace(clean, label=label)
+        label, columns = self._plans[index].relabel(state.label, state.columns, secrets)
+        same = label == clean.label and columns == clean.columns
+        return clean if same else replace(clean, label=label, columns=columns)
 
     def _all_due(self) -> None:
         self._due.update(range(len(self._plans)))

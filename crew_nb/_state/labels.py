@@ -36,6 +36,14 @@ class Part:
         return text if len(text) <= self.room else f"{text[: self.room - 1]}…"
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a row has in one of the columns that tell rows apart."""
+
+    name: str
+    value: str
+
+
 _BOUNDARY = re.compile(r"\s+|(?=[/?&=#])")
 
 
@@ -71,6 +79,16 @@ def label(parts: Iterable[Part], row: Mapping[str, str]) -> str:
     """A row's label: `topic=AI, words=200`."""
     text = ", ".join(f"{part.name}={part.shown(row[part.name])}" for part in parts)
     return text if len(text) <= LABEL_KEPT else f"{text[: LABEL_KEPT - 1]}…"
+
+
+def columns(parts: Iterable[Part], row: Mapping[str, str], telling: Sequence[str]) -> tuple[Column, ...]:
+    """What a row has in each column: of the inputs that tell rows apart, or of all where none does."""
+    return tuple(Column(p.name, p.shown(row[p.name])) for p in parts if not telling or p.name in telling)
+
+
+def called(columns: Iterable[Column], label: str) -> str:
+    """A row's name where there is no room for the names of its inputs: `Lamp · 5`."""
+    return " · ".join(column.value for column in columns) or label
 
 
 def _skips(values: set[str], near: int) -> dict[str, int]:

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._state import events as ev
+from crew_nb._state import labels as _labels
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class RunState:
     index: int
     label: str = ""
     """Its inputs for people: `topic=AI`."""
+    columns: tuple[_labels.Column, ...] = ()
+    """Of the same what tells it from the other rows, by name."""
     status: Status = "queued"
     attempt: int = 1
     queued: float
@@ -200,9 +203,9 @@ def _parts(cls: type) -> tuple[Callable[[Any], tuple[Any, ...]], dict[str, Calla
     return attrgetter(*names), {name: getattr(cls, name).__set__ for name in names}
 
 
-def new_run(index: int, label: str, at: float) -> RunState:
+def new_run(index: int, label: str, at: float, columns: tuple[_labels.Column, ...] = ()) -> RunState:
     """A run that has just been queued."""
-    return RunState(index=index, label=label, queued=at, last_event=at)
+    return RunState(index=index, label=label, columns=columns, queued=at, last_event=at)
 
 
 def advance(run: RunState, event: ev.Event) -> RunState:
@@ -223,6 +226,7 @@ def _queued(run: RunState, e: ev.RunQueued) -> RunState:
     return RunState(
         index=run.index,
         label=run.label,
+        columns=run.columns,
         queued=e.at,
         last_event=e.at,
         attempt=e.attempt,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crew_nb._board import widget as _board
 from crew_nb._state import events as ev
+from crew_nb._state import labels as _labels
 from crew_nb._state.state import BatchState, RunState, advance, new_run
 from tests.support.batches import TASKS, ZERO, failed_run, finished_run, fold
 from tests.support.page import board_page
@@ -351,6 +352,53 @@ def test_rows_that_are_on_their_way_are_not_counted_twice(browser: Browser) -> N
         shown.board._sent["lane", 0] = (ended, 99)
         shown.pump()
         assert shown.page.locator(".cnb-overlap b").inner_text() == "1"
+
+
+def reviews() -> BatchState:
+    """Runs over texts that begin alike, products and stars; a third has a field of its own."""
+    opening = "Review of what was bought in the shop around the corner: the lamp "
+    words = [f"{opening}{'arrived in a box that was dented' if n % 2 else 'works as told'}, {n}" for n in range(6)]
+    rows = [
+        {"text": text, "product": "LD"[n % 2] * 4, "stars": str(n * 3), "shop": "B"} for n, text in enumerate(words)
+    ]
+    telling = _labels.telling(rows)
+    one = finished_run(0, "x", 0.0)
+    runs = [
+        replace(one, index=n, label=_labels.label(part, row), columns=_labels.columns(part, row, telling))
+        for n, (part, row) in enumerate(zip(_labels.parts(rows), rows, strict=True))
+    ]
+    return BatchState(key="k", name="reviews", runs=tuple(runs), created=ZERO, finished=ZERO + 8)
+
+
+def test_each_input_that_varies_has_its_column(browser: Browser) -> None:
+    """By which rows are sorted; the other views call the runs by the same values, and a narrow cell has them in one."""
+    with board_page(browser, Still(reviews()), viewport={"width": 1400, "height": 800}) as shown:
+        page = shown.page
+        heads = page.locator(".cnb-cols [data-col=inputs]")
+        assert heads.all_inner_texts() == ["text", "product", "stars"]
+        cells = page.locator(".cnb-item").nth(3).locator(".cnb-inputs").all_inner_texts()
+        assert cells == ["…dented, 3", "DDDD", "9"]
+        for n in range(3):
+            head, cell = heads.nth(n).bounding_box(), page.locator(".cnb-item").nth(3).locator(".cnb-inputs").nth(n)
+            box = cell.bounding_box()
+            assert head is not None
+            assert box is not None
+            assert abs(head["x"] - box["x"]) < 1
+            assert cell.evaluate("e => e.scrollWidth <= e.clientWidth")
+        heads.nth(2).get_by_role("button").click()
+        heads.nth(2).get_by_role("button").click()
+        shown.pump()
+        assert page.locator(".cnb-item[data-item='5'] .cnb-row").get_attribute("aria-rowindex") == "2"
+        shown.tab("timeline")
+        assert page.locator(".cnb-shown").inner_text() == "sorted by stars ↓"
+        name = "…dented, 5 · DDDD · 15"
+        assert page.locator(".cnb-lanes .cnb-lanehead bdi").first.inner_text() == name
+        assert page.locator(".cnb-marks .cnb-lanehead").inner_text() == "text · product · stars"
+        shown.tab("results")
+        assert page.locator(".cnb-card header bdi").nth(5).inner_text() == name
+    with board_page(browser, Still(reviews()), viewport={"width": 700, "height": 800}) as shown:
+        assert shown.page.locator(".cnb-cols [data-col=inputs]").all_inner_texts() == ["text · product · stars"]
+        assert shown.page.locator(".cnb-item .cnb-inputs").last.inner_text() == name
 
 
 def structured(n: int, why: str) -> BatchState:

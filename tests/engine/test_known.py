@@ -105,6 +105,16 @@ def test_rows_of_different_crews_are_told_apart(server: Server) -> None:
     assert labels(*(partial(lambda topic: named, topic=t) for t in "AB")) == ["topic=A", "topic=B"]
     assert labels(*map(around, "AB")) == ["t=A", "t=B"]
 
+    def columns(*given: Any) -> list[dict[str, str]]:
+        return [{column.name: column.value for column in plan.columns} for plan in plans_for(given)]
+
+    assert columns(named, other) == [{"crew": "one"}, {"crew": "chain"}]
+    assert columns((named, inputs), (other, inputs))[1] == {"crew": "chain", "topic": "A"}
+    assert columns((named, inputs), (other, {"topic": "B"})) == [{"topic": "A"}, {"topic": "B"}]
+    assert columns(*(lambda t=t: named for t in "AB")) == [{"t": "A"}, {"t": "B"}]
+    assert columns(lambda: named) == [{"function": "<lambda>"}]
+    assert [list(row) for row in columns((same[0], inputs), (same[1], inputs))] == [["task", "topic"]] * 2
+
 
 def test_a_task_without_a_name_is_called_by_its_text_with_the_values(server: Server) -> None:
     """Not by the template, which is the same in all rows; braces that came with a value stay."""

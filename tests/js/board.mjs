@@ -55,6 +55,7 @@ export function row(index, more = {}) {
   return {
     index,
     label: `topic=${index}`,
+    cells: { topic: String(index) },
     status: "running",
     shape: 0,
     queued: 0,

@@ -4,7 +4,7 @@ import { diffWords } from "../../crew_nb/_board/front/board/difference.js";
 import { fields } from "../../crew_nb/_board/front/board/fields.js";
 import { waiting } from "../../crew_nb/_board/front/board/happening.js";
 import { markDifferences } from "../../crew_nb/_board/front/board/marking.js";
-import { onlyInput, order } from "../../crew_nb/_board/front/board/rows.js";
+import { called, order } from "../../crew_nb/_board/front/board/rows.js";
 import { stages } from "../../crew_nb/_board/front/board/stages.js";
 import { marks } from "../../crew_nb/_board/front/board/timeline/scale.js";
 import { clock, money, span } from "../../crew_nb/_board/front/shared/numbers.js";
@@ -51,11 +51,13 @@ test("rows are filtered by every word, by problems, and sorted with ties in orde
   assert.deepEqual(order(4, rows, by, 0), [0, 1, 2, 3], "a row that has not come yet has its place");
 });
 
-test("the one input that all runs share is named once", () => {
-  assert.equal(onlyInput([row(0), row(1)]), "topic");
-  assert.equal(onlyInput([row(0), row(1, { label: "lang=de" })]), "");
-  assert.equal(onlyInput([row(0, { label: "topic=a, lang=de" })]), "");
-  assert.equal(onlyInput([row(0, { label: "" })]), "");
+test("rows are sorted by an input: as numbers where all are", () => {
+  const rows = new Map([["10", "b"], ["9", "c"], ["-1", "a"]].map(([stars, name], i) => [i, row(i, { cells: { stars, name } })]));
+  const sorted = (sort) => order(3, rows, { sort, down: false, filter: "", problems: false }, 0);
+  assert.deepEqual(sorted("input:stars"), [2, 1, 0]);
+  assert.deepEqual(sorted("input:name"), [2, 0, 1]);
+  assert.equal(called(rows.get(0)), "10 · b");
+  assert.equal(called(row(0, { cells: undefined, label: "a=1, b=2" })), "a=1, b=2");
 });
 
 test("marks of an axis are round and few", () => {

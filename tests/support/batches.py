@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from crew_nb._state import events as ev
+from crew_nb._state.labels import Column
 from crew_nb._state.state import BatchState, RunState, advance, new_run
 from crew_nb._state.usage import Usage
 
@@ -40,6 +41,11 @@ See [the survey](https://example.org/survey) and `results[0].raw`.
 def same(words: str) -> str:
     """The words as they are."""
     return words
+
+
+def queued_run(index: int, topic: str) -> RunState:
+    """A run that waits for its turn."""
+    return new_run(index, f"topic={topic}", ZERO, (Column("topic", topic),))
 
 
 def finished_run(index: int, topic: str, start: float, *, length: float = 8.0, words: str = "") -> RunState:
@@ -84,7 +90,7 @@ def failed_run(index: int, topic: str, start: float, *, error: ev.ErrorInfo | No
     )
     call = ev.CallStarted(run=index, at=t + 0.2, call="a", kind="llm", name="gpt-4o-mini", task=0)
     return fold(
-        new_run(index, f"topic={topic}", ZERO),
+        queued_run(index, topic),
         [
             ev.RunStarted(run=index, at=t),
             ev.CrewReady(run=index, at=t, tasks=TASKS, path="direct", offline=True),
@@ -102,7 +108,7 @@ def running_run(index: int, topic: str, start: float) -> RunState:
     """A run whose first task is done, whose second speaks, and whose third is queued."""
     t = ZERO + start
     return fold(
-        new_run(index, f"topic={topic}", ZERO),
+        queued_run(index, topic),
         [
             ev.RunStarted(run=index, at=t),
             ev.CrewReady(run=index, at=t, tasks=TASKS, path="direct", offline=True),
@@ -119,7 +125,7 @@ def waiting_run(index: int, topic: str, start: float) -> RunState:
     """A run that waits for a retry."""
     t = ZERO + start
     return fold(
-        new_run(index, f"topic={topic}", ZERO),
+        queued_run(index, topic),
         [
             ev.RunStarted(run=index, at=t),
             ev.CrewReady(run=index, at=t, tasks=TASKS, path="direct", offline=True),
@@ -156,7 +162,7 @@ def live() -> BatchState:
         failed_run(9, "Rail", 12),
         *(running_run(i, f"Deep sea {i}", 16 + i / 10) for i in (10, 11, 12)),
         *(waiting_run(i, f"Desert {i}", 17) for i in (13, 14)),
-        *(new_run(i, f"topic=Later {i}", ZERO) for i in range(15, 20)),
+        *(queued_run(i, f"Later {i}") for i in range(15, 20)),
     ]
     return BatchState(
         key="k",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from crew_nb._board.widget import FILE_THREAD, Board, Pacer
 from crew_nb._handles.results import Result, Results
 from crew_nb._state import events as ev
+from crew_nb._state.labels import Column
 from crew_nb._state.state import BatchState, advance, new_run
 from crew_nb._state.usage import Usage
 
@@ -65,7 +66,8 @@ class Script:
             **kinds: `failing` (share of runs that fail), `person` (a run that asks), `output` (text for every run).
         """
         self.created = time.time()
-        self.runs = [new_run(i, f"topic={TOPICS[i % len(TOPICS)]}", self.created) for i in range(n)]
+        topics = [TOPICS[i % len(TOPICS)] for i in range(n)]
+        self.runs = [new_run(i, f"topic={t}", self.created, (Column("topic", t),)) for i, t in enumerate(topics)]
         self.commands: list[tuple[str, dict[str, Any]]] = []
         self.name = name
         self.width = width

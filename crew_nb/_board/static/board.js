@@ -418,18 +418,18 @@ var Parcels = class {
 };
 
 // board/rows.js
+var INPUT = "input:";
 function took(row, now) {
   if (row.from_record || row.started === void 0) return void 0;
   return (row.finished ?? (FINAL.has(row.status) ? row.started : now)) - row.started;
 }
-function onlyInput(rows) {
-  let name = "";
-  for (const { label = "" } of rows) {
-    const [first = "", key = ""] = /^([\w-]+)=/.exec(label) ?? [];
-    if (!key || name && key !== name || /[,;] [\w-]+=/.test(label.slice(first.length))) return "";
-    name = key;
-  }
-  return name;
+function called(row) {
+  return Object.values(row?.cells ?? {}).join(" · ") || row?.label || "";
+}
+function byInput(name, rows) {
+  const said = (row) => row.cells?.[name] ?? "";
+  const numbers = [...rows.values()].every((row) => !Number.isNaN(Number(said(row))));
+  return (row) => numbers ? Number(said(row)) : said(row);
 }
 function order(total, rows, by, now) {
   const words2 = by.filter.toLowerCase().split(/\s+/).filter(Boolean);
@@ -450,7 +450,7 @@ function order(total, rows, by, now) {
     tokens: (row) => row.tokens,
     cost: (row) => row.cost ?? -1
   };
-  const key = keys[by.sort];
+  const key = by.sort.startsWith(INPUT) ? byInput(by.sort.slice(INPUT.length), rows) : keys[by.sort];
   if (key) {
     const value = (i) => {
       const row = rows.get(i);
@@ -465,6 +465,7 @@ function order(total, rows, by, now) {
 }
 
 // board/store.js
+var DISTINCT = 50;
 var Store = class {
   constructor() {
     this.batch = null;
@@ -480,6 +481,7 @@ var Store = class {
     this.lanes = /* @__PURE__ */ new Map();
     this.cards = /* @__PURE__ */ new Map();
     this.shapes = /* @__PURE__ */ new Map();
+    this.columns = /* @__PURE__ */ new Map();
     this.lines = [];
     this.moreLines = false;
   }
@@ -512,11 +514,27 @@ var Store = class {
       ]
     )
       for (const [i, value] of Object.entries(tick[kind] ?? {})) known.set(Number(i), value);
+    for (const row of Object.values(tick.rows ?? {})) this.see(row);
     if (tick.lines?.length) {
       this.lines = [...this.lines, ...tick.lines].sort((a, b) => a.at - b.at);
       this.moreLines = tick.more_lines ?? false;
     }
     return true;
+  }
+  /** Note what a row has in its columns. @param {Row} row */
+  see(row) {
+    for (const [name, value] of Object.entries(row.cells ?? {})) {
+      const known = this.columns.get(name) ?? { name, wide: name.length + 2, values: /* @__PURE__ */ new Set() };
+      known.wide = Math.max(known.wide, value.length);
+      if (known.values.size < DISTINCT) known.values.add(value);
+      this.columns.set(name, known);
+    }
+  }
+  /** The columns of inputs, at most so many: in their order those in which most rows differ. @param {number} most */
+  shown(most) {
+    const all = [...this.columns.values()];
+    const first = [...all].sort((a, b) => b.values.size - a.values.size).slice(0, most);
+    return all.filter((column) => first.includes(column));
   }
   /** The tasks of a run, as its crew has them. @param {Row} [row] @returns {Spec[]} */
   specsOf(row) {
@@ -892,7 +910,7 @@ var Log = class extends View {
       { class: "cnb-line", "data-s": line.status },
       h("time", {}, `${clock(Math.floor(at))}.${Math.floor(at % 1 * 10)}`),
       h("small", {}, `#${line.run}`),
-      h("bdi", { class: "cnb-quiet", title: label }, this.board.named(label)),
+      h("bdi", { class: "cnb-quiet", title: label }, this.board.named(line.run)),
       h("i", { "aria-hidden": "true" }, SIGNS2[line.status] ?? "·"),
       h("bdi", { title: line.text }, line.text)
     );
@@ -1057,7 +1075,7 @@ var Cards = class extends View {
     const row = this.store.rows.get(i);
     const card = this.store.cards.get(i);
     const status = row?.status ?? "queued";
-    const name = this.board.named(row?.label ?? "") || `run ${i}`;
+    const name = this.board.named(i);
     const ended = FINAL.has(status);
     const structured = fieldsOf(card);
     const time = row ? took(row, this.now) : void 0;
@@ -1067,7 +1085,7 @@ var Cards = class extends View {
       h(
         "header",
         {},
-        h("label", {}, h("input", { type: "checkbox", "data-in": "pick", "data-run": i, checked: this.results.picked.includes(i), "aria-label": `Compare run ${i}` }), h("i", { "data-s": status, title: status }, SIGNS2[status] ?? ""), h("small", {}, String(i)), h("bdi", { title: name }, name))
+        h("label", {}, h("input", { type: "checkbox", "data-in": "pick", "data-run": i, checked: this.results.picked.includes(i), "aria-label": `Compare run ${i}` }), h("i", { "data-s": status, title: status }, SIGNS2[status] ?? ""), h("small", {}, String(i)), h("bdi", { title: row?.label ?? name }, name))
       ),
       h(
         "div",
@@ -1287,7 +1305,7 @@ var Comparison = class extends View {
     });
     const heads = this.picked.map((i) => {
       const row = this.store.rows.get(i);
-      return h("div", { class: "cnb-side", "data-s": row?.status ?? "queued" }, h("i", { "aria-hidden": "true" }, SIGNS2[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", {}, this.board.named(row?.label ?? "") || `run ${i}`));
+      return h("div", { class: "cnb-side", "data-s": row?.status ?? "queued" }, h("i", { "aria-hidden": "true" }, SIGNS2[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", {}, this.board.named(i)));
     });
     if (tables.every(Boolean)) {
       const names = [...new Set(tables.flatMap((t) => Object.keys(t ?? {})))];
@@ -1321,6 +1339,7 @@ var Comparison = class extends View {
 };
 
 // board/results/table.js
+var INPUTS = 4;
 var [TALL, DRAWN] = [30, 40];
 var Table = class extends View {
   /** @override */
@@ -1351,12 +1370,13 @@ var Table = class extends View {
     this.shown = this.places.slice(first, first + DRAWN);
     const data = this.shown.map((i) => ({ i, row: this.store.rows.get(i), card: this.store.cards.get(i) }));
     const names = [...new Set([...this.store.cards.values()].slice(0, 200).flatMap((card) => Object.keys(fieldsOf(card) ?? {})))].slice(0, 30);
-    const gap = (rows) => rows > 0 ? h("tr", { "aria-hidden": "true", style: `height:${rows * TALL}px` }, h("td", { colspan: names.length + 2 })) : null;
+    const inputs = this.store.shown(INPUTS);
+    const gap = (rows) => rows > 0 ? h("tr", { "aria-hidden": "true", style: `height:${rows * TALL}px` }, h("td", { colspan: names.length + Math.max(1, inputs.length) + 1 })) : null;
     sheet.append(
       h(
         "table",
         { class: "cnb-fields cnb-wide cnb-even", "aria-rowcount": this.places.length + 1 },
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "run"), h("th", { scope: "col" }, "inputs"), names.map((name) => h("th", { scope: "col" }, h("bdi", {}, name))))),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "run"), (inputs.length ? inputs : [{ name: "inputs" }]).map(({ name }) => h("th", { scope: "col" }, h("bdi", {}, name))), names.map((name) => h("th", { scope: "col" }, h("bdi", {}, name))))),
         h(
           "tbody",
           {},
@@ -1368,7 +1388,7 @@ var Table = class extends View {
               "tr",
               { "data-key": String(i), "aria-rowindex": this.places.indexOf(i) + 2 },
               h("th", { scope: "row" }, h("i", { "data-s": status, title: status }, SIGNS2[status] ?? ""), ` ${i}`),
-              h("td", { dir: "auto" }, row?.label ?? ""),
+              inputs.length && row?.cells ? inputs.map(({ name }) => h("td", { dir: "auto", title: row.cells?.[name] ?? "" }, row.cells?.[name] ?? "")) : h("td", { dir: "auto", colspan: Math.max(1, inputs.length) }, row?.label ?? ""),
               values ? names.map((name) => h("td", { dir: "auto", title: words(values[name]) }, words(values[name]))) : h("td", { colspan: names.length, dir: "auto", class: card?.error ? "cnb-bad" : null }, card?.error ?? card?.text?.slice(0, 300) ?? (status === "cancelled" ? stopped(card?.stopped) : status))
             );
           }),
@@ -1766,6 +1786,7 @@ function question(row, wait, specs, board) {
 }
 
 // board/runs/runs.js
+var [SHORT, LONG] = [14, 40];
 var NUMBERS = ["time", "tokens", "cost"];
 var Runs = class extends View {
   /** @override */
@@ -1775,6 +1796,7 @@ var Runs = class extends View {
     super(board);
     this.grid = h("div");
     this.heads = h("div");
+    this.inputs = this.columns();
     this.acts = {
       toggle: (run) => {
         if (!String(getSelection() ?? "")) this.toggle(run);
@@ -1804,37 +1826,62 @@ var Runs = class extends View {
   /** @override */
   draw() {
     const { by } = this.board;
+    this.inputs = this.columns();
     const costs = Boolean(this.store.batch?.cost);
     this.grid.classList.toggle("cnb-costs", costs);
+    this.grid.style.setProperty("--inputs", this.inputs.map(({ wide }) => wide).join(" "));
     this.grid.style.setProperty("--tasks", `${tasksWidth(this.store.shapes.values(), this.board.root.clientWidth)}px`);
     this.grid.setAttribute("aria-rowcount", String(this.places.length + 1));
-    const column = (key, name, right = false) => h(
+    const column = (key, name, right = false, of = key) => h(
       "div",
       {
         role: "columnheader",
         class: right ? "cnb-right" : null,
+        "data-col": of,
         "aria-sort": by.sort === key ? by.down ? "descending" : "ascending" : "none"
       },
       h("button", { type: "button", "data-act": "sort", "data-sort": key }, name, by.sort === key && (key !== "#" || by.down) ? h("i", { "aria-hidden": "true" }, by.down ? " ↓" : " ↑") : null)
     );
-    const plain = (name) => h("div", { role: "columnheader" }, name);
+    const plain = (name) => h("div", { role: "columnheader", "data-col": name }, name);
     morph(
       this.heads,
-      h("div", { class: "cnb-cols cnb-row", role: "row", "aria-rowindex": 1 }, column("#", "#", true), column("status", "status"), column("inputs", this.board.inputName || "inputs"), plain("tasks"), plain("now"), column("time", "time", true), column("tokens", "tokens", true), costs ? column("cost", "cost", true) : null)
+      h("div", { class: "cnb-cols cnb-row", role: "row", "aria-rowindex": 1 }, column("#", "#", true), column("status", "status"), this.inputs.map(({ key, name }) => column(key, name, false, "inputs")), plain("tasks"), plain("now"), column("time", "time", true), column("tokens", "tokens", true), costs ? column("cost", "cost", true) : null)
     );
     this.drawPlaces();
   }
+  /**
+   * The columns of inputs: those that there is room for, each as wide as its values, or one of all.
+   * @returns {{key: string, name: string, wide: string, of: (row: Row) => string}[]}
+   */
+  columns() {
+    const { clientWidth } = this.board.root;
+    const columns = this.store.shown(clientWidth > 1240 ? 4 : clientWidth > 960 ? 3 : 2);
+    const wide = "minmax(80px, 1fr)";
+    if (!columns.length) return [{ key: "inputs", name: "inputs", wide, of: called }];
+    if (columns.length === 1 || this.board.within(TWO_LINES2)) {
+      const names = [...this.store.columns.keys()];
+      return [{ key: INPUT + names[0], name: names.join(" · "), wide, of: called }];
+    }
+    const long = columns.filter((column) => column.wide > SHORT).reduce((sum, column) => sum + Math.min(column.wide, LONG), 0);
+    return columns.map(({ name, wide: wide2 }) => ({
+      key: INPUT + name,
+      name,
+      wide: wide2 > SHORT ? `minmax(60px, ${(1.6 * Math.min(wide2, LONG) / long).toFixed(2)}fr)` : `minmax(0, ${Math.ceil(7.8 * wide2) + 4}px)`,
+      of: (row) => row.cells?.[name] ?? (row.cells ? "" : row.label ?? "")
+    }));
+  }
   /** What a row is drawn from. @param {number} i */
   stamp(i) {
-    const { active, by, inputName, open, root } = this.board;
+    const { active, by, open, root } = this.board;
     const row = this.store.rows.get(i);
     const ticking = row && !FINAL.has(row.status) ? Math.floor(this.now) : 0;
-    return [row ? versionOf(row) : 0, open.has(i) ? 1 + versionOf(this.store.details.get(i)) : 0, inputName, active === i, ticking, Boolean(this.store.batch?.cost), row && isLong(this.store.specsOf(row), root.clientWidth), by.sort === "#" ? 0 : this.places.indexOf(i)].join();
+    return [row ? versionOf(row) : 0, open.has(i) ? 1 + versionOf(this.store.details.get(i)) : 0, this.inputs.map(({ key }) => key).join(), active === i, ticking, Boolean(this.store.batch?.cost), row && isLong(this.store.specsOf(row), root.clientWidth), by.sort === "#" ? 0 : this.places.indexOf(i)].join();
   }
   /** @param {number} i */
   item(i) {
     const row = this.store.rows.get(i);
     const { active, open: opened, root } = this.board;
+    const columns = this.inputs.length;
     const open = opened.has(i);
     const item = h("div", { class: open ? "cnb-item cnb-open" : "cnb-item", role: "rowgroup" });
     const main = h("div", {
@@ -1851,7 +1898,7 @@ var Runs = class extends View {
     });
     const cell = (kind, ...content) => h("div", { role: "gridcell", class: `cnb-${kind}` }, ...content);
     if (!row) {
-      main.append(cell("num", String(i)), cell("status"), cell("inputs", "…"), cell("tasks"), cell("now"), cell("time"), cell("tokens"));
+      main.append(cell("num", String(i)), cell("status"), ...this.inputs.map(() => cell("inputs", "…")), cell("tasks"), cell("now"), cell("time"), cell("tokens"));
       item.append(main);
       return item;
     }
@@ -1861,7 +1908,7 @@ var Runs = class extends View {
     main.append(
       cell("num", String(i)),
       cell("status", h("i", { "aria-hidden": "true" }, SIGNS2[row.status] ?? ""), row.status),
-      cell("inputs", h("bdi", { title: row.label ?? "" }, this.board.named(row.label ?? "") || "no inputs")),
+      ...this.inputs.map(({ of }) => cell("inputs", h("bdi", { title: row.label ?? "" }, of(row) || (row.cells ? "" : "no inputs")))),
       cell("tasks", pipeline(row, specs, root.clientWidth)),
       cell("now", happening(row, specs, now)),
       cell("time", time === void 0 ? "" : row.finished === void 0 ? clock(time) : span(time)),
@@ -1874,7 +1921,7 @@ var Runs = class extends View {
     if (open) item.append(wide("detail", inside(this.board, i, row)));
     return item;
     function wide(kind, ...content) {
-      return h("div", { role: "row", "data-key": kind, "aria-level": 2, class: `cnb-${kind}` }, h("div", { role: "gridcell", "aria-colspan": 7 }, ...content));
+      return h("div", { role: "row", "data-key": kind, "aria-level": 2, class: `cnb-${kind}` }, h("div", { role: "gridcell", "aria-colspan": 6 + columns }, ...content));
     }
   }
   /** @param {number} run */
@@ -2001,7 +2048,7 @@ var Scale = class {
 };
 
 // board/timeline/axis.js
-function axisOf(batch, rows, period, now, clocked, wide, zoomed) {
+function axisOf(batch, rows, names, period, now, clocked, wide, zoomed) {
   const { from, to } = period;
   const at = (t) => 100 * (t - from) / (to - from);
   const axis = h("div", { class: "cnb-axis" });
@@ -2040,8 +2087,8 @@ function axisOf(batch, rows, period, now, clocked, wide, zoomed) {
     h(
       "div",
       { class: "cnb-lane cnb-marks", "aria-hidden": "true" },
-      h("div", { class: "cnb-lanehead" }),
-      h("div", { class: "cnb-track" }, marks(from, to, Math.max(3, Math.floor(wide / 110))).map((m) => h("span", { style: `left:${at(m)}%` }, to - from < 5 ? `${m.toFixed(1)} s` : clock(m))))
+      h("div", { class: "cnb-lanehead", title: names }, h("span", {}, names)),
+      h("div", { class: "cnb-track" }, marks(from, to, Math.max(3, Math.floor(wide / 110))).map((m) => h("span", { class: at(m) > 94 ? "cnb-lastmark" : null, style: `left:${at(m)}%` }, to - from < 5 ? `${m.toFixed(1)} s` : clock(m))))
     )
   );
   return axis;
@@ -2080,7 +2127,7 @@ function overlap(batch, rows, { from, to }, now, at) {
 function tracks(specs) {
   return Math.min(6, Math.max(1, ...stages(specs).map((step) => step.length)));
 }
-function laneOf({ i, row, lane, specs, name: called, active }, { from, to }, now, at, wide) {
+function laneOf({ i, row, lane, specs, name: called2, active }, { from, to }, now, at, wide) {
   const where = specs.map(() => 0);
   for (const step of stages(specs)) step.forEach((task, n) => where[task] = Math.min(n, 5));
   const track = h("div", { class: "cnb-track", style: `height:${22 * tracks(specs)}px` });
@@ -2145,9 +2192,9 @@ ${between(task.started, task.finished)}` });
       tabindex: active ? 0 : -1,
       "data-run": i,
       "data-s": row?.status ?? "queued",
-      "aria-label": `Run ${i}, ${called}: ${row?.status ?? "queued"}${time === void 0 ? "" : `, ${span(time)}`}${lane?.left_out ? `, ${lane.left_out} earlier calls not drawn` : ""}`
+      "aria-label": `Run ${i}, ${called2}: ${row?.status ?? "queued"}${time === void 0 ? "" : `, ${span(time)}`}${lane?.left_out ? `, ${lane.left_out} earlier calls not drawn` : ""}`
     },
-    h("div", { class: "cnb-lanehead" }, h("i", { "aria-hidden": "true", title: row?.status ?? "" }, SIGNS2[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", { title: called }, called)),
+    h("div", { class: "cnb-lanehead" }, h("i", { "aria-hidden": "true", title: row?.status ?? "" }, SIGNS2[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", { title: called2 }, called2)),
     track
   );
 }
@@ -2175,9 +2222,9 @@ var Timeline = class extends View {
   }
   /** @override */
   notes() {
-    const { by, inputName } = this.board;
+    const { by, sorted } = this.board;
     if (by.sort === "#" && !by.down) return super.notes();
-    return [...super.notes(), `sorted by ${by.sort === "inputs" ? inputName || "inputs" : by.sort} ${by.down ? "↓" : "↑"}`];
+    return [...super.notes(), `sorted by ${sorted} ${by.down ? "↓" : "↑"}`];
   }
   /** @override */
   look() {
@@ -2200,7 +2247,8 @@ var Timeline = class extends View {
     const { batch, rows } = this.store;
     if (!batch) return;
     this.scale.drawn = this.scale.shown;
-    morph(this.axis, axisOf(batch, rows.values(), this.scale.drawn, this.now, (at) => this.store.clock(at), this.board.root.clientWidth, this.scale.zoom !== null));
+    const names = [...this.store.columns.keys()].join(" · ");
+    morph(this.axis, axisOf(batch, rows.values(), names, this.scale.drawn, this.now, (at) => this.store.clock(at), this.board.root.clientWidth, this.scale.zoom !== null));
     this.drawPlaces();
   }
   /** What a lane is drawn from. @param {number} i */
@@ -2212,7 +2260,7 @@ var Timeline = class extends View {
   /** @param {number} i */
   lane(i) {
     const row = this.store.rows.get(i);
-    const name = this.board.named(row?.label ?? "") || `run ${i}`;
+    const name = this.board.named(i);
     const of = { i, row, lane: this.store.lanes.get(i), specs: this.store.specsOf(row), name, active: this.board.active === i };
     return laneOf(of, this.scale.drawn, this.now, (at) => this.store.clock(at), this.axis.querySelector(".cnb-marks .cnb-track")?.clientWidth ?? 0);
   }
@@ -2535,7 +2583,6 @@ var Board = class {
     this.open = /* @__PURE__ */ new Set();
     this.active = -1;
     this.places = [];
-    this.inputName = "";
     this.now = 0;
     this.frame = 0;
     this.stale = true;
@@ -2648,7 +2695,6 @@ var Board = class {
       this.body.replaceChildren(h("p", { class: "cnb-empty" }, ...coded(this.silence())));
       return;
     }
-    this.inputName = onlyInput(rows.values());
     this.body.setAttribute("aria-labelledby", this.tabs.id(this.tab));
     if (this.body.dataset.tab !== this.view.form) this.enter();
     this.view.draw();
@@ -2672,9 +2718,14 @@ var Board = class {
   within(pixels) {
     return this.root.clientWidth > 0 && this.root.clientWidth <= pixels;
   }
-  /** What a run is called where the name of its one input is said above. @param {string} label */
-  named(label) {
-    return this.inputName ? label.slice(this.inputName.length + 1) : label;
+  /** What a run is called. @param {number} run */
+  named(run) {
+    return called(this.store.rows.get(run)) || `run ${run}`;
+  }
+  /** What the runs are sorted by. */
+  get sorted() {
+    const { sort } = this.by;
+    return sort.startsWith(INPUT) ? sort.slice(INPUT.length) : sort;
   }
   // ------------------------------------------------------------------------------------------------------------ what people do
   /** @param {MouseEvent} e */

@@ -20,6 +20,7 @@ from crew_nb._board.static import ResultCard
 from crew_nb._board.timeline import Lane, Span, Timeline
 from crew_nb._record.kept import BatchInfo, Kept
 from crew_nb._state import html as _html
+from crew_nb._state import labels as _labels
 from crew_nb._state.events import ErrorInfo
 from crew_nb._state.state import BatchState
 from tests.support import batches
@@ -109,6 +110,22 @@ def test_long_words_do_not_make_it_large() -> None:
     assert len(_static.results(cards).encode()) < 400_000
     data = [ResultCard(index=i, label="a", status="done", structured=[[huge] * 99] * 99) for i in range(9)]
     assert len(_static.results(data).encode()) < 400_000
+
+
+def test_inputs_that_vary_have_columns_of_their_own() -> None:
+    """Lanes are called by the same values; a run of which the record does not know them has its label over all."""
+    told = [(_labels.Column("product", p), _labels.Column("stars", s)) for p, s in (("Lamp", "5"), ("Desk", "1"))]
+    one, two, three = batches.finished(3).runs
+    runs = (
+        dataclasses.replace(one, columns=told[0]),
+        dataclasses.replace(two, columns=told[1]),
+        dataclasses.replace(three, columns=()),
+    )
+    html = _static.board(dataclasses.replace(batches.finished(3), runs=runs))
+    heads = re.findall(r"<th scope=.col.[^>]*>(?:<span[^>]*>)?([^<]*)", html)
+    assert heads[:5] == ["#", "product", "stars", "status", "tasks"]
+    assert '<td style="text-align:left" colspan="2">' in html
+    assert "Desk · 1" in words(_static.timeline(dataclasses.replace(batches.finished(3), runs=runs)))
 
 
 def test_a_long_board_scrolls_in_boxes() -> None:

@@ -27,6 +27,16 @@ def test_inputs_that_vary_come_first() -> None:
     assert said([{"topic": "AI"}, {"topic": "ML"}, {}]) == ["topic=AI", "topic=ML", ""]
 
 
+def test_a_row_has_a_column_for_each_input_that_varies() -> None:
+    """Shown as in its label; where none varies, for each input."""
+    rows = [{"text": f"{COMMON['opening']}{n}", "shop": "Berlin", "stars": str(n % 5)} for n in range(6)]
+    told = [labels.columns(part, row, labels.telling(rows)) for part, row in zip(labels.parts(rows), rows, strict=True)]
+    assert told[3] == (labels.Column("text", "…in common. 3"), labels.Column("stars", "3"))
+    assert labels.called(told[3], "") == "…in common. 3 · 3"
+    one = {"topic": "AI", "words": "200"}
+    assert labels.called(labels.columns(labels.parts([one])[0], one, ()), "") == "AI · 200"
+
+
 def test_long_values_are_shown_from_where_they_differ() -> None:
     """What all have at the beginning is left out where it would fill a narrow column; groups stay apart."""
     rows = [{"text": f"Review 0: the lamp stands on the desk of {name}"} for name in ("Ann", "Bob")]

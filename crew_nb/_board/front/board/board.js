@@ -10,7 +10,7 @@ import { followTheme } from "../shared/theme.js";
 import { seconds } from "./clock.js";
 import { Head } from "./head.js";
 import { Parcels } from "./parcels.js";
-import { onlyInput, order } from "./rows.js";
+import { called, INPUT, order } from "./rows.js";
 import { Store } from "./store.js";
 import { Tabs } from "./tabs.js";
 import { Tip } from "./tip.js";
@@ -44,8 +44,6 @@ export class Board {
     this.active = -1;
     /** @type {number[]} */
     this.places = [];
-    /** The name of the inputs, where there is one only. */
-    this.inputName = "";
     this.now = 0;
     this.frame = 0;
     this.stale = true;
@@ -156,7 +154,6 @@ export class Board {
       this.body.replaceChildren(h("p", { class: "cnb-empty" }, ...coded(this.silence())));
       return;
     }
-    this.inputName = onlyInput(rows.values());
     this.body.setAttribute("aria-labelledby", this.tabs.id(this.tab));
     if (this.body.dataset.tab !== this.view.form) this.enter();
     this.view.draw();
@@ -184,9 +181,15 @@ export class Board {
     return this.root.clientWidth > 0 && this.root.clientWidth <= pixels;
   }
 
-  /** What a run is called where the name of its one input is said above. @param {string} label */
-  named(label) {
-    return this.inputName ? label.slice(this.inputName.length + 1) : label;
+  /** What a run is called. @param {number} run */
+  named(run) {
+    return called(this.store.rows.get(run)) || `run ${run}`;
+  }
+
+  /** What the runs are sorted by. */
+  get sorted() {
+    const { sort } = this.by;
+    return sort.startsWith(INPUT) ? sort.slice(INPUT.length) : sort;
   }
 
   // ------------------------------------------------------------------------------------------------------------ what people do

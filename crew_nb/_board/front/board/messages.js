@@ -11,7 +11,7 @@
  * @typedef {{html: string, left_out: number}} Shown
  * @typedef {{key: string, reason: string, since: number, until?: number, detail?: string, task?: number,
  *   draft?: Cut}} Wait
- * @typedef {{index: number, label?: string, status: Status, shape: number, attempt?: number, queued: number,
+ * @typedef {{index: number, label?: string, cells?: Record<string, string>, status: Status, shape: number, attempt?: number, queued: number,
  *   started?: number, finished?: number, last?: number, tokens: number, cost?: number, tasks?: Task[], call?: string,
  *   waits?: Wait[], error?: string, stopped?: string, said?: string, offline?: boolean, from_record?: boolean,
  *   dropped_calls: number, worker?: string}} Row

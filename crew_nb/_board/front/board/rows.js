@@ -6,21 +6,25 @@ import { FINAL, isProblem, URGENT } from "./statuses.js";
 
 /** @typedef {{sort: string, down: boolean, filter: string, problems: boolean}} By what the runs are filtered and sorted by */
 
+/** Before the name of an input by whose column the runs are sorted. */
+export const INPUT = "input:";
+
 /** Seconds that a run has taken. @param {Row} row @param {number} now */
 export function took(row, now) {
   if (row.from_record || row.started === undefined) return undefined;
   return (row.finished ?? (FINAL.has(row.status) ? row.started : now)) - row.started;
 }
 
-/** The name of the inputs where all runs have one and the same; else the empty string. @param {Iterable<Row>} rows */
-export function onlyInput(rows) {
-  let name = "";
-  for (const { label = "" } of rows) {
-    const [first = "", key = ""] = /^([\w-]+)=/.exec(label) ?? [];
-    if (!key || (name && key !== name) || /[,;] [\w-]+=/.test(label.slice(first.length))) return "";
-    name = key;
-  }
-  return name;
+/** What a run is called where there is no room for the names of its inputs. @param {Row | undefined} row */
+export function called(row) {
+  return Object.values(row?.cells ?? {}).join(" · ") || row?.label || "";
+}
+
+/** What sorts rows by an input: numbers where all rows have one. @param {string} name @param {Map<number, Row>} rows */
+function byInput(name, rows) {
+  const said = (/** @type {Row} */ row) => row.cells?.[name] ?? "";
+  const numbers = [...rows.values()].every((row) => !Number.isNaN(Number(said(row))));
+  return (/** @type {Row} */ row) => (numbers ? Number(said(row)) : said(row));
 }
 
 /**
@@ -48,7 +52,7 @@ export function order(total, rows, by, now) {
     tokens: (row) => row.tokens,
     cost: (row) => row.cost ?? -1,
   };
-  const key = keys[by.sort];
+  const key = by.sort.startsWith(INPUT) ? byInput(by.sort.slice(INPUT.length), rows) : keys[by.sort];
   if (key) {
     const value = (/** @type {number} */ i) => {
       const row = rows.get(i);

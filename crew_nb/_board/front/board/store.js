@@ -5,6 +5,11 @@
 import { worked } from "./clock.js";
 import { FINAL } from "./statuses.js";
 
+/** @typedef {{name: string, wide: number, values: Set<string>}} Column an input: characters of its longest value, and the first of its values */
+
+/** Values that are told apart to see which columns say most. */
+const DISTINCT = 50;
+
 /** What is known of the batch; filled by messages, which must come without a gap. */
 export class Store {
   constructor() {
@@ -25,6 +30,7 @@ export class Store {
     /** @type {Map<number, Lane>} */ this.lanes = new Map();
     /** @type {Map<number, Card>} */ this.cards = new Map();
     /** @type {Map<number, Spec[]>} */ this.shapes = new Map();
+    /** The inputs that tell rows apart, by name. @type {Map<string, Column>} */ this.columns = new Map();
     /** @type {Line[]} */ this.lines = [];
     this.moreLines = false;
   }
@@ -55,11 +61,29 @@ export class Store {
       ["shapes", this.shapes],
     ]))
       for (const [i, value] of Object.entries(tick[kind] ?? {})) known.set(Number(i), value);
+    for (const row of Object.values(tick.rows ?? {})) this.see(row);
     if (tick.lines?.length) {
       this.lines = [...this.lines, ...tick.lines].sort((a, b) => a.at - b.at);
       this.moreLines = tick.more_lines ?? false;
     }
     return true;
+  }
+
+  /** Note what a row has in its columns. @param {Row} row */
+  see(row) {
+    for (const [name, value] of Object.entries(row.cells ?? {})) {
+      const known = this.columns.get(name) ?? { name, wide: name.length + 2, values: new Set() };
+      known.wide = Math.max(known.wide, value.length);
+      if (known.values.size < DISTINCT) known.values.add(value);
+      this.columns.set(name, known);
+    }
+  }
+
+  /** The columns of inputs, at most so many: in their order those in which most rows differ. @param {number} most */
+  shown(most) {
+    const all = [...this.columns.values()];
+    const first = [...all].sort((a, b) => b.values.size - a.values.size).slice(0, most);
+    return all.filter((column) => first.includes(column));
   }
 
   /** The tasks of a run, as its crew has them. @param {Row} [row] @returns {Spec[]} */

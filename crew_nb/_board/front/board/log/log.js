@@ -102,7 +102,7 @@ export class Log extends View {
       { class: "cnb-line", "data-s": line.status },
       h("time", {}, `${clock(Math.floor(at))}.${Math.floor((at % 1) * 10)}`),
       h("small", {}, `#${line.run}`),
-      h("bdi", { class: "cnb-quiet", title: label }, this.board.named(label)),
+      h("bdi", { class: "cnb-quiet", title: label }, this.board.named(line.run)),
       h("i", { "aria-hidden": "true" }, SIGNS[line.status] ?? "·"),
       h("bdi", { title: line.text }, line.text),
     );

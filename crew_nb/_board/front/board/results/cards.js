@@ -76,7 +76,7 @@ export class Cards extends View {
     const row = this.store.rows.get(i);
     const card = this.store.cards.get(i);
     const status = row?.status ?? "queued";
-    const name = this.board.named(row?.label ?? "") || `run ${i}`;
+    const name = this.board.named(i);
     const ended = FINAL.has(status);
     const structured = fieldsOf(card);
     const time = row ? took(row, this.now) : undefined;
@@ -86,7 +86,7 @@ export class Cards extends View {
       h(
         "header",
         {},
-        h("label", {}, h("input", { type: "checkbox", "data-in": "pick", "data-run": i, checked: this.results.picked.includes(i), "aria-label": `Compare run ${i}` }), h("i", { "data-s": status, title: status }, SIGNS[status] ?? ""), h("small", {}, String(i)), h("bdi", { title: name }, name)),
+        h("label", {}, h("input", { type: "checkbox", "data-in": "pick", "data-run": i, checked: this.results.picked.includes(i), "aria-label": `Compare run ${i}` }), h("i", { "data-s": status, title: status }, SIGNS[status] ?? ""), h("small", {}, String(i)), h("bdi", { title: row?.label ?? name }, name)),
       ),
       h(
         "div",

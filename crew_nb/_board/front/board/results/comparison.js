@@ -85,7 +85,7 @@ export class Comparison extends View {
     });
     const heads = this.picked.map((i) => {
       const row = this.store.rows.get(i);
-      return h("div", { class: "cnb-side", "data-s": row?.status ?? "queued" }, h("i", { "aria-hidden": "true" }, SIGNS[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", {}, this.board.named(row?.label ?? "") || `run ${i}`));
+      return h("div", { class: "cnb-side", "data-s": row?.status ?? "queued" }, h("i", { "aria-hidden": "true" }, SIGNS[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", {}, this.board.named(i)));
     });
     if (tables.every(Boolean)) {
       const names = [...new Set(tables.flatMap((t) => Object.keys(t ?? {})))];

@@ -9,6 +9,8 @@ import { morph } from "../morph.js";
 import { SIGNS } from "../statuses.js";
 import { View } from "../view.js";
 
+/** Columns of inputs at most. */
+const INPUTS = 4;
 /** Pixels that each row is high, and how many rows are drawn. */
 const [TALL, DRAWN] = [30, 40];
 
@@ -48,12 +50,13 @@ export class Table extends View {
     this.shown = this.places.slice(first, first + DRAWN);
     const data = this.shown.map((i) => ({ i, row: this.store.rows.get(i), card: this.store.cards.get(i) }));
     const names = [...new Set([...this.store.cards.values()].slice(0, 200).flatMap((card) => Object.keys(fieldsOf(card) ?? {})))].slice(0, 30);
-    const gap = (/** @type {number} */ rows) => (rows > 0 ? h("tr", { "aria-hidden": "true", style: `height:${rows * TALL}px` }, h("td", { colspan: names.length + 2 })) : null);
+    const inputs = this.store.shown(INPUTS);
+    const gap = (/** @type {number} */ rows) => (rows > 0 ? h("tr", { "aria-hidden": "true", style: `height:${rows * TALL}px` }, h("td", { colspan: names.length + Math.max(1, inputs.length) + 1 })) : null);
     sheet.append(
       h(
         "table",
         { class: "cnb-fields cnb-wide cnb-even", "aria-rowcount": this.places.length + 1 },
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "run"), h("th", { scope: "col" }, "inputs"), names.map((name) => h("th", { scope: "col" }, h("bdi", {}, name))))),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "run"), (inputs.length ? inputs : [{ name: "inputs" }]).map(({ name }) => h("th", { scope: "col" }, h("bdi", {}, name))), names.map((name) => h("th", { scope: "col" }, h("bdi", {}, name))))),
         h(
           "tbody",
           {},
@@ -65,7 +68,9 @@ export class Table extends View {
               "tr",
               { "data-key": String(i), "aria-rowindex": this.places.indexOf(i) + 2 },
               h("th", { scope: "row" }, h("i", { "data-s": status, title: status }, SIGNS[status] ?? ""), ` ${i}`),
-              h("td", { dir: "auto" }, row?.label ?? ""),
+              inputs.length && row?.cells
+                ? inputs.map(({ name }) => h("td", { dir: "auto", title: row.cells?.[name] ?? "" }, row.cells?.[name] ?? ""))
+                : h("td", { dir: "auto", colspan: Math.max(1, inputs.length) }, row?.label ?? ""),
               values ? names.map((name) => h("td", { dir: "auto", title: words(values[name]) }, words(values[name]))) : h("td", { colspan: names.length, dir: "auto", class: card?.error ? "cnb-bad" : null }, card?.error ?? card?.text?.slice(0, 300) ?? (status === "cancelled" ? stopped(card?.stopped) : status)),
             );
           }),

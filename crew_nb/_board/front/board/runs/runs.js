@@ -2,17 +2,21 @@
 /** The runs as rows: their tasks, what they do now, and opened what happened in them. */
 
 /** @import {Child} from "../../shared/elements.js" */
+/** @import {Row} from "../messages.js" */
 import { h } from "../../shared/elements.js";
 import { clock, count, money, span } from "../../shared/numbers.js";
 import { happening } from "../happening.js";
 import { morph } from "../morph.js";
-import { took } from "../rows.js";
+import { called, INPUT, took } from "../rows.js";
 import { FINAL, SIGNS } from "../statuses.js";
 import { versionOf } from "../versions.js";
 import { View } from "../view.js";
 import { inside } from "./detail.js";
 import { isLong, pipeline, tasksWidth, TWO_LINES } from "./pipeline.js";
 import { question } from "./question.js";
+
+/** Characters up to which a column of inputs is as wide as they are, and of which more are not asked for. */
+const [SHORT, LONG] = [14, 40];
 
 /** Columns in which what is most is wanted first. */
 const NUMBERS = ["time", "tokens", "cost"];
@@ -26,6 +30,7 @@ export class Runs extends View {
     super(board);
     this.grid = h("div");
     this.heads = h("div");
+    this.inputs = this.columns();
     /** @type {import("../view.js").Acts} */
     this.acts = {
       toggle: (run) => {
@@ -60,40 +65,66 @@ export class Runs extends View {
   /** @override */
   draw() {
     const { by } = this.board;
+    this.inputs = this.columns();
     const costs = Boolean(this.store.batch?.cost);
     this.grid.classList.toggle("cnb-costs", costs);
+    this.grid.style.setProperty("--inputs", this.inputs.map(({ wide }) => wide).join(" "));
     this.grid.style.setProperty("--tasks", `${tasksWidth(this.store.shapes.values(), this.board.root.clientWidth)}px`);
     this.grid.setAttribute("aria-rowcount", String(this.places.length + 1));
-    const column = (/** @type {string} */ key, /** @type {string} */ name, right = false) =>
+    const column = (/** @type {string} */ key, /** @type {string} */ name, right = false, of = key) =>
       h(
         "div",
         {
           role: "columnheader",
           class: right ? "cnb-right" : null,
+          "data-col": of,
           "aria-sort": by.sort === key ? (by.down ? "descending" : "ascending") : "none",
         },
         h("button", { type: "button", "data-act": "sort", "data-sort": key }, name, by.sort === key && (key !== "#" || by.down) ? h("i", { "aria-hidden": "true" }, by.down ? " ↓" : " ↑") : null),
       );
-    const plain = (/** @type {string} */ name) => h("div", { role: "columnheader" }, name);
+    const plain = (/** @type {string} */ name) => h("div", { role: "columnheader", "data-col": name }, name);
     morph(
       this.heads,
-      h("div", { class: "cnb-cols cnb-row", role: "row", "aria-rowindex": 1 }, column("#", "#", true), column("status", "status"), column("inputs", this.board.inputName || "inputs"), plain("tasks"), plain("now"), column("time", "time", true), column("tokens", "tokens", true), costs ? column("cost", "cost", true) : null),
+      h("div", { class: "cnb-cols cnb-row", role: "row", "aria-rowindex": 1 }, column("#", "#", true), column("status", "status"), this.inputs.map(({ key, name }) => column(key, name, false, "inputs")), plain("tasks"), plain("now"), column("time", "time", true), column("tokens", "tokens", true), costs ? column("cost", "cost", true) : null),
     );
     this.drawPlaces();
   }
 
+  /**
+   * The columns of inputs: those that there is room for, each as wide as its values, or one of all.
+   * @returns {{key: string, name: string, wide: string, of: (row: Row) => string}[]}
+   */
+  columns() {
+    const { clientWidth } = this.board.root;
+    const columns = this.store.shown(clientWidth > 1240 ? 4 : clientWidth > 960 ? 3 : 2);
+    const wide = "minmax(80px, 1fr)";
+    if (!columns.length) return [{ key: "inputs", name: "inputs", wide, of: called }];
+    if (columns.length === 1 || this.board.within(TWO_LINES)) {
+      const names = [...this.store.columns.keys()];
+      return [{ key: INPUT + names[0], name: names.join(" · "), wide, of: called }];
+    }
+    const long = columns.filter((column) => column.wide > SHORT).reduce((sum, column) => sum + Math.min(column.wide, LONG), 0);
+    return columns.map(({ name, wide }) => ({
+      key: INPUT + name,
+      name,
+      wide: wide > SHORT ? `minmax(60px, ${((1.6 * Math.min(wide, LONG)) / long).toFixed(2)}fr)` : `minmax(0, ${Math.ceil(7.8 * wide) + 4}px)`,
+      of: (row) => row.cells?.[name] ?? (row.cells ? "" : (row.label ?? "")),
+    }));
+  }
+
   /** What a row is drawn from. @param {number} i */
   stamp(i) {
-    const { active, by, inputName, open, root } = this.board;
+    const { active, by, open, root } = this.board;
     const row = this.store.rows.get(i);
     const ticking = row && !FINAL.has(row.status) ? Math.floor(this.now) : 0;
-    return [row ? versionOf(row) : 0, open.has(i) ? 1 + versionOf(this.store.details.get(i)) : 0, inputName, active === i, ticking, Boolean(this.store.batch?.cost), row && isLong(this.store.specsOf(row), root.clientWidth), by.sort === "#" ? 0 : this.places.indexOf(i)].join();
+    return [row ? versionOf(row) : 0, open.has(i) ? 1 + versionOf(this.store.details.get(i)) : 0, this.inputs.map(({ key }) => key).join(), active === i, ticking, Boolean(this.store.batch?.cost), row && isLong(this.store.specsOf(row), root.clientWidth), by.sort === "#" ? 0 : this.places.indexOf(i)].join();
   }
 
   /** @param {number} i */
   item(i) {
     const row = this.store.rows.get(i);
     const { active, open: opened, root } = this.board;
+    const columns = this.inputs.length;
     const open = opened.has(i);
     const item = h("div", { class: open ? "cnb-item cnb-open" : "cnb-item", role: "rowgroup" });
     const main = h("div", {
@@ -111,7 +142,7 @@ export class Runs extends View {
     const cell = (/** @type {string} */ kind, /** @type {(Child | Child[])[]} */ ...content) =>
       h("div", { role: "gridcell", class: `cnb-${kind}` }, ...content);
     if (!row) {
-      main.append(cell("num", String(i)), cell("status"), cell("inputs", "…"), cell("tasks"), cell("now"), cell("time"), cell("tokens"));
+      main.append(cell("num", String(i)), cell("status"), ...this.inputs.map(() => cell("inputs", "…")), cell("tasks"), cell("now"), cell("time"), cell("tokens"));
       item.append(main);
       return item;
     }
@@ -121,7 +152,7 @@ export class Runs extends View {
     main.append(
       cell("num", String(i)),
       cell("status", h("i", { "aria-hidden": "true" }, SIGNS[row.status] ?? ""), row.status),
-      cell("inputs", h("bdi", { title: row.label ?? "" }, this.board.named(row.label ?? "") || "no inputs")),
+      ...this.inputs.map(({ of }) => cell("inputs", h("bdi", { title: row.label ?? "" }, of(row) || (row.cells ? "" : "no inputs")))),
       cell("tasks", pipeline(row, specs, root.clientWidth)),
       cell("now", happening(row, specs, now)),
       cell("time", time === undefined ? "" : row.finished === undefined ? clock(time) : span(time)),
@@ -135,7 +166,7 @@ export class Runs extends View {
     return item;
 
     function wide(/** @type {string} */ kind, /** @type {Child[]} */ ...content) {
-      return h("div", { role: "row", "data-key": kind, "aria-level": 2, class: `cnb-${kind}` }, h("div", { role: "gridcell", "aria-colspan": 7 }, ...content));
+      return h("div", { role: "row", "data-key": kind, "aria-level": 2, class: `cnb-${kind}` }, h("div", { role: "gridcell", "aria-colspan": 6 + columns }, ...content));
     }
   }
 

@@ -8,10 +8,11 @@ import { clock } from "../../shared/numbers.js";
 import { marks } from "./scale.js";
 
 /**
- * @param {Batch} batch @param {Iterable<Row>} rows @param {Period} period @param {number} now
+ * @param {Batch} batch @param {Iterable<Row>} rows @param {string} names of the inputs that the lanes are called by
+ * @param {Period} period @param {number} now
  * @param {(at: number) => number} clocked a moment on the board's clock @param {number} wide pixels @param {boolean} zoomed
  */
-export function axisOf(batch, rows, period, now, clocked, wide, zoomed) {
+export function axisOf(batch, rows, names, period, now, clocked, wide, zoomed) {
   const { from, to } = period;
   const at = (/** @type {number} */ t) => (100 * (t - from)) / (to - from);
   const axis = h("div", { class: "cnb-axis" });
@@ -50,8 +51,8 @@ export function axisOf(batch, rows, period, now, clocked, wide, zoomed) {
     h(
       "div",
       { class: "cnb-lane cnb-marks", "aria-hidden": "true" },
-      h("div", { class: "cnb-lanehead" }),
-      h("div", { class: "cnb-track" }, marks(from, to, Math.max(3, Math.floor(wide / 110))).map((m) => h("span", { style: `left:${at(m)}%` }, to - from < 5 ? `${m.toFixed(1)} s` : clock(m)))),
+      h("div", { class: "cnb-lanehead", title: names }, h("span", {}, names)),
+      h("div", { class: "cnb-track" }, marks(from, to, Math.max(3, Math.floor(wide / 110))).map((m) => h("span", { class: at(m) > 94 ? "cnb-lastmark" : null, style: `left:${at(m)}%` }, to - from < 5 ? `${m.toFixed(1)} s` : clock(m)))),
     ),
   );
   return axis;

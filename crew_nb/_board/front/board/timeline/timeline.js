@@ -35,9 +35,9 @@ export class Timeline extends View {
 
   /** @override */
   notes() {
-    const { by, inputName } = this.board;
+    const { by, sorted } = this.board;
     if (by.sort === "#" && !by.down) return super.notes();
-    return [...super.notes(), `sorted by ${by.sort === "inputs" ? inputName || "inputs" : by.sort} ${by.down ? "↓" : "↑"}`];
+    return [...super.notes(), `sorted by ${sorted} ${by.down ? "↓" : "↑"}`];
   }
 
   /** @override */
@@ -63,7 +63,8 @@ export class Timeline extends View {
     const { batch, rows } = this.store;
     if (!batch) return;
     this.scale.drawn = this.scale.shown;
-    morph(this.axis, axisOf(batch, rows.values(), this.scale.drawn, this.now, (at) => this.store.clock(at), this.board.root.clientWidth, this.scale.zoom !== null));
+    const names = [...this.store.columns.keys()].join(" · ");
+    morph(this.axis, axisOf(batch, rows.values(), names, this.scale.drawn, this.now, (at) => this.store.clock(at), this.board.root.clientWidth, this.scale.zoom !== null));
     this.drawPlaces();
   }
 
@@ -78,7 +79,7 @@ export class Timeline extends View {
   /** @param {number} i */
   lane(i) {
     const row = this.store.rows.get(i);
-    const name = this.board.named(row?.label ?? "") || `run ${i}`;
+    const name = this.board.named(i);
     const of = { i, row, lane: this.store.lanes.get(i), specs: this.store.specsOf(row), name, active: this.board.active === i };
     return laneOf(of, this.scale.drawn, this.now, (at) => this.store.clock(at), this.axis.querySelector(".cnb-marks .cnb-track")?.clientWidth ?? 0);
   }
