@@ -24,7 +24,7 @@ from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state import loop as _loop
-from crew_nb._state.errors import CrewNbError
+from crew_nb._state.errors import CrewNbError, OptionError
 from crew_nb._state.state import BatchState
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ HEARTBEAT = 0.1
 
 SETTLE_SECONDS = 0.5
 """How long an interrupted cell waits for its rows to become final, so that what is left behind is whole."""
+
+
+_FOR_VIEWS = {
+    *("asks_by", "command", "created", "ended", "joined", "key", "make_board", "observe", "open_runs", "options"),
+    *("start", "state", "table", "taps", "wait_quietly"),
+}
 
 
 class Batch:
@@ -194,6 +200,10 @@ class Batch:
         )
         return _static.under_way(state, f" when this cell ran. {words}.")
 
+    def __dir__(self) -> list[str]:
+        """What users are to use; the rest is there for its views."""
+        return [name for name in super().__dir__() if name not in _FOR_VIEWS and (name[0] != "_" or name[1] == "_")]
+
     # --- joining -------------------------------------------------------------------------------------------------
 
     def __await__(self) -> Generator[Any, None, Results]:
@@ -323,8 +333,13 @@ class Batch:
         """Stop every run, or one: no LLM or tool call starts from now on, those in flight are ended where they can be.
 
         Returns at once; every row is final within 2 seconds. What was finished stays in `results`.
+
+        Raises:
+            OptionError: When there is no such run.
         """
         places = range(len(self.runs)) if run is None else (run,)
+        if run is not None and (type(run) is not int or run not in range(len(self.runs))):
+            raise OptionError(f"run is {run!r}. Write the number of a row, 0 to {len(self.runs) - 1}.")
         self._driver.forbid(places, everything=run is None)
         engine.call(self._driver.cancel, places)
 

@@ -326,6 +326,11 @@ class Results(Sequence[Result]):
             items = [dataclasses.replace(item, _key=item.cell.key) for item in items if item.cell is not None]
         return cls(batch.state, items, tuple(batch.events), sheet)
 
+    def __dir__(self) -> list[str]:
+        """What users are to use."""
+        hidden = ("loaded", "score_given", "state")
+        return [name for name in super().__dir__() if name not in hidden and (name[0] != "_" or name[1] == "_")]
+
     @cached_property
     def events(self) -> tuple[Event, ...]:
         """Everything that happened in these runs, in order."""

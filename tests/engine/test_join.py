@@ -304,3 +304,19 @@ def test_a_batch_as_the_last_line_of_a_cell_is_one_line(server: Server) -> None:
     batch.wait(60)
     assert "2 done" in batch._repr_html_()
     assert "<table" not in batch._repr_html_()
+
+
+def test_completion_shows_what_users_are_to_use() -> None:
+    """Of the package, a batch and its results; each of these names is there."""
+    batch = cnb.kickoff(crews.one(cnb.OfflineLLM(latency=0)), {"topic": "A"}, show=False).batch
+    seen = {name for name in dir(batch) if not name.startswith("__")}
+    assert seen == {
+        "as_completed", "board", "cancel", "events", "limit", "name", "pause", "results", "resume", "retry", "runs",
+        "status", "wait",
+    }  # fmt: skip
+    results = batch.wait(60)
+    for thing in (batch, results, cnb):
+        assert all(hasattr(thing, name) for name in dir(thing))
+        assert not {"Any", "TYPE_CHECKING", "import_module", "loaded", "score_given"} & set(dir(thing))
+    assert {"outputs", "errors", "to_frame", "compare", "save", "score"} <= set(dir(results))
+    assert {name for name in dir(cnb) if not name.startswith("__")} == set(cnb.__all__)

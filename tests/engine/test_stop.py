@@ -467,3 +467,12 @@ def _until(condition: object, timeout: float = 60.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "not so in time"
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("run", [-1, 2, 1.0, True, "1"])
+def test_a_run_that_is_not_there_cannot_be_stopped(run: Any) -> None:
+    """What is no number of a row is refused, and nothing is stopped."""
+    batch = cnb.kickoff_for_each(crews.one(cnb.OfflineLLM(latency=0)), [{"topic": "A"}, {"topic": "B"}], show=False)
+    with pytest.raises(cnb.OptionError, match="Write the number of a row, 0 to 1"):
+        batch.cancel(run)
+    assert [result.status for result in batch.wait(60)] == ["done", "done"]
