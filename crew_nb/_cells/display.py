@@ -14,11 +14,12 @@ from crew_nb._board import static as _static
 from crew_nb._board import text as _text
 from crew_nb._board.together import Together
 from crew_nb._engine.engine import engine
+from crew_nb._state import loop as _loop
 from crew_nb._state import words as _words
 from crew_nb._state.html import el, join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from crew_nb._board.keeper import Keeper
     from crew_nb._board.together import Shown
@@ -66,15 +67,19 @@ def _pacer(loop: asyncio.AbstractEventLoop) -> Pacer:
     return Pacer(loop)
 
 
-def live_board(batch: Batch) -> Board:
-    """A board that is kept up to date; it is not displayed yet, and is closed once it rests and the batch has gone."""
+def live_board(shown: Shown, batches: Sequence[Batch]) -> Board:
+    """A board of these batches that is kept up to date, not displayed yet.
+
+    It is closed once it rests and the first of them has gone.
+    """
     from crew_nb._board.widget import Board
 
-    board = Board(batch)
-    batch.board = board
-    batch.asks_by = "form"
+    board = Board(shown)
+    for batch in batches:
+        batch.board = board
+        batch.asks_by = "form"
     pace(board)
-    after(batch, _close_board, board)
+    after(batches[0], _close_board, board)
     return board
 
 
@@ -140,6 +145,7 @@ class Output:
         self._touched = touched
         self._linger = LINGER_SECONDS if linger is None else linger
         self._rests = rests
+        self._redraws = _redraws()
         self.frozen = False
         """Whether it is static now."""
         self._kept_final = self._over()
@@ -183,7 +189,10 @@ class Output:
         """Let the file have it as it is now."""
         self._kept_final = self._over()
         self._kept_at = time.monotonic()
-        self.keeper.put(data=self._static())
+        static = self._static()
+        self.keeper.put(data=static)
+        if not (self._redraws or self.frozen):
+            self._update({**static, **self._widget_bundle()})
 
     def settle(self) -> None:
         """Be static in the file at once, and in the page after a while; on the engine's loop."""
@@ -245,6 +254,14 @@ class Output:
             self._context.copy().run(self._handle.update, bundle, raw=True, metadata=self.keeper.metadata)
 
 
+def _redraws() -> bool:
+    """Whether the page draws a widget anew when its output is updated, and knows it again when it is loaded again.
+
+    VS Code does neither (1.139): there the words beside a widget can be changed, and each output needs one of its own.
+    """
+    return _loop.where().front_end != "vscode"
+
+
 def _later(seconds: float, function: Callable[[], object]) -> asyncio.TimerHandle:
     # An empty context: that of a run holds its whole batch, and a handle that is cancelled still holds its context.
     return asyncio.get_running_loop().call_later(max(0.0, seconds), function, context=contextvars.Context())
@@ -255,10 +272,9 @@ class KernelView:
 
     def __init__(self, batch: Batch, *, shown: bool = True) -> None:
         self._batch: Shown = batch
-        self._board = live_board(batch)
-        # The batch keeps this view, and a board, which all widgets keep, must not keep the batch.
-        show = weakref.WeakMethod(self.show)
-        self._board.show = lambda: (found := show()) and found()
+        self._batches = [batch]
+        self._boards: list[Board] = []
+        self._draw()
         self._outputs: list[Output] = []
         self._keepers: list[Keeper] = []
         after(batch, _close_keepers, self._keepers)
@@ -266,14 +282,25 @@ class KernelView:
             self.show()
         batch.observe(self._changed, self._end)
 
+    def _draw(self) -> None:
+        """Make a board."""
+        board = live_board(self._batch, self._batches)
+        # The batch keeps this view, and a board, which all widgets keep, must not keep the batch.
+        show = weakref.WeakMethod(self.show)
+        board.show = lambda: (found := show()) and found()
+        self._boards.append(board)
+
     def show(self) -> None:
         """Display the board in the cell that runs."""
-        self._board.rouse(self._batch)
+        if self._outputs and not _redraws():
+            self._draw()
+        board = self._boards[-1]
+        board.rouse(self._batch)
         output = Output(
-            self._board,
+            board,
             static=self._static,
             over=self._over,
-            touched=lambda: self._board.touched,
+            touched=lambda: board.touched,
             rests=self._rests,
         )
         self._keepers.append(output.keeper)
@@ -284,7 +311,8 @@ class KernelView:
     def add(self, batch: Batch) -> None:
         """Show one more batch of the same cell, which has not begun."""
         self._batch = together(self._batch, batch)
-        batch.board = self._board
+        self._batches.append(batch)
+        batch.board = self._boards[-1]
         batch.asks_by = "form"
         batch.observe(self._changed, self._end)
         engine.call(self._changed)
@@ -304,21 +332,26 @@ class KernelView:
         if self._over():
             self._batch.state()  # who does not look is not told when it is tried again
         else:
-            self._board.rouse(self._batch)
+            for board in self._boards:
+                board.rouse(self._batch)
         for output in self._outputs:
             output.changed()
-        self._board.wake()
+        for board in self._boards:
+            board.wake()
 
     def _rests(self) -> None:
         if self._over() and all(output.frozen for output in self._outputs):
-            self._board.rest()
+            for board in self._boards:
+                board.rest()
 
     async def _end(self) -> None:
-        self._board.wake()
+        for board in self._boards:
+            board.wake()
         if self._over():
             for output in self._outputs:
                 output.settle()
-            await asyncio.to_thread(self._board.freeze)
+            for board in self._boards:
+                await asyncio.to_thread(board.freeze)
 
 
 class SavedView:

@@ -273,7 +273,7 @@ class Launcher:
             return
         board = batch.board
         if board is None or board.comm is None:
-            board = _display.live_board(batch)
+            board = _display.live_board(batch, [batch])
         if board not in self._box.children:
             self._lay_aside()
         self._box.children = (self.form, board)
