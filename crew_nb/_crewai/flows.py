@@ -8,6 +8,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from crew_nb._crewai import flow_goes_on as _goes_on
 from crew_nb._crewai.kind import Ask, Ready, claim
 from crew_nb._crewai.names import abort, usage_metrics
 from crew_nb._crewai.outputs import FlowOutput, text
@@ -132,6 +133,7 @@ class _Flows:
 
     async def start(self, subject: Flow[Any], inputs: dict[str, Any] | None, how: Mapping[str, Any]) -> FlowOutput:
         """What its last step returned, and its state."""
+        _goes_on.where_it_ended(subject, inputs)
         value = await subject.kickoff_async(inputs=inputs, **{n: how[n] for n in self.arguments & set(how)})
         if type(value).__name__ == "HumanFeedbackPending":
             raise TypeError(

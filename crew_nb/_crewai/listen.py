@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,6 @@ class Listener:
         self._tools: dict[tuple[int | None, str], list[tuple[str, str, str]]] = {}
         """Of those that have begun, by task and name: the arguments, the call, and the call that it is made in."""
         self._count = itertools.count()
-        self._crews = itertools.count(1)
         self._outer: dict[int, int | None] = {}
         """The step around each agent that is at work in one."""
 
@@ -87,18 +86,14 @@ class Listener:
     # --- flows and single agents -----------------------------------------------------------------------------------
 
     def _found(self, specs: list[ev.TaskSpec], keys: list[str], step: int) -> None:
-        """Tasks that a step has begun come after those that are known, each by the key of its place."""
-        places = self._attempt.places
-        first = places[LAST] + 1
-        specs = [replace(spec, parent=step, joins=tuple(first + place for place in spec.joins)) for spec in specs]
-        for key in keys:
-            places[key] = places[LAST] = places[LAST] + 1
-        self._post(ev.TasksFound, tasks=tuple(specs))
+        """Tasks that a step has begun, each by the key of its place."""
+        first = open_inside(self._attempt, specs, step)
+        self._attempt.places.update({key: first + place for place, key in enumerate(keys)})
 
     def _in_step(self) -> int | None:
         """The step that this code runs in, where there is room for what it begins."""
         step = _step.get()
-        return step if self._attempt.places[LAST] < FOUND_KEPT else None
+        return step if has_room(self._attempt) else None
 
     def _crew_started(self, source: Any, event: Any) -> None:
         """A crew in a step of a flow: its tasks open inside the step."""
@@ -106,7 +101,7 @@ class Listener:
         tasks = list(getattr(source, "tasks", None) or ())
         if step is None or not tasks or str(tasks[0].id) in self._attempt.places:
             return
-        crew = next(self._crews)
+        crew = next(self._attempt.crews)
         keys = [str(task.id) for task in tasks]
         self._found([replace(spec, crew=crew) for spec in specs_of(source)], keys, step)
 
@@ -118,7 +113,9 @@ class Listener:
             if step is None:
                 return
             role = str(getattr(source, "role", "") or "agent").strip()
-            self._found([ev.TaskSpec(name=role, agent=role, crew=next(self._crews))], [f"agent:{source.id}"], step)
+            self._found(
+                [ev.TaskSpec(name=role, agent=role, crew=next(self._attempt.crews))], [f"agent:{source.id}"], step
+            )
             place = self._attempt.places[f"agent:{source.id}"]
         self._outer[place] = _step.get()
         _step.set(place)
@@ -345,6 +342,27 @@ _HEARD: Mapping[str, Callable[[Listener, Any, Any], None]] = {
     "knowledge_search_query_failed": Listener._noted,
     "context_window_summarization_started": Listener._noted,
 }
+
+
+def has_room(attempt: Attempt) -> bool:
+    """Whether what is begun inside one of its tasks or steps can have places of its own."""
+    return attempt.places.get(LAST, FOUND_KEPT) < FOUND_KEPT
+
+
+def open_inside(attempt: Attempt, specs: Sequence[ev.TaskSpec], parent: int) -> int:
+    """Tasks that a task or a step has begun come after all that are known; returns the place of the first.
+
+    Args:
+        attempt: What it belongs to.
+        specs: Their joins are places among themselves.
+        parent: The place of what has begun them.
+    """
+    with attempt.finding:  # steps are in threads
+        first = attempt.places[LAST] + 1
+        attempt.places[LAST] += len(specs)
+        found = (replace(spec, parent=parent, joins=tuple(first + place for place in spec.joins)) for spec in specs)
+        attempt.post(ev.TasksFound(run=attempt.index, at=_clock.now(), tasks=tuple(found)))
+    return first
 
 
 def place_of(attempt: Attempt, task_id: str = "") -> int | None:

@@ -81,7 +81,8 @@ NAMES = {
         "_last_context_error _last_parser_error _methods _openai_tools _save_to_memory _state"
     ),
     "crewai.flow.runtime:Flow": (
-        "_aggregated_usage_metrics _request_human_feedback _resolve_input_provider _usage_aggregation_handler"
+        "_aggregated_usage_metrics _completed_methods _execute_method _method_execution_counts _method_outputs "
+        "_persist_method_completion _request_human_feedback _resolve_input_provider _usage_aggregation_handler"
     ),
     "crewai.utilities.agent_utils:": (
         "_proactively_summarize_context _setup_before_llm_call_hooks _validate_and_finalize_llm_response"

@@ -54,6 +54,26 @@ class FlowOutput:
         return self.raw
 
 
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What a step of a flow returned, and what it did to the flow's state."""
+
+    value: Any
+    changed: dict[str, Any]
+    """Parts of the state that it put in, or changed."""
+    gone: tuple[str, ...]
+    """Parts that it took out."""
+    order: int
+    """Of two steps that changed the same, the one that ended last counts."""
+    beside: tuple[int, ...] = ()
+    """Positions of steps that were at work meanwhile and had not ended well: the changes may be theirs."""
+
+    @property
+    def raw(self) -> str:
+        """The value as text."""
+        return text(self.value)
+
+
 def _is_output(value: Any) -> bool:
     return hasattr(value, "raw") and (hasattr(value, "tasks_output") or hasattr(value, "agent_role"))
 
@@ -119,7 +139,9 @@ def encode(output: Any, scrub: Scrub = same) -> dict[str, Json]:
 
 
 def encode_task(task: Any, scrub: Scrub = same) -> dict[str, Json]:
-    """A `TaskOutput` as JSON."""
+    """A `TaskOutput`, or what a step did, as JSON."""
+    if isinstance(task, StepOutput):
+        return _encode_step(task, scrub)
     return {
         **{name: plain(getattr(task, name), scrub) for name in _TASK_TEXTS},
         "pydantic": plain(task.pydantic, scrub),
@@ -128,6 +150,24 @@ def encode_task(task: Any, scrub: Scrub = same) -> dict[str, Json]:
         "messages": plain(task.messages, scrub),
         "tool_failures": [plain(model_fields(failure), scrub) for failure in task.tool_failures],
     }
+
+
+def _encode_step(step: StepOutput, scrub: Scrub) -> dict[str, Json]:
+    def tree(scrub: Scrub) -> dict[str, Json]:
+        return {
+            "step": encode(step.value, scrub),
+            "changed": plain(step.changed, scrub),
+            "gone": [scrub(name) for name in step.gone],
+            "order": step.order,
+            "beside": list(step.beside),
+        }
+
+    try:
+        again = decode_task(tree(same))
+        is_whole = again.changed == step.changed and (_is_output(step.value) or again.value == step.value)
+    except Exception:
+        is_whole = False
+    return tree(scrub) | ({} if is_whole else {"unfit": "what it returned, or put into the state, cannot be written"})
 
 
 def decode(tree: dict[str, Json]) -> Any:
@@ -166,6 +206,14 @@ def decode(tree: dict[str, Json]) -> Any:
 
 def decode_task(tree: dict[str, Json]) -> Any:
     """The `TaskOutput` that `encode_task` was given; imports CrewAI. Raises as `decode` does."""
+    if "step" in tree:
+        return StepOutput(
+            decode(tree["step"]),
+            unplain(tree["changed"]),
+            tuple(tree["gone"]),
+            int(tree["order"]),
+            tuple(map(int, tree["beside"])),
+        )
     from crewai.tasks.output_format import OutputFormat
     from crewai.tasks.task_output import TaskOutput
     from crewai.tools.tool_failure import ToolFailureRecord

@@ -417,13 +417,15 @@ class Driver:
             await asyncio.wait([recorded], timeout=RECORD_SECONDS)
 
     async def _keep_task(self, attempt: Attempt, place: int, done: DoneTask) -> None:
-        """A task of a run is done: it is on disk before the next one begins."""
+        """A task or a step of a run is done: it is on disk before the next one begins."""
         if attempt.ending:
             return
         self._drain(attempt.index)
         index = attempt.index
-        tasks = self.states[index].tasks
-        calls = tasks[place].calls if place < len(tasks) else ()
+        state = self.states[index]
+        own = place if done.step is None else done.step
+        inside = (task for at, task in enumerate(state.tasks) if state.own_place(at) == own)
+        calls = [call for task in inside for call in task.calls if call.started >= done.began]
         usage = sum((call.usage for call in calls), Usage())
         cost = functools.reduce(_state.total, (call.cost for call in calls), None)
         attempt.done[place] = replace(done, usage=usage, cost=cost)

@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._board import static as _static
-from crew_nb._crewai import names as _crewai
 from crew_nb._engine.aside import Aside
 from crew_nb._engine.driver import Driver
 from crew_nb._engine.engine import HERE, engine
 from crew_nb._engine.human import CellPrompt
+from crew_nb._engine.inside import Inside
 from crew_nb._handles.results import SHEET, Result, Results
 from crew_nb._handles.run import Run
 from crew_nb._scores.sheet import Sheet
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from crew_nb._crewai.blueprint import Plan
     from crew_nb._engine.engine import Runner
     from crew_nb._engine.limits import Slots
-    from crew_nb._state.attempt import Attempt
     from crew_nb._state.options import Options
     from crew_nb._state.state import Status
 
@@ -398,9 +397,8 @@ class Batch:
         outer = _attempt.current.get()
         if outer is not None:  # a tool of a running crew launches it
             outer.inner.append(self)
-            place = outer.places.get(str(_crewai.current_task_id()))
-            tool = _attempt.tool.get()
-            self.taps.append(lambda event: _tell_outer(outer, place, tool, f"{self.key}-{event.run}-", event))
+            self._driver.streams_by_default = bool(outer.stream)
+            self.taps.append(Inside(outer, self.key, [state.label for state in self._driver.states]))
             if outer.stop_reason:
                 self.cancel()
 
@@ -429,14 +427,6 @@ class Batch:
     def taps(self) -> list[Callable[[ev.Event], object]]:
         """Called on the engine's loop with every event once it is folded, streamed pieces of text too."""
         return self._driver.taps
-
-
-def _tell_outer(outer: Attempt, place: int | None, tool: str, prefix: str, event: ev.Event) -> None:
-    """The calls of a batch are those of the run that launched it, in its usage and its budget."""
-    if isinstance(event, ev.CallStarted):
-        event = replace(event, within=prefix + event.within if event.within else tool)
-    if isinstance(event, ev.CallStarted | ev.CallFinished | ev.CallFailed):
-        outer.post(replace(event, run=outer.index, task=place, call=prefix + event.call))
 
 
 def _wait_for(final: concurrent.futures.Future[None]) -> asyncio.Future[None]:

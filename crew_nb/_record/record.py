@@ -81,11 +81,13 @@ def encoded(
 def encoded_task(done: DoneTask, encode: Encode, secrets: Secrets) -> str:
     """A task that is done, as `encoded` makes it of a run; where what it said had to be hidden, it says so."""
     output = None if done.output is None else encode(done.output, secrets.scrub)
-    unfit = ""
+    unfit = done.unfit
     if output is not None and HIDDEN in dumps(output):
         said = encode(done.output, same)
-        if any(said.get(part) != output.get(part) for part in ("raw", "pydantic", "json_dict")):
+        if any(said.get(part) != output.get(part) for part in ("raw", "pydantic", "json_dict", "step", "changed")):
             unfit = "what it said has a secret in it, which is not kept"
+    if output is not None:
+        unfit = str(output.pop("unfit", "")) or unfit
     return dumps({"output": output, "usage": done.usage.to_dict(), "cost": done.cost, "unfit": unfit})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import weakref
 from contextvars import ContextVar
@@ -39,14 +40,22 @@ tool: ContextVar[str] = ContextVar("crew_nb_tool", default="")
 _NOTHING = Usage()
 
 
+ROUNDS = 1_000
+"""Rounds of a step, at the most, and so how far apart they are where each has a position of its own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoneTask:
-    """A task of a crew that is done, as a later try of its run takes it over."""
+    """A task of a crew, or a step of a flow, that is done, as a later try of its run takes it over."""
 
     asked: str
     """A digest of all that it was asked; empty where it is to be asked again in every case."""
     output: Any = None
-    """CrewAI's `TaskOutput`; None where its condition did not hold."""
+    """CrewAI's `TaskOutput`, or what a step did; None where a task's condition did not hold."""
+    step: int | None = None
+    """Position of the step that this is a round of."""
+    began: float = 0.0
+    """When that round began, in Unix seconds."""
     usage: Usage = _NOTHING
     cost: float | None = None
     unfit: str = ""
@@ -118,6 +127,10 @@ class Attempt:
         self.traces: Traces | None = None
         self.places: dict[str, int] = {}
         """Position of each CrewAI task by its id."""
+        self.crews = itertools.count(1)
+        """Numbers for the crews, agents and runs that are begun inside its tasks."""
+        self.finding = threading.Lock()
+        """Held while places are given to their tasks."""
         self.hear_usage: Callable[[Usage], object] | None = None
         """Who is told, besides the batch, what each LLM call took."""
         self.stop_reason = ""
@@ -127,7 +140,7 @@ class Attempt:
         self.usage = Usage()
         """Tokens of the run so far, those of earlier attempts too."""
         self.done: dict[int, DoneTask] = {}
-        """Tasks that are done, by position: those of earlier tries too."""
+        """Tasks that are done, by position: those of earlier tries too; a step's rounds each, by `place * ROUNDS`."""
         self.keep: Callable[[int, DoneTask], Awaitable[None]] = _kept_nowhere
         """Keeps a task that is done; returns when it is on disk. On the engine's loop."""
         self.timed_out = False

@@ -357,6 +357,7 @@ def _task_started(run: RunState, e: ev.TaskStarted) -> RunState:
             started=task.started or e.at,
             agent=e.agent or task.agent,
             rounds=task.rounds + 1,
+            taken_over=False,
             **again,  # type: ignore[arg-type]
         )
 
@@ -387,7 +388,14 @@ def _task_taken(run: RunState, e: ev.TaskTaken) -> RunState:
         run,
         e.task,
         lambda t: replace(
-            t, status="done", agent=e.agent or t.agent, started=e.at, finished=e.at, output=e.output, taken_over=True
+            t,
+            status="done",
+            agent=e.agent or t.agent,
+            started=e.at,
+            finished=e.at,
+            output=e.output,
+            rounds=t.rounds + 1,
+            taken_over=True,
         ),
     )
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from crewai.flow.flow import Flow, and_, listen, or_, router, start
 from crewai.flow.human_feedback import human_feedback
+from crewai.tools import tool
 from pydantic import BaseModel
 
 import crew_nb as cnb
 from crew_nb._engine.engine import engine
 from tests.support import crews
+from tests.support.scripted_llm import ScriptedLLM, tool_call
 from tests.support.server import Server, llm
 
 
@@ -238,19 +240,71 @@ def test_a_finished_flow_is_kept_and_resumed(server: Server) -> None:
 
 
 def test_a_batch_that_a_step_launches_is_the_runs(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    """No board of its own; its calls and tokens are in the outer run, as the server counted them."""
+    """No board of its own; its rows open inside the step, its calls and tokens are as the server counted them."""
     shared = llm(server)
 
     class Outer(Flow[dict[str, Any]]):
         @start()
         def begin(self) -> str:
             rows = [{"topic": "A"}, {"topic": "B"}]
-            return str(len(cnb.kickoff_for_each(lambda topic: crews.chain(shared, 2), rows).wait(60)))
+            return str(len(cnb.kickoff_for_each(lambda topic: crews.chain(shared, 2), rows).wait(240)))
 
-    (result,) = cnb.kickoff(Outer, show=False).batch.wait(60)
+    (result,) = cnb.kickoff(Outer, show=False).batch.wait(240)
     assert result.raw == "2"
     assert capsys.readouterr().out == ""
     stats = server.stats()
     assert (result.token_usage.successful_requests, len(stats.requests)) == (4, 4)
     assert result.token_usage.total_tokens == stats.total_tokens
     assert sum(call.kind == "llm" for call in result.state.all_calls) == 4
+    (outer, *inside) = result.state.tasks
+    assert (outer.spec.name, outer.status, len(outer.calls)) == ("begin", "done", 0)
+    assert sorted((t.spec.name, t.spec.parent, t.status, len(t.calls)) for t in inside) == [
+        (f"topic={topic}: step {n}", 0, "done", 1) for topic in "AB" for n in range(2)
+    ]
+    assert len({t.spec.crew for t in inside}) == 2
+
+
+def test_batches_within_batches_open_within_each_other(server: Server) -> None:
+    """A tool gathers flows, a step of which gathers crews: all stand in the one row, and are told apart."""
+    shared = llm(server)
+
+    class Middle(Flow[dict[str, Any]]):
+        @start()
+        def split(self) -> str:
+            rows = [{"topic": f"{self.state['topic']}{n}"} for n in range(2)]
+            return str(len(cnb.kickoff_for_each(lambda topic: crews.chain(shared, 2), rows).wait(240)))
+
+        @listen(split)
+        def end(self) -> str:
+            if self.state["topic"] == "B":
+                raise ValueError("it fails")
+            return "ended"
+
+    @tool
+    def work() -> str:
+        """Work."""
+        results = cnb.gather((Middle, {"topic": "A"}), (Middle, {"topic": "B"})).wait(240)
+        return str([r.status for r in results])
+
+    asks = ScriptedLLM([[tool_call("work")], "worked"], native_tools=True)
+    run = cnb.kickoff(crews.one(asks, tools=[work]), show=False)
+    run.wait(240)
+    tasks = run.state.tasks
+    assert run.state.own_tasks == tasks[:1]
+    flows = {t.spec.name: (t.status, t.spec.parent) for t in tasks if t.spec.is_step}
+    assert flows == {
+        "topic=A: split": ("done", 0),
+        "topic=A: end": ("done", 0),
+        "topic=B: split": ("done", 0),
+        "topic=B: end": ("failed", 0),
+    }
+    crews_ = [t for t in tasks[1:] if not t.spec.is_step]
+    assert {t.spec.name for t in crews_} == {
+        f"topic={x}{n}: step {m}" for x in "AB" for n in range(2) for m in range(2)
+    }
+    assert all(tasks[t.spec.parent].spec.name == f"{t.spec.name[:7]}: split" for t in crews_ if t.spec.parent)
+    assert {(t.status, len(t.calls)) for t in crews_} == {("done", 1)}
+    assert len({t.spec.crew for t in crews_}) == 4
+    assert all(tasks[j].spec.crew == t.spec.crew for t in crews_ for j in t.spec.joins)
+    assert run.usage.successful_requests == len(server.stats().requests) + 2 == 10
+    assert run.state.waits == ()
