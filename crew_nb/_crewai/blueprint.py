@@ -329,6 +329,15 @@ def _check_source(source: Any) -> None:
 
 _STARTS = re.compile("a?kickoff(_for_each)?(_async)?|train|test|replay|fork")
 """Methods that start what they belong to."""
+_OUTSIDE = {
+    "train": "It asks at the keyboard: write crew.train(n_iterations=2, filename='trained.pkl', inputs={...}) in a "
+    "cell of its own. What it has learnt is in every run of a Crew(..., trained_agents_file='trained.pkl').",
+    "test": "Write crew.test(n_iterations=2, eval_llm='openai/gpt-4o-mini', inputs={...}) in a cell of its own; or "
+    "here, at once and with intervals: cnb.sweep(build_crew, inputs=[...], over={...}, scores=[cnb.judge(...)]).",
+    "replay": "It knows the last kickoff only. Here a run goes on where it ended: batch.retry(), or the same cell with "
+    "resume=True. crew.replay(task_id=...) in a cell of its own needs keep_replay=True at the launch.",
+}
+"""What CrewAI does beside kickoffs, and what to write for it."""
 
 
 def _starts(source: Any) -> str:
@@ -339,6 +348,8 @@ def _starts(source: Any) -> str:
     if owner is None or not _STARTS.fullmatch(name) or not is_crewais(owner):
         return ""
     kind = _kinds.find(owner)
+    if name in _OUTSIDE:
+        return f"{name} of a {kind.name if kind else type(owner).__name__} is no kickoff. {_OUTSIDE[name]}"
     return (
         f"{name} of a {kind.name if kind else type(owner).__name__} starts it, and its calls are paid before there is "
         "a run. Give the crew itself: cnb.kickoff(crew, inputs={...}) or cnb.kickoff_for_each(crew, inputs=[...])."

@@ -372,5 +372,8 @@ def test_a_crews_own_kickoff_is_refused() -> None:
     ):
         with pytest.raises(cnb.BlueprintError, match=r"Give the crew itself: cnb\.kickoff\(crew"):
             cnb.kickoff(method, {"topic": "T"}, show=False)  # type: ignore[arg-type]
+    for method, instead in ((crew.train, r"crew\.train\("), (crew.test, r"cnb\.sweep\("), (crew.replay, "resume=True")):
+        with pytest.raises(cnb.BlueprintError, match=f"is no kickoff.*{instead}"):
+            cnb.kickoff(method, show=False)
     assert model.asked == []
     assert cnb.kickoff(crew.copy, {"topic": "T"}, show=False).wait(60).raw == "never"
