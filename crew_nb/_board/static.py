@@ -40,6 +40,8 @@ WIDTH = 80
 OUTPUT_CHARS, TRACEBACK_CHARS, LABEL_CHARS, MESSAGE_CHARS = 6_000, 4_000, 160, 400
 COLUMNS, NAME_CHARS = 5, 60
 """Columns of inputs at most, and characters of the name of each."""
+INSIDE = 40
+"""Tasks of a row that its own tasks have begun, as many as are listed."""
 OPEN_CARDS = 6
 """Up to so many results stand open."""
 TABLE_ROWS, TABLE_COLUMNS, TABLE_DEPTH = 50, 12, 3
@@ -296,6 +298,7 @@ def _row(run: RunState, now: float, told: Sequence[str], *, mixed: bool, costs: 
             *tasks,
             el("br") if tasks and said else None,
             _label(said, MESSAGE_CHARS) if said else None,
+            _inside(run),
             style=_LEFT,
         ),
         el("td", "" if spent is None else _took(spent)),
@@ -310,6 +313,20 @@ def _inputs(run: RunState, told: Sequence[str]) -> list[Html]:
         return [el("td", _label(run.label), style=_LEFT, colspan=str(len(told)) if len(told) > 1 else None)]
     values = {column.name: column.value for column in run.columns}
     return [el("td", _label(values.get(name, "")), style=_LEFT) for name in told]
+
+
+def _inside(run: RunState) -> Html | None:
+    """What its tasks and steps have begun: crews, agents, flows, and runs that its own code has launched."""
+    found = [(place, task) for place, task in enumerate(run.tasks) if task.spec.parent is not None]
+    if not found:
+        return None
+    items: list[Node] = []
+    for place, task in found[:INSIDE]:
+        step = run.tasks[run.own_place(place) or 0].spec.name
+        items.append(el("li", _sign(task.status), " ", _label(f"{step} › {task.spec.name}", MESSAGE_CHARS)))
+    if len(found) > INSIDE:
+        items.append(el("li", f"… {len(found) - INSIDE:,} more"))
+    return _folded(el("small", f"{len(found):,} inside"), el("ul", *items))
 
 
 def _error_line(error: ErrorInfo) -> str:

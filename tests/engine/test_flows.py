@@ -13,6 +13,7 @@ from crewai.tools import tool
 from pydantic import BaseModel
 
 import crew_nb as cnb
+from crew_nb._board import static
 from crew_nb._engine.engine import engine
 from tests.support import crews
 from tests.support.scripted_llm import ScriptedLLM, tool_call
@@ -308,3 +309,6 @@ def test_batches_within_batches_open_within_each_other(server: Server) -> None:
     assert all(tasks[j].spec.crew == t.spec.crew for t in crews_ for j in t.spec.joins)
     assert run.usage.successful_requests == len(server.stats().requests) + 2 == 10
     assert run.state.waits == ()
+    drawn = str(static.board(run.batch.state()))
+    assert f"{len(tasks) - 1} inside" in drawn
+    assert "research › topic=B1: step 0" in drawn

@@ -1,0 +1,74 @@
+"""What `crewai create` writes, driven from a notebook: the line that kicks off is the only one that changes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.kernel import Kernel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.server import Server
+
+OFFLINE = {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", "OPENAI_API_KEY": "test-key"}
+
+CREW = """
+inputs = {"topic": "tides", "current_year": "2026"}
+output = await cnb.kickoff(Research().crew(), inputs=inputs)  # Research().crew().kickoff(inputs=inputs)
+output.raw, [task.name for task in output.tasks_output]
+"""
+FLOW = """
+run = cnb.kickoff(ContentFlow)  # ContentFlow().kickoff()
+await run
+[task.spec.name for task in run.state.own_tasks], run.batch.results[0].flow_state.topic
+"""
+
+
+@pytest.mark.parametrize(
+    ("create", "main", "cell", "calls", "told"),
+    [
+        (
+            ["crew", "research", "--classic", "--skip_provider"],
+            "from research.crew import Research",
+            CREW,
+            2,
+            "['research_task', 'reporting_task']",
+        ),
+        (
+            ["flow", "writing"],
+            "from writing.main import ContentFlow",
+            FLOW,
+            3,
+            "(['plan_content', 'generate_content', 'save_content'], 'AI Agents')",
+        ),
+    ],
+    ids=["crew", "flow"],
+)
+def test_a_template_project(
+    server: Server, tmp_path: Path, create: list[str], main: str, cell: str, calls: int, told: str
+) -> None:
+    """As it is made, without a network: one board, nothing printed into the cell, and the files that it writes."""
+    subprocess.run(
+        [sys.executable, "-c", "from crewai_cli.cli import crewai; crewai()", "create", *create],
+        cwd=tmp_path,
+        env={**os.environ, **OFFLINE},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+        check=True,
+    )
+    env = {**OFFLINE, "OPENAI_BASE_URL": server.base_url}
+    with Kernel(cwd=tmp_path, env=env) as kernel:
+        kernel.run(f"import sys; sys.path.insert(0, '{create[1]}/src')\nimport crew_nb as cnb\n{main}", timeout=300)
+        done = kernel.run(cell, timeout=300)
+        assert told in done.result
+        assert (done.stdout, done.stderr) == ("", "")
+        assert len(kernel.comms) > 0
+    assert len(server.stats().requests) == calls
+    assert (tmp_path / ("report.md" if create[0] == "crew" else "output/post.md")).read_text()
