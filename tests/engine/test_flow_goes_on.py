@@ -196,6 +196,7 @@ print(result.raw, result.usage.successful_requests)
 """
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_process_goes_on(tmp_path: Path, server: Server) -> None:
     """After kill -9 in the join, another process runs the two steps that are left; the server is asked nothing more."""
     script = tmp_path / "killed.py"
