@@ -277,7 +277,7 @@ def _row(run: RunState, now: float, told: Sequence[str], *, mixed: bool, costs: 
     spent = _summary.seconds(run, now)
     marks = [
         f"try {run.attempt}" if run.attempt > 1 else "",
-        "from disk" if run.from_record else "",
+        "from the record" if run.from_record else "",
         "offline LLM" if run.offline and mixed else "",
         run.worker,
         f"{_summary.calls(run.dropped_calls)} could not be stopped" if run.dropped_calls else "",

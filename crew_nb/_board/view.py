@@ -81,6 +81,7 @@ def summary(state: BatchState, now: float, tally: Tally | None = None) -> Json:
         "idle": [[_at(start, state.created), _at(end, state.created)] for start, end in facts.idle],
         "eta": None if facts.eta is None else round(facts.eta, 1),
         "tokens": facts.tokens,
+        "saved": facts.saved,
         "cost": None if facts.cost is None else round(facts.cost, 6),
         "projected_cost": None if facts.projected_cost is None else round(facts.projected_cost, 6),
         "unpriced_calls": facts.unpriced_calls,
@@ -131,6 +132,7 @@ def row(run: RunState, origin: float, shape: int) -> Json:
         finished=_at(run.finished, origin),
         last=None if run.final else _at(run.last_event, origin),
         tokens=run.usage.total_tokens,
+        saved=run.saved.total_tokens or None,
         cost=run.cost,
         tasks=[_task(t, origin, busy.get(place, t)) for place, t in enumerate(run.own_tasks)],
         call=_running(run.calls),
@@ -170,6 +172,7 @@ def _task(task: TaskState, origin: float, busy: TaskState) -> Json:
         started=_at(task.started, origin),
         finished=_at(task.finished, origin),
         rounds=task.rounds if task.rounds > 1 else None,
+        taken_over=task.taken_over,
         text=_MARKS.sub("", tail(busy.text, TAIL)) if busy.text else None,
         tool=one_line(busy.tool or task.tool, 60) or None,
         call=_running(busy.calls) or _running(task.calls),
@@ -323,6 +326,7 @@ def _detail(run: RunState, origin: float, limit: int, most: int, inside: int) ->
             started=_at(task.started, origin),
             finished=_at(task.finished, origin),
             rounds=task.rounds if task.rounds > 1 else None,
+            taken_over=task.taken_over,
             tokens=tokens[place],
             text=_cut(task.text, limit, keep_end=True) if task.text else None,
             output=_shown(_given(task), limit) if _given(task) and not (is_final or is_parents) else None,
@@ -409,8 +413,8 @@ def _call(call: Call, origin: float, limit: int) -> Json:
         attempt=call.attempt if call.attempt > 1 else None,
         tokens=call.usage.total_tokens,
         cost=call.cost,
-        detail=_cut(call.detail, limit) if call.detail else None,
-        output=_cut(call.output, limit) if call.output else None,
+        detail=_cut(call.detail.strip("\n"), limit) if call.detail else None,
+        output=_cut(call.output.strip("\n"), limit) if call.output else None,
     )
 
 
@@ -440,12 +444,14 @@ def log(run: RunState, origin: float) -> list[Json]:
         lines += _said(call, "")
     for task in run.tasks:
         name = one_line(task.spec.name, 60)
-        if task.started is not None:
+        if task.taken_over:
+            lines.append((run.queued if task.finished is None else task.finished, "done", f"{name}: taken over"))
+        elif task.started is not None:
             by = f" by {one_line(task.agent, 60)}" if task.agent else ""
             lines.append((task.started, "running", f"{name}: started{by}"))
         for call in task.calls:
             lines += _said(call, f"{name}: ")
-        if task.finished is not None:
+        if task.finished is not None and not task.taken_over:
             words = {
                 "failed": f"failed: {one_line(task.error, TAIL)}",
                 "skipped": "skipped, its condition did not hold",

@@ -9,6 +9,7 @@ from crew_nb._board import widget as _board
 from crew_nb._state import events as ev
 from crew_nb._state import labels as _labels
 from crew_nb._state.state import BatchState, RunState, advance, new_run
+from crew_nb._state.usage import Usage
 from tests.support.batches import TASKS, ZERO, failed_run, finished_run, fold
 from tests.support.page import board_page
 from tests.support.safety import ATTRIBUTES, TAGS, VECTORS
@@ -399,6 +400,54 @@ def test_each_input_that_varies_has_its_column(browser: Browser) -> None:
     with board_page(browser, Still(reviews()), viewport={"width": 700, "height": 800}) as shown:
         assert shown.page.locator(".cnb-cols [data-col=inputs]").all_inner_texts() == ["text · product · stars"]
         assert shown.page.locator(".cnb-item .cnb-inputs").last.inner_text() == name
+
+
+def test_what_was_done_before_is_told_apart(browser: Browser) -> None:
+    """A run from the record, and one that goes on after a task: in row, opened row, lane, log and in the figures."""
+    took = Usage(total_tokens=1200)
+    start = [ev.RunStarted(run=0, at=ZERO), ev.CrewReady(run=0, at=ZERO, tasks=TASKS, path="direct")]
+    on = fold(new_run(0, "topic=a", ZERO), [*start, ev.TaskTaken(run=0, at=ZERO, task=0, output="x", usage=took)])
+    on = advance(on, ev.TaskStarted(run=0, at=ZERO + 1, task=1))
+    whole = ev.RunFinished(run=1, at=ZERO, status="done", output="kept", from_record=True, usage=took)
+    runs = (on, advance(new_run(1, "topic=b", ZERO), whole))
+    with board_page(browser, Still(BatchState(key="k", name="n", runs=runs, created=ZERO))) as shown:
+        page = shown.page
+        assert page.locator(".cnb-now .cnb-tag").all_inner_texts() == ["1 task taken over", "from the record"]
+        figures = page.locator(".cnb-figures").inner_text().replace("\n", " ")
+        assert "0 tokens spent 2,400 saved" in figures
+        assert page.locator(".cnb-taken").get_attribute("aria-label") == "research: taken over (Researcher)"
+        page.locator(".cnb-row[data-run='0']").click()
+        shown.pump()
+        assert "1 task taken over, 1,200 tokens saved" in page.locator(".cnb-facts").inner_text()
+        assert page.locator(".cnb-taskcard .cnb-word").first.inner_text() == "taken over"
+        shown.tab("timeline")
+        assert page.locator(".cnb-lanes .cnb-lane").last.locator(".cnb-before").inner_text() == (
+            "from the record, 1,200 tokens saved"
+        )
+        assert page.locator(".cnb-overlap svg").get_attribute("aria-label") == "At most 1 runs at once"
+        assert len(page.locator(".cnb-overlap path").get_attribute("d") or "") > len("M0 24V24Z")
+        assert page.locator(".cnb-lanes .cnb-lanehead small").all_inner_texts() == ["0", "↺ 1", "1"]
+        shown.tab("log")
+        said = page.locator(".cnb-line > bdi:last-child").all_inner_texts()
+        assert said.count("research: taken over") == 1
+        assert "research: done" not in said
+
+
+def test_names_in_the_timeline_stay_in_their_bars(browser: Browser) -> None:
+    """Or stand whole beside them; the last mark of the axis is whole, and every colour is named."""
+    script = Script(8, width=8, seed=2)
+    script.play(script.length)
+    outside = """() => [...document.querySelectorAll(".cnb-band bdi:not(.cnb-beside)")].filter(e =>
+        e.getBoundingClientRect().right > e.parentElement.getBoundingClientRect().right + 1).map(e => e.textContent)"""
+    cut = """() => { const edge = document.querySelector(".cnb-marks .cnb-track").getBoundingClientRect().right;
+        return [...document.querySelectorAll(".cnb-marks .cnb-track span")]
+            .filter(e => e.getBoundingClientRect().right > edge + 1).map(e => e.textContent) }"""
+    for width in (420, 700, 1400):
+        with board_page(browser, script, viewport={"width": width, "height": 800}) as shown:
+            shown.tab("timeline")
+            assert shown.page.evaluate(outside) == []
+            assert shown.page.evaluate(cut) == []
+            assert "failed" in shown.page.locator(".cnb-legend").inner_text()
 
 
 def structured(n: int, why: str) -> BatchState:

@@ -292,7 +292,11 @@ var Head = class {
         h("div", { class: "cnb-figure cnb-fast", title }, h("b", {}, `${batch.speedup.toFixed(1)}×`), h("span", {}, "faster than one by one"))
       );
     }
-    row.append(figure(count(batch.tokens), "tokens"));
+    row.append(figure(count(batch.tokens), batch.saved ? "tokens spent" : "tokens"));
+    if (batch.saved) {
+      const from = batch.from_record ? `; ${plural(batch.from_record, "run")} from the record` : "";
+      row.append(figure(count(batch.saved), "saved", `Tokens that were spent before, and not asked for again${from}`));
+    }
     const unpriced = batch.unpriced_calls ? `${plural(batch.unpriced_calls, "call")} of unknown price` : "";
     if (batch.cost)
       row.append(
@@ -425,6 +429,13 @@ function took(row, now) {
 }
 function called(row) {
   return Object.values(row?.cells ?? {}).join(" · ") || row?.label || "";
+}
+function taken(row) {
+  const tasks = (row.tasks ?? []).filter((task) => task.taken_over).length;
+  return row.from_record ? "from the record" : tasks ? `${plural(tasks, "task")} taken over` : "";
+}
+function saved(row) {
+  return [taken(row), row.saved ? `${plural(row.saved, "token")} saved` : ""].filter(Boolean).join(", ");
 }
 function byInput(name, rows) {
   const said = (row) => row.cells?.[name] ?? "";
@@ -967,7 +978,7 @@ function asking(llm) {
 }
 function happening(row, specs, now) {
   if (row.status === "failed") return [h("span", { class: "cnb-bad", title: row.error ?? "" }, row.error || "failed")];
-  if (row.status === "done") return [h("bdi", { class: "cnb-quiet" }, row.said ?? (row.from_record ? "from the record" : ""))];
+  if (row.status === "done") return [h("bdi", { class: "cnb-quiet" }, row.said ?? "")];
   if (row.status === "cancelled") {
     const said = `stopped${row.stopped ? `: ${row.stopped}` : ""}${row.dropped_calls ? `; ${plural(row.dropped_calls, "answer")} dropped` : ""}`;
     return [h("span", { class: "cnb-quiet", title: said }, said)];
@@ -1584,7 +1595,7 @@ function inside(board, i, row) {
       { class: "cnb-facts", "data-key": "facts" },
       h("bdi", { class: "cnb-label" }, detail.label?.text || "no inputs"),
       (row.attempt ?? 1) > 1 ? h("span", { class: "cnb-tag" }, `attempt ${row.attempt}`) : null,
-      row.from_record ? h("span", { class: "cnb-tag" }, "from the record") : null,
+      saved(row) ? h("span", { class: "cnb-tag" }, saved(row)) : null,
       row.offline ? h("span", { class: "cnb-tag" }, "offline LLM") : null,
       detail.worker ? h("span", { class: "cnb-tag" }, `on ${detail.worker}`) : null,
       detail.why ? h("span", { class: "cnb-quiet" }, `CrewAI's own loop: ${detail.why}`) : null,
@@ -1653,7 +1664,7 @@ function edges(place, specs) {
 function taskCard(place, spec, from, task, found, now) {
   const status = task?.status ?? "queued";
   const time = task?.started === void 0 ? "" : span((task.finished ?? now) - task.started);
-  const word = spec.is_step && status === "skipped" ? "skipped: its branch was not taken" : status;
+  const word = spec.is_step && status === "skipped" ? "skipped: its branch was not taken" : task?.taken_over ? "taken over" : status;
   return h(
     "div",
     { class: "cnb-taskcard", "data-key": `task${place}`, "data-s": status },
@@ -1725,18 +1736,17 @@ function pipeline(row, specs, wide) {
   if (isLong(specs, wide)) return brief(row, specs);
   const line = h("span", { class: "cnb-pipe" });
   const tight = wide > 0 && pipeWidth(specs, wide) > 0.46 * wide;
-  if (!row.tasks?.length && row.from_record) line.append(h("span", { class: "cnb-quiet" }, "from the record"));
   stages(specs).forEach((step, place) => {
     if (place) line.append(h("span", { class: "cnb-then", "aria-hidden": "true" }, "›"));
     const chips = step.map((i) => {
-      const { status = "queued", rounds } = row.tasks?.[i] ?? {};
+      const { status = "queued", rounds, taken_over } = row.tasks?.[i] ?? {};
       const name = specs[i]?.name ?? "";
       const { joined, is_step } = specs[i] ?? {};
       const from = (specs[i]?.joins ?? []).map((j) => specs[j]?.name).join(is_step ? ", " : " and ");
-      const title = `${name}: ${status}${rounds ? `, ${rounds} rounds` : ""}${from ? `, ${is_step ? "after" : "joins"} ${from}` : ""}${specs[i]?.agent ? ` (${specs[i]?.agent})` : ""}`;
+      const title = `${name}: ${taken_over ? "taken over" : status}${rounds ? `, ${rounds} rounds` : ""}${from ? `, ${is_step ? "after" : "joins"} ${from}` : ""}${specs[i]?.agent ? ` (${specs[i]?.agent})` : ""}`;
       return h(
         "span",
-        { class: "cnb-task", "data-s": status, title, "aria-label": title, role: "img" },
+        { class: taken_over ? "cnb-task cnb-taken" : "cnb-task", "data-s": status, title, "aria-label": title, role: "img" },
         h("i", {}, SIGNS2[status] ?? ""),
         h("bdi", {}, name),
         rounds ? h("b", {}, `×${rounds}`) : null,
@@ -1910,7 +1920,7 @@ var Runs = class extends View {
       cell("status", h("i", { "aria-hidden": "true" }, SIGNS2[row.status] ?? ""), row.status),
       ...this.inputs.map(({ of }) => cell("inputs", h("bdi", { title: row.label ?? "" }, of(row) || (row.cells ? "" : "no inputs")))),
       cell("tasks", pipeline(row, specs, root.clientWidth)),
-      cell("now", happening(row, specs, now)),
+      cell("now", taken(row) ? h("span", { class: "cnb-tag", title: saved(row) }, taken(row)) : null, ...happening(row, specs, now)),
       cell("time", time === void 0 ? "" : row.finished === void 0 ? clock(time) : span(time)),
       cell("tokens", row.tokens ? count(row.tokens) : "")
     );
@@ -2075,6 +2085,7 @@ function axisOf(batch, rows, names, period, now, clocked, wide, zoomed) {
       key("person", "person"),
       key("queue", "queued"),
       key("failed", "failed"),
+      rows.some((row) => row.tasks?.some((task) => task.taken_over)) ? h("span", {}, "↺ taken over") : null,
       h(
         "span",
         { class: "cnb-zoom", role: "group", "aria-label": "Zoom" },
@@ -2088,13 +2099,13 @@ function axisOf(batch, rows, names, period, now, clocked, wide, zoomed) {
       "div",
       { class: "cnb-lane cnb-marks", "aria-hidden": "true" },
       h("div", { class: "cnb-lanehead", title: names }, h("span", {}, names)),
-      h("div", { class: "cnb-track" }, marks(from, to, Math.max(3, Math.floor(wide / 110))).map((m) => h("span", { class: at(m) > 94 ? "cnb-lastmark" : null, style: `left:${at(m)}%` }, to - from < 5 ? `${m.toFixed(1)} s` : clock(m))))
+      h("div", { class: "cnb-track" }, marks(from, to, Math.max(3, Math.floor(wide / 110))).map((m) => h("span", { class: (100 - at(m)) * wide < 5500 ? "cnb-lastmark" : null, style: `left:${at(m)}%` }, to - from < 5 ? `${m.toFixed(1)} s` : clock(m))))
     )
   );
   return axis;
 }
 function overlap(batch, rows, { from, to }, now, at) {
-  const begun = [...rows].filter((row) => row.started !== void 0 && !row.from_record);
+  const begun = rows.filter((row) => row.started !== void 0 && !row.from_record);
   const open = begun.filter((row) => row.finished === void 0).sort((a, b) => (a.last ?? 0) - (b.last ?? 0));
   const { running = 0, waiting: waiting2 = 0, cancelling = 0, unknown = 0 } = batch.counts;
   const late = new Set(open.slice(0, Math.max(0, open.length - running - waiting2 - cancelling - unknown)));
@@ -2124,6 +2135,9 @@ function overlap(batch, rows, { from, to }, now, at) {
 }
 
 // board/timeline/lane.js
+function textWidth(text) {
+  return 6.8 * text.length + 8;
+}
 function tracks(specs) {
   return Math.min(6, Math.max(1, ...stages(specs).map((step) => step.length)));
 }
@@ -2143,7 +2157,9 @@ function laneOf({ i, row, lane, specs, name: called2, active }, { from, to }, no
     if (x + w < edge + 0.7) return;
     edges2.set(`${b.kind}${b.top}${b.part}`, x + w);
     const room = b.until === void 0 ? w : pixels * (Math.min(at(b.until), to) - left) / (to - from);
-    const said = b.text && room > 30 ? b.text : "";
+    const text = b.text ?? "";
+    const beside = w < textWidth(text) && room - w >= textWidth(text);
+    const said = beside || w > 30 ? text : "";
     track.append(
       h(
         "span",
@@ -2157,7 +2173,7 @@ function laneOf({ i, row, lane, specs, name: called2, active }, { from, to }, no
           "aria-label": b.title.replaceAll("\n", ", "),
           style: `left:${(100 * (left - from) / (to - from)).toFixed(3)}%;width:${(100 * (right - left) / (to - from)).toFixed(3)}%;top:${b.top}px`
         },
-        said ? h("bdi", { style: `max-width:${Math.floor(room)}px` }, said) : null
+        said ? h("bdi", { class: beside ? "cnb-beside" : null, style: beside ? null : `max-width:${Math.floor(w)}px` }, said) : null
       )
     );
   };
@@ -2167,7 +2183,7 @@ function laneOf({ i, row, lane, specs, name: called2, active }, { from, to }, no
     if (begun - row.queued > 0.02) bar({ kind: "queue", start: row.queued, end: begun, top: 4, title: `queued
 ${between(row.queued, row.started ?? row.finished)}` });
     row.tasks?.forEach((task, place) => {
-      if (task.started === void 0) return;
+      if (task.started === void 0 || task.taken_over) return;
       const name = specs[place]?.name ?? "";
       const after = row.tasks?.filter((t, i2) => where[i2] === where[place] && (t.started ?? -1) > (task.started ?? 0)).map((t) => t.started ?? Infinity) ?? [];
       bar({ kind: "task", until: Math.min(Infinity, ...after), part: "band", start: task.started, end: task.finished ?? now, top: 22 * (where[place] ?? 0), status: task.status, text: name, title: `${name}: ${task.status}
@@ -2183,6 +2199,8 @@ ${between(task.started, task.finished)}` });
   const ended = at(row?.finished ?? Infinity);
   if (row?.status === "failed" && ended >= from && ended <= to)
     track.append(h("span", { class: "cnb-end", style: `left:${(100 * (ended - from) / (to - from)).toFixed(3)}%`, title: "failed", "aria-hidden": "true" }, "✗"));
+  const before = row ? saved(row) : "";
+  if (row?.from_record) track.append(h("span", { class: "cnb-before" }, before));
   const time = row ? took(row, now) : void 0;
   return h(
     "div",
@@ -2192,9 +2210,9 @@ ${between(task.started, task.finished)}` });
       tabindex: active ? 0 : -1,
       "data-run": i,
       "data-s": row?.status ?? "queued",
-      "aria-label": `Run ${i}, ${called2}: ${row?.status ?? "queued"}${time === void 0 ? "" : `, ${span(time)}`}${lane?.left_out ? `, ${lane.left_out} earlier calls not drawn` : ""}`
+      "aria-label": `Run ${i}, ${called2}: ${row?.status ?? "queued"}${time === void 0 ? "" : `, ${span(time)}`}${before ? `, ${before}` : ""}${lane?.left_out ? `, ${lane.left_out} earlier calls not drawn` : ""}`
     },
-    h("div", { class: "cnb-lanehead" }, h("i", { "aria-hidden": "true", title: row?.status ?? "" }, SIGNS2[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", { title: called2 }, called2)),
+    h("div", { class: "cnb-lanehead" }, h("i", { "aria-hidden": "true", title: row?.status ?? "" }, SIGNS2[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", { title: called2 }, called2), before && !row?.from_record ? h("small", { title: before }, `↺ ${row?.tasks?.filter((task) => task.taken_over).length}`) : null),
     track
   );
 }
@@ -2248,7 +2266,7 @@ var Timeline = class extends View {
     if (!batch) return;
     this.scale.drawn = this.scale.shown;
     const names = [...this.store.columns.keys()].join(" · ");
-    morph(this.axis, axisOf(batch, rows.values(), names, this.scale.drawn, this.now, (at) => this.store.clock(at), this.board.root.clientWidth, this.scale.zoom !== null));
+    morph(this.axis, axisOf(batch, [...rows.values()], names, this.scale.drawn, this.now, (at) => this.store.clock(at), this.board.root.clientWidth, this.scale.zoom !== null));
     this.drawPlaces();
   }
   /** What a lane is drawn from. @param {number} i */

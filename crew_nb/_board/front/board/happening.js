@@ -27,7 +27,7 @@ function asking(llm) {
 /** What a run does now, or how it ended. @param {Row} row @param {Spec[]} specs @param {number} now @returns {Child[]} */
 export function happening(row, specs, now) {
   if (row.status === "failed") return [h("span", { class: "cnb-bad", title: row.error ?? "" }, row.error || "failed")];
-  if (row.status === "done") return [h("bdi", { class: "cnb-quiet" }, row.said ?? (row.from_record ? "from the record" : ""))];
+  if (row.status === "done") return [h("bdi", { class: "cnb-quiet" }, row.said ?? "")];
   if (row.status === "cancelled") {
     const said = `stopped${row.stopped ? `: ${row.stopped}` : ""}${row.dropped_calls ? `; ${plural(row.dropped_calls, "answer")} dropped` : ""}`;
     return [h("span", { class: "cnb-quiet", title: said }, said)];

@@ -122,7 +122,11 @@ export class Head {
         h("div", { class: "cnb-figure cnb-fast", title }, h("b", {}, `${batch.speedup.toFixed(1)}×`), h("span", {}, "faster than one by one")),
       );
     }
-    row.append(figure(count(batch.tokens), "tokens"));
+    row.append(figure(count(batch.tokens), batch.saved ? "tokens spent" : "tokens"));
+    if (batch.saved) {
+      const from = batch.from_record ? `; ${plural(batch.from_record, "run")} from the record` : "";
+      row.append(figure(count(batch.saved), "saved", `Tokens that were spent before, and not asked for again${from}`));
+    }
     const unpriced = batch.unpriced_calls ? `${plural(batch.unpriced_calls, "call")} of unknown price` : "";
     if (batch.cost)
       row.append(

@@ -5,19 +5,19 @@
  * @typedef {"queued"|"running"|"waiting"|"done"|"failed"|"cancelling"|"cancelled"|"skipped"|"unknown"} Status
  * @typedef {{name: string, agent?: string, joins?: number[], joined?: string, is_async?: boolean, is_step?: boolean,
  *   asks_human?: boolean}} Spec
- * @typedef {{status: Status, started?: number, finished?: number, rounds?: number, text?: string, tool?: string, call?: string,
+ * @typedef {{status: Status, started?: number, finished?: number, rounds?: number, taken_over?: boolean, text?: string, tool?: string, call?: string,
  *   error?: string}} Task
  * @typedef {{text?: string, left_out?: number}} Cut
  * @typedef {{html: string, left_out: number}} Shown
  * @typedef {{key: string, reason: string, since: number, until?: number, detail?: string, task?: number,
  *   draft?: Cut}} Wait
  * @typedef {{index: number, label?: string, cells?: Record<string, string>, status: Status, shape: number, attempt?: number, queued: number,
- *   started?: number, finished?: number, last?: number, tokens: number, cost?: number, tasks?: Task[], call?: string,
+ *   started?: number, finished?: number, last?: number, tokens: number, saved?: number, cost?: number, tasks?: Task[], call?: string,
  *   waits?: Wait[], error?: string, stopped?: string, said?: string, offline?: boolean, from_record?: boolean,
  *   dropped_calls: number, worker?: string}} Row
  * @typedef {{kind: "llm"|"tool"|"wait", name: string, status: string, started: number, finished?: number,
  *   agent?: string, attempt?: number, tokens: number, cost?: number, detail?: Cut, output?: Cut}} Call
- * @typedef {{agent?: string, status: Status, started?: number, finished?: number, rounds?: number, tokens: number,
+ * @typedef {{agent?: string, status: Status, started?: number, finished?: number, rounds?: number, taken_over?: boolean, tokens: number,
  *   text?: Cut, output?: Shown, is_final?: boolean, is_parents?: boolean, error?: Cut, calls?: Call[],
  *   calls_left_out: number, inside_left_out?: number}} TaskDetail
  * @typedef {TaskDetail & {place: number, name: string, parent: number, crew: number, joined?: string, is_step?: boolean}} Found
@@ -35,7 +35,7 @@
  * @typedef {{at: number, run: number, status: Status | "log", text: string}} Line
  * @typedef {{key: string, name: string, total: number, counts: Record<string, number>, created: number,
  *   finished: number|null, paused: boolean, notes: string[], limit: number, limit_reason: string, in_flight: number,
- *   elapsed: number, idle?: [number, number][], eta: number|null, tokens: number, cost: number|null, projected_cost: number|null,
+ *   elapsed: number, idle?: [number, number][], eta: number|null, tokens: number, saved: number, cost: number|null, projected_cost: number|null,
  *   unpriced_calls: number, speedup: number|null, worked: number, at_work: number, offline: number, from_record: number,
  *   dropped_calls: number}} Batch
  * @typedef {{t?: string, revision: number, full: boolean, batch: Batch, now: number, shapes?: Record<string, Spec[]>,

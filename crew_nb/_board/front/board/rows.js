@@ -2,6 +2,7 @@
 /** Rows as a list: which are shown, in which order, under which names. */
 
 /** @import {Row} from "./messages.js" */
+import { plural } from "../shared/numbers.js";
 import { FINAL, isProblem, URGENT } from "./statuses.js";
 
 /** @typedef {{sort: string, down: boolean, filter: string, problems: boolean}} By what the runs are filtered and sorted by */
@@ -18,6 +19,17 @@ export function took(row, now) {
 /** What a run is called where there is no room for the names of its inputs. @param {Row | undefined} row */
 export function called(row) {
   return Object.values(row?.cells ?? {}).join(" · ") || row?.label || "";
+}
+
+/** What of a run was done before, in words: nothing, some tasks, or all. @param {Row} row */
+export function taken(row) {
+  const tasks = (row.tasks ?? []).filter((task) => task.taken_over).length;
+  return row.from_record ? "from the record" : tasks ? `${plural(tasks, "task")} taken over` : "";
+}
+
+/** The same, with what was saved by it. @param {Row} row */
+export function saved(row) {
+  return [taken(row), row.saved ? `${plural(row.saved, "token")} saved` : ""].filter(Boolean).join(", ");
 }
 
 /** What sorts rows by an input: numbers where all rows have one. @param {string} name @param {Map<number, Row>} rows */

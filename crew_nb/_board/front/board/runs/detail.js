@@ -7,6 +7,7 @@ import { action, coded, h } from "../../shared/elements.js";
 import { clock, count, plural, span } from "../../shared/numbers.js";
 import { leftOut, stopped } from "../cut.js";
 import { sanitized } from "../markdown.js";
+import { saved } from "../rows.js";
 import { stages } from "../stages.js";
 import { FINAL, SIGNS } from "../statuses.js";
 import { callList } from "./calls.js";
@@ -29,7 +30,7 @@ export function inside(board, i, row) {
       { class: "cnb-facts", "data-key": "facts" },
       h("bdi", { class: "cnb-label" }, detail.label?.text || "no inputs"),
       (row.attempt ?? 1) > 1 ? h("span", { class: "cnb-tag" }, `attempt ${row.attempt}`) : null,
-      row.from_record ? h("span", { class: "cnb-tag" }, "from the record") : null,
+      saved(row) ? h("span", { class: "cnb-tag" }, saved(row)) : null,
       row.offline ? h("span", { class: "cnb-tag" }, "offline LLM") : null,
       detail.worker ? h("span", { class: "cnb-tag" }, `on ${detail.worker}`) : null,
       detail.why ? h("span", { class: "cnb-quiet" }, `CrewAI's own loop: ${detail.why}`) : null,
@@ -114,7 +115,7 @@ function edges(place, specs) {
 function taskCard(place, spec, from, task, found, now) {
   const status = task?.status ?? "queued";
   const time = task?.started === undefined ? "" : span((task.finished ?? now) - task.started);
-  const word = spec.is_step && status === "skipped" ? "skipped: its branch was not taken" : status;
+  const word = spec.is_step && status === "skipped" ? "skipped: its branch was not taken" : task?.taken_over ? "taken over" : status;
   return h(
     "div",
     { class: "cnb-taskcard", "data-key": `task${place}`, "data-s": status },

@@ -44,18 +44,17 @@ export function pipeline(row, specs, wide) {
   const line = h("span", { class: "cnb-pipe" });
   // Names come before edges, which the opened row has too.
   const tight = wide > 0 && pipeWidth(specs, wide) > 0.46 * wide;
-  if (!row.tasks?.length && row.from_record) line.append(h("span", { class: "cnb-quiet" }, "from the record"));
   stages(specs).forEach((step, place) => {
     if (place) line.append(h("span", { class: "cnb-then", "aria-hidden": "true" }, "›"));
     const chips = step.map((i) => {
-      const { status = "queued", rounds } = row.tasks?.[i] ?? {};
+      const { status = "queued", rounds, taken_over } = row.tasks?.[i] ?? {};
       const name = specs[i]?.name ?? "";
       const { joined, is_step } = specs[i] ?? {};
       const from = (specs[i]?.joins ?? []).map((j) => specs[j]?.name).join(is_step ? ", " : " and ");
-      const title = `${name}: ${status}${rounds ? `, ${rounds} rounds` : ""}${from ? `, ${is_step ? "after" : "joins"} ${from}` : ""}${specs[i]?.agent ? ` (${specs[i]?.agent})` : ""}`;
+      const title = `${name}: ${taken_over ? "taken over" : status}${rounds ? `, ${rounds} rounds` : ""}${from ? `, ${is_step ? "after" : "joins"} ${from}` : ""}${specs[i]?.agent ? ` (${specs[i]?.agent})` : ""}`;
       return h(
         "span",
-        { class: "cnb-task", "data-s": status, title, "aria-label": title, role: "img" },
+        { class: taken_over ? "cnb-task cnb-taken" : "cnb-task", "data-s": status, title, "aria-label": title, role: "img" },
         h("i", {}, SIGNS[status] ?? ""),
         h("bdi", {}, name),
         rounds ? h("b", {}, `×${rounds}`) : null,

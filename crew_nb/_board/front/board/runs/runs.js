@@ -7,7 +7,7 @@ import { h } from "../../shared/elements.js";
 import { clock, count, money, span } from "../../shared/numbers.js";
 import { happening } from "../happening.js";
 import { morph } from "../morph.js";
-import { called, INPUT, took } from "../rows.js";
+import { called, INPUT, saved, taken, took } from "../rows.js";
 import { FINAL, SIGNS } from "../statuses.js";
 import { versionOf } from "../versions.js";
 import { View } from "../view.js";
@@ -154,7 +154,7 @@ export class Runs extends View {
       cell("status", h("i", { "aria-hidden": "true" }, SIGNS[row.status] ?? ""), row.status),
       ...this.inputs.map(({ of }) => cell("inputs", h("bdi", { title: row.label ?? "" }, of(row) || (row.cells ? "" : "no inputs")))),
       cell("tasks", pipeline(row, specs, root.clientWidth)),
-      cell("now", happening(row, specs, now)),
+      cell("now", taken(row) ? h("span", { class: "cnb-tag", title: saved(row) }, taken(row)) : null, ...happening(row, specs, now)),
       cell("time", time === undefined ? "" : row.finished === undefined ? clock(time) : span(time)),
       cell("tokens", row.tokens ? count(row.tokens) : ""),
     );

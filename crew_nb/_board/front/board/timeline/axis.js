@@ -8,7 +8,7 @@ import { clock } from "../../shared/numbers.js";
 import { marks } from "./scale.js";
 
 /**
- * @param {Batch} batch @param {Iterable<Row>} rows @param {string} names of the inputs that the lanes are called by
+ * @param {Batch} batch @param {Row[]} rows @param {string} names of the inputs that the lanes are called by
  * @param {Period} period @param {number} now
  * @param {(at: number) => number} clocked a moment on the board's clock @param {number} wide pixels @param {boolean} zoomed
  */
@@ -39,6 +39,7 @@ export function axisOf(batch, rows, names, period, now, clocked, wide, zoomed) {
       key("person", "person"),
       key("queue", "queued"),
       key("failed", "failed"),
+      rows.some((row) => row.tasks?.some((task) => task.taken_over)) ? h("span", {}, "↺ taken over") : null,
       h(
         "span",
         { class: "cnb-zoom", role: "group", "aria-label": "Zoom" },
@@ -52,7 +53,7 @@ export function axisOf(batch, rows, names, period, now, clocked, wide, zoomed) {
       "div",
       { class: "cnb-lane cnb-marks", "aria-hidden": "true" },
       h("div", { class: "cnb-lanehead", title: names }, h("span", {}, names)),
-      h("div", { class: "cnb-track" }, marks(from, to, Math.max(3, Math.floor(wide / 110))).map((m) => h("span", { class: at(m) > 94 ? "cnb-lastmark" : null, style: `left:${at(m)}%` }, to - from < 5 ? `${m.toFixed(1)} s` : clock(m)))),
+      h("div", { class: "cnb-track" }, marks(from, to, Math.max(3, Math.floor(wide / 110))).map((m) => h("span", { class: (100 - at(m)) * wide < 5500 ? "cnb-lastmark" : null, style: `left:${at(m)}%` }, to - from < 5 ? `${m.toFixed(1)} s` : clock(m)))),
     ),
   );
   return axis;
@@ -60,10 +61,10 @@ export function axisOf(batch, rows, names, period, now, clocked, wide, zoomed) {
 
 /**
  * How many runs were under way, over time.
- * @param {Batch} batch @param {Iterable<Row>} rows @param {Period} period @param {number} now @param {(at: number) => number} at
+ * @param {Batch} batch @param {Row[]} rows @param {Period} period @param {number} now @param {(at: number) => number} at
  */
 function overlap(batch, rows, { from, to }, now, at) {
-  const begun = [...rows].filter((row) => row.started !== undefined && !row.from_record);
+  const begun = rows.filter((row) => row.started !== undefined && !row.from_record);
   // Of those that have ended since, some rows are still on their way here: the longest unheard of.
   const open = begun.filter((row) => row.finished === undefined).sort((a, b) => (a.last ?? 0) - (b.last ?? 0));
   const { running = 0, waiting = 0, cancelling = 0, unknown = 0 } = batch.counts;

@@ -5,13 +5,18 @@
 /** @import {Period} from "./scale.js" */
 import { h } from "../../shared/elements.js";
 import { clock, plural, span } from "../../shared/numbers.js";
-import { took } from "../rows.js";
+import { saved, took } from "../rows.js";
 import { stages } from "../stages.js";
 import { SIGNS } from "../statuses.js";
 
 /**
  * @typedef {{i: number, row: Row | undefined, lane: Lane | undefined, specs: Spec[], name: string, active: boolean}} Of
  */
+
+/** Pixels that the name of a task takes, about. @param {string} text */
+function textWidth(text) {
+  return 6.8 * text.length + 8;
+}
 
 /** Rows of bars that a lane has: as many as tasks run at once. @param {Spec[]} specs */
 export function tracks(specs) {
@@ -39,7 +44,10 @@ export function laneOf({ i, row, lane, specs, name: called, active }, { from, to
     if (x + w < edge + 0.7) return;
     edges.set(`${b.kind}${b.top}${b.part}`, x + w);
     const room = b.until === undefined ? w : (pixels * (Math.min(at(b.until), to) - left)) / (to - from);
-    const said = b.text && room > 30 ? b.text : "";
+    const text = b.text ?? "";
+    // In its bar, or whole beside it: never over its edge.
+    const beside = w < textWidth(text) && room - w >= textWidth(text);
+    const said = beside || w > 30 ? text : "";
     track.append(
       h(
         "span",
@@ -53,7 +61,7 @@ export function laneOf({ i, row, lane, specs, name: called, active }, { from, to
           "aria-label": b.title.replaceAll("\n", ", "),
           style: `left:${((100 * (left - from)) / (to - from)).toFixed(3)}%;width:${((100 * (right - left)) / (to - from)).toFixed(3)}%;top:${b.top}px`,
         },
-        said ? h("bdi", { style: `max-width:${Math.floor(room)}px` }, said) : null,
+        said ? h("bdi", { class: beside ? "cnb-beside" : null, style: beside ? null : `max-width:${Math.floor(w)}px` }, said) : null,
       ),
     );
   };
@@ -62,7 +70,7 @@ export function laneOf({ i, row, lane, specs, name: called, active }, { from, to
     const begun = row.started ?? row.finished ?? now;
     if (begun - row.queued > 0.02) bar({ kind: "queue", start: row.queued, end: begun, top: 4, title: `queued\n${between(row.queued, row.started ?? row.finished)}` });
     row.tasks?.forEach((task, place) => {
-      if (task.started === undefined) return;
+      if (task.started === undefined || task.taken_over) return;
       const name = specs[place]?.name ?? "";
       // Its name may run on to where the next task of its line begins.
       const after = row.tasks?.filter((t, i) => where[i] === where[place] && (t.started ?? -1) > (task.started ?? 0)).map((t) => t.started ?? Infinity) ?? [];
@@ -78,6 +86,8 @@ export function laneOf({ i, row, lane, specs, name: called, active }, { from, to
   const ended = at(row?.finished ?? Infinity);
   if (row?.status === "failed" && ended >= from && ended <= to)
     track.append(h("span", { class: "cnb-end", style: `left:${((100 * (ended - from)) / (to - from)).toFixed(3)}%`, title: "failed", "aria-hidden": "true" }, "✗"));
+  const before = row ? saved(row) : "";
+  if (row?.from_record) track.append(h("span", { class: "cnb-before" }, before));
   const time = row ? took(row, now) : undefined;
   return h(
     "div",
@@ -87,9 +97,9 @@ export function laneOf({ i, row, lane, specs, name: called, active }, { from, to
       tabindex: active ? 0 : -1,
       "data-run": i,
       "data-s": row?.status ?? "queued",
-      "aria-label": `Run ${i}, ${called}: ${row?.status ?? "queued"}${time === undefined ? "" : `, ${span(time)}`}${lane?.left_out ? `, ${lane.left_out} earlier calls not drawn` : ""}`,
+      "aria-label": `Run ${i}, ${called}: ${row?.status ?? "queued"}${time === undefined ? "" : `, ${span(time)}`}${before ? `, ${before}` : ""}${lane?.left_out ? `, ${lane.left_out} earlier calls not drawn` : ""}`,
     },
-    h("div", { class: "cnb-lanehead" }, h("i", { "aria-hidden": "true", title: row?.status ?? "" }, SIGNS[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", { title: called }, called)),
+    h("div", { class: "cnb-lanehead" }, h("i", { "aria-hidden": "true", title: row?.status ?? "" }, SIGNS[row?.status ?? "queued"] ?? ""), h("small", {}, String(i)), h("bdi", { title: called }, called), before && !row?.from_record ? h("small", { title: before }, `↺ ${row?.tasks?.filter((task) => task.taken_over).length}`) : null),
     track,
   );
 }

@@ -64,7 +64,7 @@ export class Timeline extends View {
     if (!batch) return;
     this.scale.drawn = this.scale.shown;
     const names = [...this.store.columns.keys()].join(" · ");
-    morph(this.axis, axisOf(batch, rows.values(), names, this.scale.drawn, this.now, (at) => this.store.clock(at), this.board.root.clientWidth, this.scale.zoom !== null));
+    morph(this.axis, axisOf(batch, [...rows.values()], names, this.scale.drawn, this.now, (at) => this.store.clock(at), this.board.root.clientWidth, this.scale.zoom !== null));
     this.drawPlaces();
   }
 
