@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, Unpack
 from crew_nb._cells.verbs import BatchOptions, launch_in_cell, spelled_out
 from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._crewai import kinds as _kinds
+from crew_nb._crewai import models as _models
 from crew_nb._crewai.inputs import rows_of, short
+from crew_nb._scores.scoring import named
 from crew_nb._scores.sheet import Cell, Sheet
 from crew_nb._state.errors import BlueprintError, OptionError
 from crew_nb._state.labels import LABEL_KEPT, Column
 from crew_nb._state.options import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from crew_nb._crewai.blueprint import CrewLike, Plan
     from crew_nb._handles.batch import Batch
@@ -43,12 +45,13 @@ def sweep(
         crew: A function that returns a `Crew`, or a `Crew` with placeholders.
         inputs: One dict per input: a list, a DataFrame, or any iterable.
         over: The levels of each factor, in all combinations; or a list of dicts, for just those. A factor is a
-            parameter of the function, which takes any object, or an input.
+            parameter of the function, which takes any object, or an input; where there is none, "llm" is every model of
+            the crew and "llm:Researcher" that of one role, by name, and a call on another fails its run.
         repeats: How often each cell is run.
-        scores: Functions of (output, inputs), which score each run when the batch is joined.
+        scores: Functions of (output, inputs), judges or evaluators, which score each run when it ends.
     """
     plans, cells = planned(crew, inputs, over, repeats)
-    return launch_in_cell(plans, options(**given), Sheet(cells, scores))
+    return launch_in_cell(plans, options(**given), Sheet(cells, named(scores)))
 
 
 def planned(
@@ -64,7 +67,7 @@ def planned(
     variants = _variants(over)
     if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
         raise OptionError(f"repeats is {repeats!r}. Write a whole number from 1.")
-    _check_factors(crew, list(variants[0]), rows)
+    by_overlay = _check_factors(crew, variants, rows)
     shown = _levels(variants)
     cells, merged, turns = [], [], []
     for (place, row), (turn, variant), repeat in itertools.product(
@@ -74,23 +77,25 @@ def planned(
             raise BlueprintError(f"inputs[{place}]: inputs are {short(row)}, not a dict of names and values.")
         own = {name: value for name, value in row.items() if name not in variant}
         cells.append(Cell(place, names[place], own, shown[turn], repeat))
-        merged.append({**row, **variant})
+        merged.append({**row, **{name: level for name, level in variant.items() if name not in by_overlay}})
         turns.append((repeat, place, turn))
     plans = [
-        _in_cell(plan, cell, turn)
+        _in_cell(plan, cell, turn, by_overlay)
         for plan, cell, turn in zip(_blueprint.plans_for_each(crew, merged), cells, turns, strict=True)
     ]
     return plans, cells
 
 
-def _in_cell(plan: Plan, cell: Cell, turn: tuple[int, ...]) -> Plan:
+def _in_cell(plan: Plan, cell: Cell, turn: tuple[int, ...], by_overlay: Collection[str]) -> Plan:
     # An object as a level looks like any other of its class: its row says by name which it is.
     named = [f"{name}={word}" for name, word in cell.variant.items() if (plan.inputs or {}).get(name) != word]
     if named:
         plan = replace(plan, label=", ".join([*named, plan.label])[:LABEL_KEPT], parts=())
     others = (column for column in plan.columns if column.name not in cell.variant)
     plan = replace(plan, columns=(*(Column(name, word) for name, word in cell.variant.items()), *others))
-    return replace(plan, turn=turn, factors=frozenset(cell.variant), key=cell.key)
+    models = {name.partition(":")[2] or _models.ALL: str(cell.variant[name]) for name in by_overlay}
+    how = {**plan.how, _models.LLMS: models} if models else plan.how
+    return replace(plan, turn=turn, factors=frozenset(cell.variant) - set(by_overlay), key=cell.key, how=how)
 
 
 def _index(inputs: Any, length: int) -> list[Any]:
@@ -122,23 +127,40 @@ def _variants(over: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _check_factors(crew: Any, factors: Sequence[str], rows: Sequence[Any]) -> None:
-    """Refuse what would change nothing, as far as that can be seen before a crew is built; the rest is seen then."""
+def _check_factors(crew: Any, variants: Sequence[Mapping[str, Any]], rows: Sequence[Any]) -> list[str]:
+    """The factors that are models of the crew.
+
+    What would change nothing is refused, as far as that can be seen before a crew is built; the rest is seen then.
+    """
     kind = _kinds.find(crew)
-    for factor in factors:
+    found = []
+    for factor in variants[0]:
         if factor in ("input", "repeat"):
             raise OptionError(f"{factor!r} cannot name a factor: it is a level of the index of results.to_frame().")
-        if kind is not None:
-            known = kind.takes_objects or kind.takes_other_inputs(crew) or factor in kind.placeholders(crew)
+        is_llm = factor.partition(":")[0] == "llm"
+        if kind is None:
+            known = not is_llm or factor in _parameters(crew)
         else:
-            known = factor.partition(":")[0] != "llm" or factor in _parameters(crew)
-        if not known and factor.partition(":")[0] == "llm":
-            raise BlueprintError(
-                f"{factor!r} changes nothing: the LLMs of a crew are changed where it is built. Write "
-                f"`def build_crew(..., llm): ...` with Agent(..., llm=llm), and over={{'llm': [...]}}."
+            known = factor in kind.placeholders(crew) or (
+                not is_llm and (kind.takes_objects or kind.takes_other_inputs(crew))
             )
-        if not known:
+        if not known and is_llm and not any(isinstance(row, Mapping) and factor in row for row in rows):
+            _check_models(factor, [variant[factor] for variant in variants])
+            found.append(factor)
+        elif not known:
             raise BlueprintError(f"the factor {factor!r} changes nothing: no text of the crew has {{{factor}}}.")
+    return found
+
+
+def _check_models(factor: str, levels: Sequence[Any]) -> None:
+    for level in levels:
+        if not isinstance(level, str) or not level.strip():
+            raise BlueprintError(
+                f'over[{factor!r}] has {short(level)}. Write names of models, "openai/gpt-4o" say; for LLM objects '
+                f"write `def build_crew(..., llm): ...` with Agent(..., llm=llm), and over={{'llm': [...]}}."
+            )
+    if factor.startswith("llm:") and not factor[4:].strip():
+        raise OptionError(f"{factor!r} names no role. Write 'llm:Researcher', or 'llm' for every model of the crew.")
 
 
 def _parameters(factory: Any) -> set[str]:

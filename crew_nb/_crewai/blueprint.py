@@ -81,7 +81,7 @@ class Plan:
     verb: Verb = "kickoff"
     """What it was given to."""
     how: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of its kickoff: `input_files`, `response_format`."""
+    """Further arguments of its kickoff: `input_files`, `response_format`, and the models that it is on, `llms`."""
     parts: tuple[labels.Part, ...] = ()
     """What the label is made of, where that is inputs."""
     columns: tuple[labels.Column, ...] = ()
@@ -267,7 +267,7 @@ def with_arguments(plans: list[Plan], how: Mapping[str, Any]) -> list[Plan]:
                 raise BlueprintError(
                     f"response_format= is for an Agent. For a {kind.name}, write output_pydantic=... on its last task."
                 )
-    return [replace(plan, how=dict(how)) for plan in plans] if how else plans
+    return [replace(plan, how={**plan.how, **how}) for plan in plans] if how else plans
 
 
 def template(source: Any) -> Any:
@@ -437,6 +437,12 @@ def idle_inputs(plan: Plan, subject: Any) -> str:
 def named(step: TaskSpec, inputs: Mapping[str, Any], secrets: Secrets) -> TaskSpec:
     """A step whose name says with which inputs: a task without a name is called by its text."""
     return replace(step, name=filled(step.name, _row(inputs, secrets))) if "{" in step.name else step
+
+
+def roles(crew: Any, inputs: Mapping[str, Any]) -> set[str]:
+    """The roles of a crew's agents, filled in."""
+    agents = [*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent]
+    return {filled(agent.role, _row(inputs)) for agent in agents if agent is not None}
 
 
 def unfilled(plan: Plan, subject: Any) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticUndefined
 
+from crew_nb._crewai import models as _models
 from crew_nb._state.errors import UnfaithfulCopyError
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def _equip_agent(agent: Any, original: Any) -> None:
 
     if agent.max_rpm:
         agent._rpm_controller = RPMController(max_rpm=agent.max_rpm, logger=agent._logger)
+    _models.resolve(agent)
     if getattr(agent, "_constructor_cache_opt_in", False):
         given = original.cache_handler
         agent.set_cache_handler(CacheHandler() if type(given) is CacheHandler or given is None else given)

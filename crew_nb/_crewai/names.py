@@ -56,6 +56,8 @@ NAMES = {
     "crewai.llms.providers.openai.completion:OpenAICompletion": "_on_compatible_server",
     "crewai.utilities.internal_instructor:InternalInstructor": "to_pydantic",
     "crewai.utilities.file_store:": "_run_sync",
+    "crewai.llm_overlay:": "active llm_overlay overlay_model_for_model",
+    "crewai.utilities.llm_utils:": "overlay_llm_for",
     "crewai.rag.chromadb.client:": "suppress_logging",
     "crewai.memory.storage.kickoff_task_outputs_storage:KickoffTaskOutputsSQLiteStorage": "_initialize_db",
     "crewai_core.printer:": "set_suppress_console_output",

@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crew_nb._crewai import listen as _listen
+from crew_nb._crewai import models as _models
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import patches
 from crew_nb._crewai import tokens as _tokens
@@ -30,7 +31,7 @@ from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state.call import CallRecord
-from crew_nb._state.errors import BudgetExceededError
+from crew_nb._state.errors import BlueprintError, BudgetExceededError
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
@@ -164,6 +165,9 @@ class Gate:
     # --- one record from its beginning to its end ----------------------------------------------------------------
 
     def _record(self, attempt: Attempt, asked: Asked, again: _Again) -> CallRecord:
+        if attempt.models and (words := _models.trouble(attempt.models, asked)):
+            attempt.refused = words
+            raise _crewai.abort(words) from BlueprintError(words)
         place = _listen.place_of(attempt, asked.task_id)
         return CallRecord(asked=asked, task=place, within=_attempt.tool.get(), tries=again.tries)
 

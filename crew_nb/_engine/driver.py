@@ -167,6 +167,10 @@ class Driver:
         self._name = ""
         self.kept_too: Callable[[], Mapping[str, Any]] = dict
         """What else of the batch is to be in the record."""
+        self.put_score = functools.partial(self._store.put_score, key)
+        """Puts a score of one of its runs into the record."""
+        self.recalled: Callable[[int, StoredRun], object] = lambda index, stored: None
+        """Called with each run that the record had."""
 
     @property
     def all_ended(self) -> bool:
@@ -284,6 +288,7 @@ class Driver:
             )
         if HIDDEN in stored.inputs_json:
             self._hidden_inputs[attempt.index] = stored.inputs
+        self.recalled(attempt.index, stored)
         return output
 
     async def _run(self, attempt: Attempt, slots: Slots) -> Any:

@@ -23,6 +23,7 @@ from crew_nb._crewai import connections as _connections
 from crew_nb._crewai import fast as _fast
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import listen as _listen
+from crew_nb._crewai import models as _models
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import patches
 from crew_nb._crewai.crews import CREW
@@ -38,6 +39,7 @@ from crew_nb._record import record as _record
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
+from crew_nb._state.errors import BlueprintError
 from crew_nb._state.secrets import learn_environment
 
 if TYPE_CHECKING:
@@ -204,6 +206,15 @@ async def work_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 
 async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool | None, keep_replay: bool) -> Any:
     """Build what is to run, and run it, in the context of its attempt; called on the engine's loop."""
+    attempt.models = plan.how.get(_models.LLMS, {})
+    with _models.on(attempt.models):
+        output = await _kick_off(plan, attempt, stream=stream, keep_replay=keep_replay)
+    if attempt.refused:
+        raise BlueprintError(attempt.refused)
+    return output
+
+
+async def _kick_off(plan: Plan, attempt: Attempt, *, stream: bool | None, keep_replay: bool) -> Any:
     _crewai.silence()
     with _imports.in_turn():
         subject: Any = await work_out(_attempt.marked(plan.build))
@@ -225,6 +236,8 @@ async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool | None, keep_re
     for words in ready.notes:
         attempt.note(words)
     if CREW.owns(subject):
+        if attempt.models:
+            _models.check_roles(attempt.models, _blueprint.roles(subject, inputs or {}))
         for finding in _check.inspect_crew(subject, f"the crew of run {plan.index}"):
             if finding.severity != "note" and attempt.is_met(finding.among):  # notes are about bare CrewAI only
                 attempt.note(f"{finding.what} Write: {finding.instead}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import functools
 import threading
 import time
@@ -19,6 +20,7 @@ from crew_nb._engine.human import CellPrompt
 from crew_nb._engine.inside import Inside
 from crew_nb._handles.results import SHEET, Result, Results
 from crew_nb._handles.run import Run
+from crew_nb._scores.scoring import Scorer
 from crew_nb._scores.sheet import Sheet
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
@@ -28,13 +30,14 @@ from crew_nb._state.errors import CrewNbError, OptionError
 from crew_nb._state.state import BatchState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 
     from crew_nb._crewai.blueprint import Plan
     from crew_nb._engine.engine import Runner
     from crew_nb._engine.limits import Slots
+    from crew_nb._record.loaded import StoredRun
     from crew_nb._state.options import Options
-    from crew_nb._state.state import Status
+    from crew_nb._state.state import RunState, Status
 
 HEARTBEAT = 0.1
 """Seconds between two looks of a joining cell: an idle kernel loop notices Interrupt only when it wakes."""
@@ -75,6 +78,12 @@ class Batch:
         self._keys = [plan.key for plan in plans]
         self._sheet = sheet or Sheet.of_rows([plan.inputs for plan in plans])
         self._driver.kept_too = lambda: {SHEET: self._sheet.kept()}
+        self._sheet.keep = self._driver.put_score
+        self._driver.recalled = self._recalled
+        self._scorer: Scorer | None = None
+        self._scoring: set[asyncio.Task[None]] = set()
+        if self._sheet.given:
+            self._driver.taps.append(self._score_ended)
         self._snapshot: BatchState | None = None
         self._board: Any = None
         self.make_board: Callable[[Batch], object] | None = None
@@ -114,23 +123,24 @@ class Batch:
     def results(self) -> Results:
         """What is finished, at any moment, in input order."""
         state = self.state()
-        errors, outputs = self._driver.errors, self._driver.outputs
-        ended = ((run, run.index if run.final else None) for run in state.runs)
-        items = (
-            Result(
-                run,
-                self.runs[run.index].inputs,
-                None if end is None else errors[end],
-                None if end is None else outputs[end],
-                _secrets=self._driver.hiding.of(run.index),
-                _key=self._keys[run.index],
-                cell=self._sheet.cells[run.index] if self._sheet.factors else None,
-            )
-            for run, end in ended
-        )
-        aside = Aside(self.options, before=lambda: self._driver.gate, traces=self._driver.traces)
+        is_sweep = bool(self._sheet.factors)
+        items = (self._result(run, is_sweep) for run in state.runs)
         keep = functools.partial(engine.call, self._driver.put_batch)
-        return Results(state, items, self.events, self._sheet, aside, keep)
+        return Results(state, items, self.events, self._sheet, self._aside(), keep)
+
+    def _result(self, run: RunState, is_sweep: bool) -> Result:
+        return Result(
+            run,
+            self.runs[run.index].inputs,
+            self._driver.errors[run.index] if run.final else None,
+            self._driver.outputs[run.index] if run.final else None,
+            _secrets=self._driver.hiding.of(run.index),
+            _key=self._keys[run.index],
+            cell=self._sheet.cells[run.index] if is_sweep else None,
+        )
+
+    def _aside(self) -> Aside:
+        return Aside(self.options, before=lambda: self._driver.gate, traces=self._driver.traces)
 
     @property
     def events(self) -> tuple[ev.Event, ...]:
@@ -207,9 +217,9 @@ class Batch:
 
     def __await__(self) -> Generator[Any, None, Results]:
         yield from self._join().__await__()
-        results = self.results
-        yield from results.score_given().__await__()
-        return results
+        if self._sheet.given:
+            yield from self._await(engine.submit(self._scored())).__await__()
+        return self.results
 
     def wait(self, timeout: float | None = None) -> Results:
         """The same join for plain code: blocks this thread until every run has ended. It never patches a loop.
@@ -221,12 +231,11 @@ class Batch:
             TimeoutError: When `timeout` passed first.
             KeyboardInterrupt: On the kernel's Interrupt, after the batch was stopped.
         """
+        end = None if timeout is None else time.monotonic() + timeout
         self._block(timeout)
-        results = self.results
-        if self._sheet.given:  # in a thread, which may have a loop of its own
-            with concurrent.futures.ThreadPoolExecutor(1) as thread:
-                thread.submit(lambda: asyncio.run(results.score_given())).result()
-        return results
+        if self._sheet.given:
+            self._block(None if end is None else end - time.monotonic(), final=engine.submit(self._scored()))
+        return self.results
 
     async def ended(self) -> None:
         """Returns when every run has ended; unlike `await batch`, giving up this wait stops nothing."""
@@ -280,10 +289,12 @@ class Batch:
             self.joined -= 1
             waiter.cancel()
 
-    def _block(self, timeout: float | None, index: int | None = None) -> None:
+    def _block(
+        self, timeout: float | None, index: int | None = None, final: concurrent.futures.Future[None] | None = None
+    ) -> None:
         if engine.here():
             raise CrewNbError("wait() was called from crew_nb's own loop, which would wait for itself. Write `await`.")
-        final = self._final(index)
+        final = self._final(index) if final is None else final
         end = None if timeout is None else time.monotonic() + timeout
         prompt = self._prompt(awaits=False)
         self.joined += 1
@@ -341,6 +352,8 @@ class Batch:
             raise OptionError(f"run is {run!r}. Write the number of a row, 0 to {len(self.runs) - 1}.")
         self._driver.forbid(places, everything=run is None)
         engine.call(self._driver.cancel, places)
+        if run is None:
+            engine.call(self._stop_scoring)
 
     def pause(self) -> None:
         """Hold queued runs, and running ones at their next LLM call."""
@@ -386,6 +399,44 @@ class Batch:
             ),
         }
         known[name](**args)
+
+    # --- scores, on the engine's loop ----------------------------------------------------------------------------
+
+    def _score_ended(self, event: ev.Event) -> None:
+        if isinstance(event, ev.RunFinished) and event.status == "done":
+            self._score([event.run])
+
+    def _score(self, places: Iterable[int]) -> None:
+        if self._scorer is None:
+            self._scorer = Scorer(self._sheet, self._aside())
+        outputs = [self._result(self._driver.states[place], False).to_score() for place in places]
+        # An empty context: in that of a run its calls would be the run's.
+        work = self._scorer.score(self._sheet.given, outputs, again=False)
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        self._scoring.add(task)
+        task.add_done_callback(self._scoring.discard)
+
+    async def _scored(self) -> None:
+        """Returns when what the sweep was given has scored each run that is done, or scoring was stopped."""
+        await self._settle_scoring()
+        if not self._driver.stop_all:
+            self._score(range(len(self)))  # what the record had, and what a stop has left
+            await self._settle_scoring()
+        scorer, self._scorer = self._scorer, None
+        if scorer is not None:
+            scorer.close()
+            self._driver.put_batch()
+
+    async def _settle_scoring(self) -> None:
+        while self._scoring:
+            await asyncio.wait(self._scoring)
+
+    def _stop_scoring(self) -> None:
+        for task in self._scoring:
+            task.cancel()
+
+    def _recalled(self, index: int, stored: StoredRun) -> None:
+        self._sheet.recall(index, stored.scores, self._driver.states[index].attempt)
 
     # --- for those who show it -----------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from crew_nb._engine.aside import Aside
 from crew_nb._handles import report as _report
 from crew_nb._handles import rows as _rows
 from crew_nb._record import file as _file
-from crew_nb._scores import sheet as _sheet
+from crew_nb._scores import scoring as _scoring
 from crew_nb._scores.sheet import Sheet
 from crew_nb._state import errors as _errors
 from crew_nb._state import loop as _loop
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from crew_nb._crewai.inputs import Key
     from crew_nb._crewai.names import CrewOutput, UsageMetrics
     from crew_nb._record.loaded import LoadedBatch
+    from crew_nb._scores.judge import Scale
+    from crew_nb._scores.rating import Rating
     from crew_nb._scores.sheet import Cell, Score
     from crew_nb._scores.tables import Plot, Table
     from crew_nb._state.events import Event
@@ -193,6 +195,10 @@ class Result:
     def _repr_html_(self) -> str:
         return _static.results([self._card()])
 
+    def to_score(self) -> _scoring.Output:
+        """It as scores get it."""
+        return _scoring.Output(self.state, functools.partial(getattr, self, "output"), self._secrets)
+
     def _said_in_all(self, results: Results) -> str:
         """Its output or its error, and its scores, as one text."""
         state, (values, _) = self.state, results._sheet.of(self.state)
@@ -320,7 +326,10 @@ class Results(Sequence[Result]):
             inputs = stored.inputs if stored is not None else None
             items.append(Result(state, inputs, _as_it_was(state), output, unreadable))
         rows = {item.index: item.inputs for item in items}
-        sheet = Sheet.of_kept(batch.meta.get(SHEET, {}), rows) or Sheet.of_kept({}, rows)
+        said = {run.state.index: run.scores for run in batch.runs if run is not None}
+        sheet = Sheet.of_kept(batch.meta.get(SHEET, {}), rows, said) or Sheet.of_kept({}, rows, said)
+        if sheet is not None and batch.put_score is not None:
+            sheet.keep = batch.put_score
         if sheet is not None and sheet.factors:
             items = [dataclasses.replace(item, cell=sheet.cells[item.index]) for item in items]
             items = [dataclasses.replace(item, _key=item.cell.key) for item in items if item.cell is not None]
@@ -445,12 +454,13 @@ class Results(Sequence[Result]):
     async def score(
         self,
         *functions: Score,
-        timeout: float | None = _sheet.SECONDS,  # noqa: ASYNC109 - of each run
+        timeout: float | None = _scoring.SECONDS,  # noqa: ASYNC109 - of each run
     ) -> Results:
         """These results, scored by functions of (output, inputs), judges or evaluators; no crew is run for it.
 
         A function may be async, and gives a number, a bool, a word or a dict of these. One that raises or hangs is an
-        error in its place. Plain functions are called in a thread, one call at a time.
+        error in its place. Plain functions are called in a thread, one call at a time. A judge is not asked again about
+        what it has scored, unless it is another by now.
 
         Args:
             *functions: What `cnb.sweep` takes as `scores=`.
@@ -461,25 +471,13 @@ class Results(Sequence[Result]):
         """
         if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
             raise OptionError(f"timeout is {timeout!r}. Write seconds, such as timeout=60, or None for no limit.")
-        await self._score(_sheet.named(functions), again=True, seconds=timeout)
-        return self
-
-    async def score_given(self) -> None:
-        """Score by the functions that the sweep was given what they have not scored yet."""
-        await self._score(self._sheet.given, again=False)
-
-    async def _score(
-        self, functions: Mapping[str, Score], *, again: bool, seconds: float | None = _sheet.SECONDS
-    ) -> None:
-        outputs = [
-            _sheet.Output(item.state, functools.partial(getattr, item, "output"), item._secrets) for item in self._items
-        ]
+        scorer = _scoring.Scorer(self._sheet, self._aside, timeout)
         try:
-            await self._sheet.score(functions, outputs, self._aside, again=again, seconds=seconds)
+            await scorer.score(_scoring.named(functions), [item.to_score() for item in self._items], again=True)
         finally:
-            self._aside.close()
-            if functions:
-                self._keep()
+            scorer.close()
+            self._keep()
+        return self
 
     @property
     def scoring_cost(self) -> float | None:
@@ -538,6 +536,42 @@ class Results(Sequence[Result]):
         from crew_nb._scores import tables  # loads NumPy
 
         return tables.plot(self._sheet, self._states)
+
+    def rate(self, name: str = "rating", scale: Scale = (1, 5), pairs: str | None = None) -> Rating:
+        """Outputs for a person to rate in the cell, by keyboard: shuffled, and without seeing which variant each is.
+
+        Ratings are scores by that name. Each is on disk before the next output is shown; called again, also in a later
+        kernel (`cnb.load(...).rate()`), it goes on with what is not rated.
+
+        Args:
+            name: What the score is called: the person's name, say, where several rate.
+            scale: `bool` for yes or no; the lowest and the highest number; or up to nine words.
+            pairs: A factor, of whose levels two outputs stand side by side. The score is then the share that won.
+
+        Raises:
+            OptionError: When the name is taken by another score, or there is no such factor.
+        """
+        from crew_nb._scores.rating import Rating
+
+        if not isinstance(name, str) or not name.strip():
+            raise OptionError(f'name is {name!r:.60}. Write a word, such as name="ann".')
+        return Rating(self._sheet, [item.to_score() for item in self._items], name, scale, pairs, self.state.key)
+
+    def agreement(self, one: str, other: str) -> Table:
+        """How far two scores agree, of two people or of a person and a judge: the share, and Cohen's kappa.
+
+        Needs `pip install 'crew-nb[research]'`.
+
+        Args:
+            one: The name of a score.
+            other: The name of another.
+
+        Raises:
+            OptionError: When there is no such score, or their values are not of one kind.
+        """
+        from crew_nb._scores.agreement import agreement  # loads NumPy
+
+        return agreement(self._sheet, self._states, one, other)
 
     @property
     def _states(self) -> list[RunState]:

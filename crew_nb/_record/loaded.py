@@ -14,7 +14,8 @@ from crew_nb._state.plain import unplain
 from crew_nb._state.state import BatchState, RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class StoredRun:
     inputs_json: str = "null"
     output_json: str | None = None
     events_json: str = "[]"
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    """What is kept of its scores, by name; in a file they stand in `meta`."""
 
     @cached_property
     def inputs(self) -> dict[str, Any] | None:
@@ -75,6 +78,8 @@ class LoadedBatch:
     runs: tuple[StoredRun | None, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
     """Whatever else was kept of it."""
+    put_score: Callable[[int, str, Any], Future[str | None]] | None = None
+    """Keeps another score of it, by run and name; None for a file."""
 
     @property
     def events(self) -> list[Event]:

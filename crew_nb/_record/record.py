@@ -12,6 +12,7 @@ and `Record.problem` says why. Every text passes the scrubber before it is writt
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import os
 import sqlite3
@@ -161,7 +162,7 @@ class Record:
                 dumps(plain(meta, hidden.scrub)),
             )
             self._remember(row.key, row)
-            return store.Rows([row], [], [])
+            return store.Rows([row], [], [], [])
 
         return self._put(rows)
 
@@ -215,7 +216,7 @@ class Record:
                 cost=state.cost,
             )
             self._remember(row.batch)
-            return store.Rows([], [row], [])
+            return store.Rows([], [row], [], [])
 
         return self._put(rows)
 
@@ -245,7 +246,27 @@ class Record:
 
         def rows() -> store.Rows:
             self._remember(row.batch)
-            return store.Rows([], [], [row])
+            return store.Rows([], [], [row], [])
+
+        return self._put(rows)
+
+    def put_score(self, batch_key: str, index: int, name: str, said: Any) -> Future[str | None]:
+        """Writes what a score says of a run, in place of what it said before.
+
+        Args:
+            batch_key: As for `put_run`, as is the next.
+            index: Its place.
+            name: The score.
+            said: Plain data without secrets; None to take it back.
+
+        Returns:
+            As `put_run`.
+        """
+        row = store.ScoreRow(_utf8(batch_key), index, _utf8(name), dumps(said))
+
+        def rows() -> store.Rows:
+            self._remember(row.batch)
+            return store.Rows([], [], [], [row])
 
         return self._put(rows)
 
@@ -348,11 +369,10 @@ class Record:
 
     def _insert(self, db: sqlite3.Connection, rows: store.Rows) -> None:
         """Saves the rows, each run with its batch where that is not there: in memory, or in a store that is new."""
-        found = (
-            self._batches.get(key) for key in {run.batch for run in rows.runs} | {task.batch for task in rows.tasks}
-        )
+        written = {row.batch for part in (rows.runs, rows.tasks, rows.scores) for row in part}
+        found = map(self._batches.get, written)
         missing = [batch for batch in found if batch is not None and store.lacks(db, batch.key)]
-        store.save(db, [*missing, *rows.batches], rows.runs, rows.tasks)
+        store.save(db, [*missing, *rows.batches], rows.runs, rows.tasks, rows.scores)
 
     def _keep(self, new: store.Rows) -> None:
         self._insert(self._in_memory(), new)
@@ -481,7 +501,20 @@ class Record:
                 readable = run is not None and (output is None or parsed(output) is not None)
                 if run is not None and readable and finished > found.get(run_key, (0.0, run))[0]:
                     found[run_key] = finished, run
-        return {key: run for key, (_, run) in found.items()}
+        scores = {batch: self._scores_of(batch) for batch in {run.batch_key for _, run in found.values()}}
+        return {
+            key: replace(run, scores=scores[run.batch_key].get(run.state.index, {})) for key, (_, run) in found.items()
+        }
+
+    def _scores_of(self, batch: str) -> dict[int, dict[str, Any]]:
+        """What scores say of a batch's runs, by place and name."""
+        found: dict[int, dict[str, Any]] = {}
+        try:
+            for place, name, said in self._select("SELECT place, name, said FROM score WHERE batch = ?", [batch]):
+                found.setdefault(place, {})[name] = parsed(said)
+        except RecordError as error:
+            self.problem = self.problem or str(error)
+        return found
 
     def find_tasks(self, run_keys: Iterable[str], name: str | None = None) -> dict[str, dict[int, StoredTask]]:
         """What the tasks of these runs have done last, by position; as `find_done`."""
@@ -563,13 +596,15 @@ class Record:
         rows = self._select(
             "SELECT place, run_key, state, inputs, output, events FROM run WHERE batch = ? ORDER BY place", [key]
         )
+        scores = self._scores_of(key)
         runs = {
-            place: run
+            place: replace(run, scores=scores.get(place, {}))
             for place, run_key, state, inputs, output, events in rows
             if (run := _stored(run_key, state, key, name, inputs, output, events)) is not None
         }
         more = unplain(parsed(meta))
-        return batch_of(key, name, created, labels_of(labels), runs, meta=more if isinstance(more, dict) else {})
+        found = batch_of(key, name, created, labels_of(labels), runs, meta=more if isinstance(more, dict) else {})
+        return replace(found, put_score=functools.partial(self.put_score, key))
 
 
 def _extend(rows: store.Rows, more: store.Rows) -> None:

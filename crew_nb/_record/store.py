@@ -75,17 +75,28 @@ class TaskRow(NamedTuple):
     """JSON: its output, and what it took."""
 
 
+class ScoreRow(NamedTuple):
+    """What one score says of a run that is done."""
+
+    batch: str
+    place: int
+    name: str
+    said: str
+    """JSON; null where it was taken back."""
+
+
 class Rows(NamedTuple):
     """What one write puts into the store."""
 
     batches: list[BatchRow]
     runs: list[RunRow]
     tasks: list[TaskRow]
+    scores: list[ScoreRow]
 
 
 def no_rows() -> Rows:
     """Nothing to write yet."""
-    return Rows([], [], [])
+    return Rows([], [], [], [])
 
 
 def _to_1(db: sqlite3.Connection) -> None:
@@ -124,7 +135,15 @@ def _to_3(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX task_by_key ON task (run_key)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_to_1, _to_2, _to_3)
+def _to_4(db: sqlite3.Connection) -> None:
+    """Scores as they come, a person's ratings among them."""
+    db.execute(
+        "CREATE TABLE score (id INTEGER PRIMARY KEY, batch TEXT NOT NULL, place INTEGER NOT NULL, name TEXT NOT NULL,"
+        " said TEXT NOT NULL, UNIQUE (batch, place, name))"
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_to_1, _to_2, _to_3, _to_4)
 """Step n leads from version n to version n + 1; `PRAGMA user_version` holds the version of a file."""
 
 
@@ -278,6 +297,10 @@ _PUT_TASK = (
     " ON CONFLICT (batch, place, task) DO UPDATE SET run_key = excluded.run_key, kept = excluded.kept,"
     " asked = excluded.asked, done = excluded.done"
 )
+_PUT_SCORE = (
+    "INSERT INTO score (batch, place, name, said) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (batch, place, name) DO UPDATE SET said = excluded.said"
+)
 _DROP_TASKS = (
     "DELETE FROM task WHERE run_key = ? AND batch IN"
     " (SELECT b.key FROM batch a JOIN batch b ON b.name = a.name WHERE a.key = ?)"
@@ -286,12 +309,17 @@ _DROP_TASKS = (
 
 
 def save(
-    db: sqlite3.Connection, batches: Iterable[BatchRow], runs: Iterable[RunRow], tasks: Iterable[TaskRow] = ()
+    db: sqlite3.Connection,
+    batches: Iterable[BatchRow],
+    runs: Iterable[RunRow],
+    tasks: Iterable[TaskRow] = (),
+    scores: Iterable[ScoreRow] = (),
 ) -> None:
     """Writes all or nothing; what is there already (a retry, a batch whose labels have changed) is replaced."""
     with transaction(db):
         db.executemany(_PUT_BATCH, batches)
         db.executemany(_PUT_TASK, tasks)
+        db.executemany(_PUT_SCORE, scores)
         for run in runs:
             db.execute(_PUT_RUN, run)
             if run.status == "done":
@@ -372,7 +400,8 @@ def _take_over(db: sqlite3.Connection, damaged: Path) -> int:
     # The last two fields are not in every version.
     runs = (_whole(row) for row, _ in zip(_readable(damaged, "run", RunRow._fields[:-2]), count, strict=False))
     tasks = (TaskRow._make(row) for row in _readable(damaged, "task", TaskRow._fields))
-    save(db, batches, runs, tasks)
+    scores = (ScoreRow._make(row) for row in _readable(damaged, "score", ScoreRow._fields))
+    save(db, batches, runs, tasks, scores)
     return next(count)
 
 
@@ -394,7 +423,7 @@ def _is_json(text: object) -> bool:
 def _readable(path: Path, table: str, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
     """The whole rows of a damaged table: what cannot be read is stepped over, one place at a time."""
     wanted = f"SELECT rowid, {', '.join(columns)} FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid"  # noqa: S608
-    trees = {"labels", "meta", "inputs", "state", "events", "done"}
+    trees = {"labels", "meta", "inputs", "state", "events", "done", "said"}
     texts = [place for place, name in enumerate(columns, 1) if name in trees]
     after, failures = 0, 0
     with suppress(sqlite3.Error), closing(sqlite3.connect(path, isolation_level=None)) as db:

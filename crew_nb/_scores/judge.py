@@ -55,6 +55,11 @@ class Judge:
                 {"role": "assistant", "content": json.dumps(told, ensure_ascii=False)},
             ]
 
+    @property
+    def known_by(self) -> list[Any]:
+        """All that can change what it says."""
+        return [self._messages, self.scale, self.llm]
+
     def __repr__(self) -> str:
         return f"<judge {self.__name__}: {self.rubric:.60}>"
 

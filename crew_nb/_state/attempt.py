@@ -17,7 +17,7 @@ from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Hashable, Iterator
+    from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from crew_nb._state.call import Asked, CallRecord
@@ -143,6 +143,10 @@ class Attempt:
         """Tasks that are done, by position: those of earlier tries too; a step's rounds each, by `place * ROUNDS`."""
         self.keep: Callable[[int, DoneTask], Awaitable[None]] = _kept_nowhere
         """Keeps a task that is done; returns when it is on disk. On the engine's loop."""
+        self.models: Mapping[str, str] = {}
+        """The models that it is to be on, by role; empty where its crew chooses."""
+        self.refused = ""
+        """Why a call of it was refused, which fails it, whoever caught the error."""
         self.timed_out = False
         self.begun = False
         """Its task has come to its first step."""

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import crew_nb as cnb
 from tests.support import crews
+from tests.support.server import llm as server_llm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from crewai import Crew
+
+    from tests.support.server import Server
 
 ROWS = [{"topic": f"T{n}", "gold": n} for n in range(8)]
 
@@ -137,10 +142,11 @@ def test_what_would_change_nothing_is_refused() -> None:
     crew = crews.one(llm("x"))
     with pytest.raises(cnb.BlueprintError, match="tone"):
         cnb.sweep(crew, ROWS, {"tone": ["dry"]}, show=False)
-    with pytest.raises(cnb.BlueprintError, match=r"def build_crew\(\.\.\., llm\)"):
-        cnb.sweep(crew, ROWS, {"llm": ["openai/a"]}, show=False)
-    with pytest.raises(cnb.BlueprintError, match="llm:Writer"):
-        cnb.sweep(build, ROWS, {"llm:Writer": ["openai/a"]}, show=False)
+    for wrong in ({"llm": [llm("x")]}, {"llm:Writer": [llm("x")]}, {"llm": [None]}):
+        with pytest.raises(cnb.BlueprintError, match="names of models"):
+            cnb.sweep(crew, ROWS, wrong, show=False)
+    with pytest.raises(cnb.OptionError, match="no role"):
+        cnb.sweep(crew, ROWS, {"llm:": ["openai/a"]}, show=False)
     with pytest.raises(cnb.OptionError, match="twice"):
         cnb.sweep(build, ROWS, {"llm": ["a", "a"]}, show=False)
     with pytest.raises(cnb.OptionError, match="repeats"):
@@ -162,3 +168,77 @@ async def test_results_of_any_batch_can_be_scored() -> None:
     batch = cnb.sweep(build, ROWS, {"llm": [llm("good")]}, scores=[right], show=False)
     waited = await asyncio.to_thread(batch.wait)
     assert [scores["right"] for scores in waited.scores] == [True] * 8
+
+
+THREE = ["openai/gpt-4o", "openai/gpt-4.1", "openai/gpt-4o-mini"]
+
+
+def team(server: Server) -> Crew:
+    """Three agents; nothing in it says that it is to be swept."""
+    return crews.chain(server_llm(server, timeout=60), 3)
+
+
+@pytest.mark.parametrize("is_factory", [True, False])
+async def test_models_are_swept_without_a_word_in_the_crew(server: Server, is_factory: bool, tmp_path: Path) -> None:
+    """Every model of the crew is the cell's: the server counts each exactly, and one more runs only its cells."""
+    cnb.set_record(tmp_path / "record.sqlite")
+
+    def build_team() -> Crew:
+        return team(server)
+
+    def models(levels: list[str]) -> cnb.Batch:
+        crew = build_team if is_factory else build_team()
+        return cnb.sweep(
+            crew, [{"topic": f"T{n}"} for n in range(2)], {"llm": levels}, repeats=2, show=False, resume=True, name="m"
+        )
+
+    results = (await models(THREE)).raise_for_errors()
+    asked = Counter(request.model for request in server.stats().requests)
+    assert asked == {name.removeprefix("openai/"): 3 * 2 * 2 for name in THREE}
+    assert {call.name for item in results for call in item.state.all_calls} == set(asked)
+    assert all(item.cell is not None and item.cell.variant["llm"] in THREE for item in results)
+
+    server.reset()
+    (await models([*THREE, "openai/gpt-5"])).raise_for_errors()
+    assert Counter(request.model for request in server.stats().requests) == {"gpt-5": 3 * 2 * 2}
+
+
+async def test_one_role_is_put_on_other_models(server: Server) -> None:
+    """The others stay on theirs; a role that is not there fails its runs before a call."""
+    rows = [{"topic": "T"}]
+    results = await cnb.sweep(team(server), rows, {"llm:Worker 1": THREE[:2]}, show=False)
+    results.raise_for_errors()
+    assert Counter(request.model for request in server.stats().requests) == {
+        "gpt-4o": 1,
+        "gpt-4.1": 1,
+        "gpt-4o-mini": 4,
+    }
+    server.reset()
+    results = await cnb.sweep(team(server), rows, {"llm:Nobody": THREE[:1]}, show=False)
+    assert "Worker 1" in str(results.errors[0])
+    assert not server.stats().requests
+
+
+async def test_a_call_on_another_model_fails_its_cell(server: Server) -> None:
+    """An LLM object that was made before, and is asked by code of the user's: no figure is of a mixture of models.
+
+    The wrong model is not asked. The LLM objects of agents and of a manager are reached, whenever they were made.
+    """
+    made = server_llm(server)
+
+    def checks(output: Any):
+        try:
+            made.call("Is it fine?")
+        except Exception:  # who asks may take it for an answer
+            return True, output.raw
+        return True, output.raw
+
+    def guarded() -> Crew:
+        return crews.one(made, guardrail=checks)
+
+    results = await cnb.sweep(guarded, [{"topic": "T"}], {"llm": ["openai/gpt-4.1"]}, show=False)
+    assert "is on gpt-4o-mini, and not on openai/gpt-4.1" in str(results.errors[0])
+    managed = crews.hierarchical(made)
+    results = await cnb.sweep(managed, [{"topic": "T"}], {"llm": ["openai/gpt-4.1"]}, show=False)
+    results.raise_for_errors()
+    assert {request.model for request in server.stats().requests} == {"gpt-4.1"}

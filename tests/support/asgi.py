@@ -78,6 +78,7 @@ class Record:
     structured: bool
     attempt: int
     prompt_tokens: int
+    model: str
     prompt: str = field(repr=False)
     status: int | None = None
     fault: str | int | None = None
@@ -148,6 +149,7 @@ class Llm:
             structured=bool(request.get("response_format")),
             attempt=attempt,
             prompt_tokens=len(prompt.text.split()),
+            model=str(request.get("model")),
             prompt=prompt.text,
         )
         self.records.append(record)

@@ -49,6 +49,7 @@ class Request:
     prompt_tokens: int
     completion_tokens: int
     """Tokens told of in the usage block; 0 where none was sent."""
+    model: str = ""
     prompt: str = ""
     """Filled by `stats(prompts=True)`."""
 

@@ -56,6 +56,8 @@ async def verbs(crew: Crew) -> None:
     assert_type(results.versus("llm", score="len_of", baseline="a").to_frame(), "pd.DataFrame")
     assert_type(results.summary().rows, list[dict[str, Any]])
     assert_type(results.table(), list[dict[str, Any]])
+    results.rate("ann", scale=bool, pairs="llm").say("left", note="shorter")
+    assert_type(results.agreement("ann", "judge").rows, list[dict[str, Any]])
     results.plot()
     assert_type(await batch, cnb.Results)
     assert_type(batch.wait(timeout=1), cnb.Results)

@@ -15,7 +15,7 @@ const origin = "Made from crew_nb/_board/front by `npm run build`: edit it there
 
 const { outputFiles } = await build({
   absWorkingDir: sources,
-  entryPoints: ["board.js", "launcher.js", "keeper.js", "board.css", "launcher.css", "page.css"],
+  entryPoints: ["board.js", "launcher.js", "rate.js", "keeper.js", "board.css", "launcher.css", "rate.css", "page.css"],
   outdir: built,
   bundle: true,
   format: "esm",
