@@ -1,7 +1,8 @@
 """CrewAI's async methods and their sync twins: in runs of ours the better one of the two runs, a sync one in a thread.
 
-`akickoff` reaches the `a...` methods only: a user's class that overrides `execute_task` alone is not heard, and some
-of CrewAI's own do less than their twins. A method is replaced in CrewAI's class, where the override is looked past.
+`akickoff` reaches the `a...` methods only: a user's class that overrides `execute_task` alone is not heard, nor is an
+instrumentor that wraps it, and some of CrewAI's own do less than their twins. A method is replaced in CrewAI's class,
+where the override is looked past.
 """
 
 from __future__ import annotations
@@ -76,12 +77,15 @@ def _pairs(cls: type) -> Iterator[tuple[str, str]]:
 def _either(stock: Callable[..., Any], name: str, sync: str, worse: bool) -> Callable[..., Any]:
     @functools.wraps(stock)
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        method = stock.__get__(self)  # bound: an instrumentor's wrapper wants to know whose method it is
         key = (id(self), name)
         if _attempt.current.get() is None or key in _within.get():
-            return await stock(self, *args, **kwargs)
+            return await method(*args, **kwargs)
+        if (around := _put_around(self, sync, name, stock)) is not None and (id(self), sync) not in _within.get():
+            return await _inside(around, method, self, sync, args, kwargs)
         held = type(getattr(self, "llm", None)) in _offload.held
         if not (worse or held or is_sync_meant(self, sync, name)):
-            return await stock(self, *args, **kwargs)
+            return await method(*args, **kwargs)
 
         def twin() -> Any:
             token = _within.set(_within.get() | {key})
@@ -94,6 +98,38 @@ def _either(stock: Callable[..., Any], name: str, sync: str, worse: bool) -> Cal
 
     call._crew_nb = True  # type: ignore[attr-defined]
     return call
+
+
+def _put_around(owner: Any, sync: str, name: str, stock: Any) -> Any:
+    """What an instrumentor has put, with wrapt, around the sync method of CrewAI's class and not around its twin."""
+    around = getattr(_of_class(owner, sync), "_self_wrapper", None)
+    if around is None or any(hasattr(each, "_self_wrapper") for each in (stock, _of_class(owner, name))):
+        return None
+    return around
+
+
+def _of_class(owner: Any, name: str) -> Any:
+    return next((vars(base)[name] for base in type(owner).__mro__ if name in vars(base)), None)
+
+
+async def _inside(around: Any, method: Callable[..., Any], owner: Any, sync: str, args: Any, kwargs: Any) -> Any:
+    """Await the async method within what is put around its sync twin, which is a plain function that calls it."""
+    token = _within.set(_within.get() | {(id(owner), sync)})
+
+    @functools.wraps(_of_class(owner, sync).__wrapped__.__get__(owner))  # its signature is looked at
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return _offload.wait(driven(*args, **kwargs))
+
+    async def driven(*args: Any, **kwargs: Any) -> Any:
+        return await _offload.drive(method(*args, **kwargs))
+
+    async def work() -> Any:
+        return around(call, owner, args, kwargs)
+
+    try:
+        return await _offload.drive(work())
+    finally:
+        _within.reset(token)
 
 
 def is_sync_meant(owner: Any, sync: str, name: str) -> bool:

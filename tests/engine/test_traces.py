@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import collections
+import json
+import os
 import random
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +25,11 @@ from crew_nb._engine.traces import CAPTURE
 from tests.support import crews
 from tests.support.collector import Collector, attributes, paths, tokens
 from tests.support.scripted_llm import ScriptedLLM, tool_call
+from tests.support.server import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 RUNS = 64
 
@@ -314,6 +320,64 @@ def test_what_is_no_place_for_traces_is_refused(collector: Collector, to: Any):
     """With what to write instead."""
     with pytest.raises(cnb.OptionError, match="is no place for traces"):
         cnb.set_traces(to)
+
+
+INSTRUMENTED = """
+import json, sys
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from openinference.instrumentation.crewai import CrewAIInstrumentor
+import crew_nb as cnb
+from tests.support.crews import fork_join
+
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+if sys.argv[2] == "late":
+    cnb.kickoff_for_each(fork_join(cnb.OfflineLLM(latency=0)), [{"topic": "-"}], show=False).wait()
+CrewAIInstrumentor().instrument(tracer_provider=provider, use_event_listener=sys.argv[1] == "listener")
+
+def traces():
+    spans = exporter.get_finished_spans()
+    exporter.clear()
+    by_id = {span.context.span_id: span for span in spans}
+    found = {}
+    for span in spans:
+        names, at = [], span
+        while at is not None:
+            names.append(at.name)
+            at = by_id[at.parent.span_id] if at.parent else None
+        found.setdefault(span.context.trace_id, []).append(" < ".join(names))
+    return sorted(sorted(names) for names in found.values())
+
+def build():
+    return fork_join(cnb.OfflineLLM(latency=0, tokens_per_second=None))
+
+build().kickoff(inputs={"topic": "-"})
+bare = traces()
+batch = cnb.kickoff_for_each(build, [{"topic": str(n)} for n in range(8)], show=False)
+results = batch.wait()
+results.raise_for_errors()
+print(json.dumps({"bare": bare, "ours": traces()}))
+"""
+
+
+@pytest.mark.parametrize(("mode", "when"), [("wrappers", "early"), ("wrappers", "late"), ("listener", "early")])
+def test_the_users_own_instrumentor_sees_runs_as_kickoffs(mode: str, when: str, tmp_path: Path):
+    """Each of 8 runs at once is a trace with the crew, agent and task spans that `kickoff()` gives."""
+    env = {name: value for name, value in os.environ.items() if name != "OTEL_SDK_DISABLED"}
+    command = [sys.executable, "-c", INSTRUMENTED, mode, when]
+    env |= {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    # `kickoff()` runs async tasks in threads, where the wrappers lose the crew: a trace for each.
+    names = sorted(name.partition(" < ")[0] for trace in told["bare"] for name in trace)
+    assert len(told["ours"]) == 8
+    for ours in told["ours"]:
+        assert sorted(name.partition(" < ")[0] for name in ours) == names
+        assert sum(name.endswith("fork_join.kickoff") for name in ours) == len(names)
 
 
 def test_an_sdk_that_is_off_is_told(monkeypatch: pytest.MonkeyPatch):
