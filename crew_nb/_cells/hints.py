@@ -1,11 +1,13 @@
-"""`%load_ext crew_nb`: under the errors that newcomers meet, what happened and the line to write instead.
+"""`%load_ext crew_nb`: above the errors that newcomers meet, what happened and the line to write instead.
 
-The error itself stays as it is, where it is: a hint is an output of its own, shown after the traceback.
+The error itself stays as it is, where it is: a hint is an output of its own, shown before the traceback.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import functools
 import linecache
 import re
 import sys
@@ -16,7 +18,7 @@ from crew_nb._crewai.check import finding, inspect_crew
 from crew_nb._state.errors import RunFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FrameType
 
     from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
@@ -60,14 +62,17 @@ _FILLED = {
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Show hints from now on; `%load_ext crew_nb` calls it."""
-    if _show not in shell.events.callbacks["post_run_cell"]:
-        shell.events.register("post_run_cell", _show)
+    if _after not in shell.events.callbacks["post_run_cell"]:
+        shell.events.register("post_run_cell", _after)
+        shell.showtraceback = _with_hint(shell.showtraceback)  # type: ignore[method-assign]
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Show no hints any more; `%unload_ext crew_nb` calls it."""
-    if _show in shell.events.callbacks["post_run_cell"]:
-        shell.events.unregister("post_run_cell", _show)
+    if _after in shell.events.callbacks["post_run_cell"]:
+        shell.events.unregister("post_run_cell", _after)
+    if getattr(shell.showtraceback, "shows_hints", False):  # and nobody has put another in its place
+        del shell.showtraceback
 
 
 def hint(error: BaseException) -> Finding | None:
@@ -76,17 +81,37 @@ def hint(error: BaseException) -> Finding | None:
         if "NoneType" in str(link) and (found := _unfilled_in(link)):
             return found
         if isinstance(link, AttributeError) and (code := _not_joined(link)):
-            return finding(code, _place(error), name=link.name)
+            handle = _name_of(error, lambda value: value is link.obj) or code.partition("-")[0]  # noqa: B023 - used here
+            return finding(code, _place(error), name=link.name, handle=handle)
         text = f"{type(link).__name__}: {link}"
         for pattern, code in _ERRORS:
             if pattern.search(text):
-                return finding(_precise(code, error, link), _place(error), coroutine=_coroutine(link))
+                return finding(_precise(code, error, link), _place(error), **_as_written(link))
     return None
 
 
-def _show(result: ExecutionResult) -> None:
-    error = result.error_in_exec
-    found = hint(error) if error is not None else _unfilled_in_cell(str(getattr(result.info, "raw_cell", "")))
+def _with_hint(show: Callable[..., None]) -> Callable[..., None]:
+    """What shows a traceback, with the hint above."""
+
+    @functools.wraps(show)
+    def showtraceback(exc_tuple: Any = None, *args: Any, **options: Any) -> None:
+        error = exc_tuple[1] if exc_tuple else sys.exc_info()[1]
+        with contextlib.suppress(Exception):  # it must not hide the user's error
+            if error is not None and _after in _shell().events.callbacks["post_run_cell"]:
+                _display(hint(error))
+        show(exc_tuple, *args, **options)
+
+    showtraceback.shows_hints = True  # type: ignore[attr-defined]
+    return showtraceback
+
+
+def _after(result: ExecutionResult) -> None:
+    """The hint under a cell that ended well and has shown None."""
+    if result.error_in_exec is None:
+        _display(_unfilled_in_cell(str(getattr(result.info, "raw_cell", ""))))
+
+
+def _display(found: Finding | None) -> None:
     if found is None:
         return
     from IPython.display import display
@@ -198,35 +223,86 @@ def _place(error: BaseException) -> str:
     return "this cell"
 
 
-def _coroutine(error: BaseException) -> str:
-    """What the cell gave to `asyncio.run`, or to the like, as it is written there."""
+def _as_written(error: BaseException) -> dict[str, str]:
+    """The lines to write in the user's own words, as far as the cell has them."""
+    words = {"coroutine": "main()"}
+    if name := _awaitable(error):
+        words |= {"awaited": f"output = await {name}", "gathered": f"results = await {name}"}
+    for source, call in _written(error):
+        if not isinstance(call, ast.Call):
+            continue
+        given = [*call.args, *(keyword.value for keyword in call.keywords)]
+        if given and (first := ast.get_source_segment(source, given[0])):
+            words["coroutine"] = first
+        if found := _kickoff(source, call, ("kickoff",)):
+            words["kickoff"] = f"cnb.kickoff({', '.join(found)})"
+        if found := _kickoff(source, call, ("kickoff_for_each",)):
+            words["each"] = f"cnb.kickoff_for_each({', '.join(found)})"
+        if all(pairs := [_kickoff(source, each, ("akickoff", "kickoff_async")) for each in call.args]) and pairs:
+            crews = (f"({crew}, {rest[0].removeprefix('inputs=')})" if rest else crew for crew, *rest in pairs)
+            words["gather"] = f"cnb.gather({', '.join(crews)})"
+    return words
+
+
+def _kickoff(source: str, call: ast.expr, names: Iterable[str]) -> list[str]:
+    """The crew and the arguments of such a call, as they are written; empty for any other."""
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr not in names:
+        return []
+    return [str(ast.get_source_segment(source, part)) for part in (call.func.value, *call.args)] + [
+        f"{keyword.arg}={ast.get_source_segment(source, keyword.value)}" for keyword in call.keywords
+    ]
+
+
+def _awaitable(error: BaseException) -> str:
+    """The user's name for what was used before it was awaited; empty where it has none, or is a loop's."""
+    for source, found in _written(error):
+        used = found.value if isinstance(found, ast.Attribute | ast.Subscript) else found
+        if isinstance(used, ast.Name) and not re.search(rf"\bfor {re.escape(used.id)} in\b", _cell(error)):
+            return str(ast.get_source_segment(source, used))
+    return ""
+
+
+def _cell(error: BaseException) -> str:
+    """The code of the cell that led to the error."""
     user = getattr(_shell(), "user_ns", None)
-    step, call = error.__traceback__, "main()"
+    file = next((frame.f_code.co_filename for frame, _ in _frames(error) if frame.f_globals is user), "")
+    return "".join(linecache.getlines(file))
+
+
+def _written(error: BaseException) -> Iterator[tuple[str, ast.expr]]:
+    """The expressions in the cell that led to the error, with the source that they stand in."""
+    user = getattr(_shell(), "user_ns", None)
+    step = error.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
         if step.tb_frame.f_globals is user:
-            call = _argument(code.co_filename, next(islice(code.co_positions(), step.tb_lasti // 2, None))) or call
+            source = _source(code.co_filename, next(islice(code.co_positions(), step.tb_lasti // 2, None)))
+            with contextlib.suppress(SyntaxError, ValueError):
+                found = ast.parse(source, mode="eval").body
+                yield source, found.value if isinstance(found, ast.Await) else found
         step = step.tb_next
-    return call
 
 
-def _argument(file: str, place: tuple[int | None, int | None, int | None, int | None]) -> str | None:
-    """The first argument of the call that stands there, or None."""
+def _source(file: str, place: tuple[int | None, int | None, int | None, int | None]) -> str:
+    """What stands there."""
     first, last, start, end = place
     if first is None or last is None or start is None or end is None:
-        return None
+        return ""
     lines = [linecache.getline(file, line).encode() for line in range(first, last + 1)]
     lines[-1] = lines[-1][:end]
     lines[0] = lines[0][start:]
-    source = b"".join(lines).decode(errors="replace")
-    try:
-        call = ast.parse(source, mode="eval").body
-    except (SyntaxError, ValueError):
-        return None
-    if not isinstance(call, ast.Call):
-        return None
-    given = [*call.args, *(keyword.value for keyword in call.keywords)]
-    return ast.get_source_segment(source, given[0]) if given else None
+    return b"".join(lines).decode(errors="replace")
+
+
+def _name_of(error: BaseException, fits: Callable[[object], bool]) -> str:
+    """The user's name for such a value, in the line that led to the error; empty where it has none."""
+    user = getattr(_shell(), "user_ns", None)
+    for frame, line in _frames(error):
+        if frame.f_globals is user:
+            for name in _STEP.findall(linecache.getline(frame.f_code.co_filename, line)):
+                if fits({**frame.f_globals, **frame.f_locals}.get(name)):
+                    return str(name)
+    return ""
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:

@@ -41,13 +41,13 @@ PITFALLS: dict[str, tuple[Severity, str, str]] = {
         "error",
         "A loop runs in every cell, and CrewAI refuses to run agents synchronously inside one; nest_asyncio does not "
         "change that.",
-        "run = cnb.kickoff(crew, inputs={...})\nawait run  # in a plain function: run.wait()",
+        "run = {kickoff}\nawait run  # in a plain function: run.wait()",
     ),
     "sync-kickoff-for-each": (
         "error",
         "A loop runs in every cell, and CrewAI refuses to run agents synchronously inside one; nest_asyncio does not "
         "change that.",
-        "batch = cnb.kickoff_for_each(crew, inputs=[{...}, ...])\nresults = await batch",
+        "batch = {each}\nresults = await batch",
     ),
     "asyncio-run": (
         "error",
@@ -64,29 +64,28 @@ PITFALLS: dict[str, tuple[Severity, str, str]] = {
         "error",
         "It is a coroutine: the call was prepared and nobody awaited it, so nothing has run yet. (An async function in "
         "after_kickoff_callbacks leaves one in place of the output, too.)",
-        "output = await crew.akickoff(inputs={...})\n# or: output = await cnb.kickoff(crew, inputs={...})",
+        "{awaited}",
     ),
     "gather-not-awaited": (
         "error",
         "It stands for outputs that are still to come: the crews were started, and nobody has awaited them.",
-        "results = await asyncio.gather(crew_a.akickoff(), crew_b.akickoff())\n"
-        "# or: results = await cnb.gather(crew_a, crew_b); and for an asyncio task: output = await task",
+        "{gathered}",
     ),
     "run-not-joined": (
         "error",
         "A run is the handle of a crew that may still be at work; await it for CrewAI's output.",
-        "output = await run\noutput.{name}\n# or, once it is done: run.output.{name}",
+        "output = await {handle}\noutput.{name}\n# or, once it is done: {handle}.output.{name}",
     ),
     "batch-not-joined": (
         "error",
         "A batch is the handle of crews that may still be at work; await it for their results.",
-        "results = await batch\nresults.{name}\n# or, of those that are done so far: batch.results.{name}",
+        "results = await {handle}\nresults.{name}\n# or, of those that are done so far: {handle}.results.{name}",
     ),
     "shared-agent": (
         "note",
         "An agent has one executor. Under asyncio.gather such crews fail with `Executor is already running`; started "
         "a moment apart, one answered with the other's role, goal and task. crew_nb gives each run agents of its own.",
-        "results = await cnb.gather(crew_a, crew_b)",
+        "results = await {gather}",
     ),
     "shared-llm": (
         "note",
@@ -221,10 +220,21 @@ class Finding:
         return f"{_SIGNS[self.severity]} {self.severity}"
 
 
+_UNKNOWN = {
+    "kickoff": "cnb.kickoff(crew, inputs={...})",
+    "each": "cnb.kickoff_for_each(crew, inputs=[{...}, ...])",
+    "gather": "cnb.gather(crew_a, crew_b)",
+    "awaited": "output = await crew.akickoff(inputs={...})\n# or: output = await cnb.kickoff(crew, inputs={...})",
+    "gathered": "results = await asyncio.gather(crew_a.akickoff(), crew_b.akickoff())\n"
+    "# or: results = await cnb.gather(crew_a, crew_b); and for an asyncio task: output = await task",
+}
+"""What stands in a line to write where it is not known how the user wrote it."""
+
+
 def finding(code: str, where: str, among: Hashable = None, **words: object) -> Finding:
     """The pitfall of that name, found there; `words` fill the line to write."""
     severity, what, instead = PITFALLS[code]
-    for name, value in words.items():
+    for name, value in {**_UNKNOWN, **words}.items():
         instead = instead.replace(f"{{{name}}}", str(value))
     return Finding(code=code, severity=severity, what=what, where=where, instead=instead, among=among)
 

@@ -123,7 +123,9 @@ class _Step(greenlet):  # type: ignore[misc]
         here = getcurrent()
         self.parent = here
         self.gr_context = here.gr_context
-        return self.switch(value) if error is None else self.throw(error)
+        if error is None:
+            return self.switch(value)
+        return self.throw(type(error), error, error.__traceback__)  # without it, where it was raised would be lost
 
 
 def _advance(coroutine: Coroutine[Any, Any, T], value: Any, error: BaseException | None) -> tuple[bool, Any]:

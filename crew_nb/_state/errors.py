@@ -20,6 +20,12 @@ from __future__ import annotations
 class CrewNbError(Exception):
     """Base of everything that crew_nb itself raises."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the user's lines and the sentence."""
+        from crew_nb._state import shown
+
+        return shown.rendered(self)
+
 
 class BlueprintError(CrewNbError, TypeError):
     """Raised when a crew argument or its inputs cannot be run; nothing was started."""

@@ -1,4 +1,4 @@
-"""`%load_ext crew_nb` in a real kernel: the real errors, each with its hint under it, and nothing hidden."""
+"""`%load_ext crew_nb` in a real kernel: the real errors, each with its hint above it, and nothing hidden."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from crew_nb._state.words import plain
 from tests.support.kernel import Cell, Kernel
 
 if TYPE_CHECKING:
@@ -84,19 +85,19 @@ CASES = [
         "result = crew().kickoff(inputs=ai)",
         "RuntimeError: Agent execution was invoked synchronously from within a running event loop",
         "line 1: result = crew().kickoff(inputs=ai)",
-        "run = cnb.kickoff(crew, inputs={...})",
+        "run = cnb.kickoff(crew(), inputs=ai)",
     ),
     (
         "crew().kickoff_for_each(inputs=[ai, ai])",
         "RuntimeError: Agent execution was invoked synchronously from within a running event loop",
         "line 1: crew().kickoff_for_each(inputs=[ai, ai])",
-        "batch = cnb.kickoff_for_each(crew, inputs=[{...}, ...])",
+        "batch = cnb.kickoff_for_each(crew(), inputs=[ai, ai])",
     ),
     (
         "by = agent()\nawait asyncio.gather(crew(by).akickoff(inputs=ai), crew(by).akickoff(inputs=ai))",
         "RuntimeError: Executor is already running",
         "line 2: await asyncio.gather(",
-        "results = await cnb.gather(crew_a, crew_b)",
+        "results = await cnb.gather((crew(by), ai), (crew(by), ai))",
     ),
     (
         "await busy().akickoff()",
@@ -114,7 +115,7 @@ CASES = [
         "output = crew().akickoff(inputs=ai)\noutput.raw",
         "AttributeError: 'coroutine' object has no attribute 'raw'",
         "line 2: output.raw",
-        "output = await crew.akickoff(inputs={...})",
+        "output = await output",
     ),
     (
         "for output in crew().akickoff_for_each(inputs=[ai]):\n    print(output)",
@@ -138,7 +139,7 @@ CASES = [
         "results = asyncio.gather(main(), main())\nresults[0].raw",
         "TypeError: '_GatheringFuture' object is not subscriptable",
         "line 2: results[0].raw",
-        "results = await asyncio.gather(",
+        "results = await results",
     ),
     (
         "for output in asyncio.gather(main(), main()):\n    output.raw",
@@ -150,13 +151,13 @@ CASES = [
         "task = asyncio.create_task(main())\ntask.raw",
         "AttributeError: '_asyncio.Task' object has no attribute 'raw'",
         "line 2: task.raw",
-        "output = await task",
+        "results = await task",
     ),
     (
-        "run = cnb.kickoff(crew, ai, show=False)\nprint(run.raw)",
+        "mine = cnb.kickoff(crew, ai, show=False)\nprint(mine.raw)",
         "AttributeError: 'Run' object has no attribute 'raw'",
-        "line 2: print(run.raw)",
-        "output = await run\n      output.raw\n      # or, once it is done: run.output.raw",
+        "line 2: print(mine.raw)",
+        "output = await mine\n      output.raw\n      # or, once it is done: mine.output.raw",
     ),
     (
         "batch = cnb.gather((crew, ai), show=False)\nbatch.to_frame()",
@@ -186,8 +187,8 @@ def hints(cell: Cell) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(("code", "error", "line", "instead"), CASES, ids=[case[0].splitlines()[-1] for case in CASES])
-def test_the_hint_is_under_the_error(kernel, code, error, line, instead):
-    """The user's error is whole and first; after it one hint names the line, what happens and what to write."""
+def test_the_hint_is_above_the_error(kernel, code, error, line, instead):
+    """First in sight, one hint names the line, what happens and what to write; the user's error is whole below it."""
     cell = kernel.run(code, check=False)
     assert cell.status == "error"
     assert cell.error.startswith(error)
@@ -196,8 +197,9 @@ def test_the_hint_is_under_the_error(kernel, code, error, line, instead):
     assert found["text/plain"].startswith(f"Hint: {line}")
     assert instead in found["text/plain"]
     assert 'class="crew-nb"' in found["text/html"]
-    shown = [m.type for m in cell.messages if m.type in ("error", "display_data")]
-    assert shown[-2:] == ["error", "display_data"]
+    shown = [m for m in cell.messages if m.type in ("error", "display_data")]
+    assert shown[0].content["data"] == found
+    assert shown[-1].type == "error"
 
 
 def test_other_errors_and_good_cells_have_no_hint(kernel):
@@ -270,3 +272,27 @@ def test_what_was_only_copied_is_told_of_where_it_is_shown_empty(kernel):
     assert "line 1: print(ours.usage_metrics)" in found["text/plain"]
     kernel.run("filled = crew(agent(0))\n_ = await filled.akickoff(inputs=ai)")
     assert not hints(kernel.run("filled.usage_metrics, filled.tasks[0].output"))
+
+
+def test_an_error_of_ours_is_its_sentence_and_the_users_lines(kernel):
+    """What lies between is in a fold, once; the cause is kept, and with `%xmode Verbose` all is shown."""
+    cell = kernel.run("x = 1\ncnb.gather(3)", check=False)
+    assert len(cell.traceback.splitlines()) < 10
+    assert "cnb.gather(" in plain(cell.traceback)
+    assert "blueprint.py" not in cell.traceback
+    (fold,) = [data for data in cell.displays if "<details>" in data.get("text/html", "")]
+    assert "blueprint.py" in fold["text/html"]
+    assert "%xmode Verbose" in fold["text/plain"]
+
+    kernel.run("def mine(_):\n    raise KeyError('no such shop')\nours = crew(agent(0))\nours.tasks[0].callback = mine")
+    cell = kernel.run("await cnb.kickoff(ours, ai, show=False)", check=False)
+    said = plain(cell.traceback)
+    assert "raise KeyError('no such shop')" in said, "the user's own line"
+    assert said.index("KeyError: 'no such shop'") < said.index("direct cause") < said.index("RunFailedError: run 0")
+    assert len(said.splitlines()) < 25
+    assert "driver.py" not in said
+    checks = "import sys, traceback\nlen(traceback.extract_tb(sys.last_value.__cause__.__traceback__)) > 10"
+    assert kernel.run(checks).result == "True"
+    kernel.run("%xmode Verbose")
+    assert "driver.py" in kernel.run("await cnb.kickoff(ours, ai, show=False)", check=False).traceback
+    kernel.run("%xmode Context")
