@@ -450,6 +450,49 @@ def test_names_in_the_timeline_stay_in_their_bars(browser: Browser) -> None:
             assert "failed" in shown.page.locator(".cnb-legend").inner_text()
 
 
+IN_SIGHT = """() => { const box = document.querySelector(".cnb-scroll").getBoundingClientRect();
+  return [...document.querySelectorAll(".cnb-item")].filter(e => {
+    const { top, bottom } = e.getBoundingClientRect();
+    return top >= box.top - 1 && bottom <= box.bottom + 1;
+  }).map(e => Number(e.dataset.item)).sort((a, b) => a - b) }"""
+
+
+def test_what_is_at_work_is_in_sight_and_moves_no_row_under_the_pointer(browser: Browser) -> None:
+    """The list goes along while nobody is in it; else it stands still, and says what is at work and where."""
+    script = Script(60, width=4, seed=2)
+
+    def at_work() -> set[int]:
+        return {run.index for run in script.runs if run.status in ("running", "waiting")}
+
+    with board_page(browser, script) as shown:
+        page = shown.page
+        for part in (0.2, 0.4, 0.6):
+            script.play(script.length * part)
+            shown.pump()
+            assert at_work() <= set(page.evaluate(IN_SIGHT))
+            assert page.locator(".cnb-work button").count() == 0
+        assert min(at_work()) > 20
+        page.locator(".cnb-scroll").hover()
+        before = page.evaluate(IN_SIGHT)
+        script.play(script.length * 0.95)
+        shown.pump()
+        assert page.evaluate(IN_SIGHT) == before
+        assert page.locator(".cnb-work button").inner_text() == f"at work: {len(at_work())} ↓"
+        page.locator(".cnb-work button").click()
+        shown.pump()
+        assert at_work() <= set(page.evaluate(IN_SIGHT))
+        assert page.locator(".cnb-work button").count() == 0
+        page.mouse.move(5, 5)
+        page.evaluate("() => { document.querySelector('.cnb-scroll').scrollTop = 0 }")
+        shown.pump()
+        script.play(script.length * 0.97)
+        shown.pump()
+        assert page.evaluate(IN_SIGHT)[0] == 0
+        script.play(script.length)
+        shown.pump()
+        assert page.locator(".cnb-work button").count() == 0
+
+
 def structured(n: int, why: str) -> BatchState:
     """A batch of structured outputs."""
     one = finished_run(0, "x", 0.0)

@@ -1795,6 +1795,58 @@ function question(row, wait, specs, board) {
   );
 }
 
+// board/runs/work.js
+var AT_WORK = /* @__PURE__ */ new Set(["running", "waiting", "cancelling"]);
+var Work = class {
+  /** @param {Board} board */
+  constructor(board) {
+    this.board = board;
+    this.el = h("div", { class: "cnb-work" });
+    this.follows = true;
+    this.at = 0;
+  }
+  /** Hear of a person who scrolls. @param {HTMLElement} view */
+  watch(view) {
+    this.at = 0;
+    view.addEventListener("scroll", () => {
+      if (Math.abs(view.scrollTop - this.at) > 2) this.follows = false;
+    });
+  }
+  /** Rows must not move under a pointer, the keys, or where somebody reads or has sorted them. @param {HTMLElement} view */
+  mayMove(view) {
+    const { by, held, open } = this.board;
+    return this.follows && !open.size && by.sort === "#" && !by.down && !by.filter && !by.problems && !view.matches(":hover") && !(held && view.contains(held));
+  }
+  /** @param {Scroller} scroller @param {boolean} [asked] by a person */
+  draw(scroller, asked = false) {
+    const { view, tops, keys } = scroller;
+    const { rows } = this.board.store;
+    const places = keys.flatMap((run, n) => AT_WORK.has(rows.get(run)?.status ?? "") ? [n] : []);
+    const [top, bottom] = [(n) => tops[n] ?? 0, (n) => tops[n + 1] ?? 0];
+    const tall = view.clientHeight;
+    const above = () => places.filter((n) => bottom(n) <= view.scrollTop).length;
+    const below = () => places.filter((n) => top(n) >= view.scrollTop + tall).length;
+    if (asked) this.follows = true;
+    if (tall && (asked || this.mayMove(view))) {
+      let [most, best] = [places.filter((n) => top(n) >= view.scrollTop - 1 && bottom(n) <= view.scrollTop + tall + 1).length, -1];
+      for (let [first, end] = [0, 0]; first < places.length; first++) {
+        const from = top(places[first] ?? 0);
+        while (end < places.length && bottom(places[end] ?? 0) <= from + tall) end++;
+        if (end - first > most) [most, best] = [end - first, from];
+      }
+      if (best >= 0) {
+        view.scrollTop = best;
+        this.at = view.scrollTop;
+        scroller.draw(keys);
+      }
+    }
+    const [up, down] = [above(), below()];
+    const words2 = [up ? `${up} ↑` : "", down ? `${down} ↓` : ""].filter(Boolean).join("  ");
+    const said = `${plural(up + down, "run")} at work out of sight`;
+    morph(this.el, h("div", { class: "cnb-work" }, words2 ? h("button", { type: "button", "data-act": "work", "aria-label": said, title: said }, `at work: ${words2}`) : null));
+  }
+};
+
 // board/runs/runs.js
 var [SHORT, LONG] = [14, 40];
 var NUMBERS = ["time", "tokens", "cost"];
@@ -1807,10 +1859,12 @@ var Runs = class extends View {
     this.grid = h("div");
     this.heads = h("div");
     this.inputs = this.columns();
+    this.work = new Work(board);
     this.acts = {
       toggle: (run) => {
         if (!String(getSelection() ?? "")) this.toggle(run);
       },
+      work: () => this.scroller && this.work.draw(this.scroller, true),
       sort: (_, el) => this.sort(el.dataset.sort ?? "#"),
       cancel: (run) => this.board.wire.command("cancel", { run }),
       retry: (run) => this.board.wire.command("retry", { run }),
@@ -1830,7 +1884,8 @@ var Runs = class extends View {
     this.heads = h("div", { class: "cnb-cols cnb-row", role: "row" });
     const view = h("div", { class: "cnb-scroll", role: "presentation" });
     this.grid = h("div", { class: "cnb-grid", role: "treegrid", "aria-label": "Runs" }, this.heads, view);
-    body.append(this.grid);
+    this.work.watch(view);
+    body.append(this.grid, this.work.el);
     this.scroll(view, { height: () => this.board.within(TWO_LINES2) ? 58 : 34, build: (i) => this.item(i), stamp: (i) => this.stamp(i) });
   }
   /** @override */
@@ -1858,6 +1913,12 @@ var Runs = class extends View {
       h("div", { class: "cnb-cols cnb-row", role: "row", "aria-rowindex": 1 }, column("#", "#", true), column("status", "status"), this.inputs.map(({ key, name }) => column(key, name, false, "inputs")), plain("tasks"), plain("now"), column("time", "time", true), column("tokens", "tokens", true), costs ? column("cost", "cost", true) : null)
     );
     this.drawPlaces();
+    if (this.scroller) this.work.draw(this.scroller);
+  }
+  /** @override */
+  scrolled() {
+    if (this.scroller) this.scroller.draw(this.scroller.keys), this.work.draw(this.scroller);
+    return this.scroller !== null;
   }
   /**
    * The columns of inputs: those that there is room for, each as wide as its values, or one of all.

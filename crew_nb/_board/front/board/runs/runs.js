@@ -14,6 +14,7 @@ import { View } from "../view.js";
 import { inside } from "./detail.js";
 import { isLong, pipeline, tasksWidth, TWO_LINES } from "./pipeline.js";
 import { question } from "./question.js";
+import { Work } from "./work.js";
 
 /** Characters up to which a column of inputs is as wide as they are, and of which more are not asked for. */
 const [SHORT, LONG] = [14, 40];
@@ -31,12 +32,14 @@ export class Runs extends View {
     this.grid = h("div");
     this.heads = h("div");
     this.inputs = this.columns();
+    this.work = new Work(board);
     /** @type {import("../view.js").Acts} */
     this.acts = {
       toggle: (run) => {
         // A click that ends a selection is no wish to open the row.
         if (!String(getSelection() ?? "")) this.toggle(run);
       },
+      work: () => this.scroller && this.work.draw(this.scroller, true),
       sort: (_, el) => this.sort(el.dataset.sort ?? "#"),
       cancel: (run) => this.board.wire.command("cancel", { run }),
       retry: (run) => this.board.wire.command("retry", { run }),
@@ -58,7 +61,8 @@ export class Runs extends View {
     this.heads = h("div", { class: "cnb-cols cnb-row", role: "row" });
     const view = h("div", { class: "cnb-scroll", role: "presentation" });
     this.grid = h("div", { class: "cnb-grid", role: "treegrid", "aria-label": "Runs" }, this.heads, view);
-    body.append(this.grid);
+    this.work.watch(view);
+    body.append(this.grid, this.work.el);
     this.scroll(view, { height: () => (this.board.within(TWO_LINES) ? 58 : 34), build: (i) => this.item(i), stamp: (i) => this.stamp(i) });
   }
 
@@ -88,6 +92,13 @@ export class Runs extends View {
       h("div", { class: "cnb-cols cnb-row", role: "row", "aria-rowindex": 1 }, column("#", "#", true), column("status", "status"), this.inputs.map(({ key, name }) => column(key, name, false, "inputs")), plain("tasks"), plain("now"), column("time", "time", true), column("tokens", "tokens", true), costs ? column("cost", "cost", true) : null),
     );
     this.drawPlaces();
+    if (this.scroller) this.work.draw(this.scroller);
+  }
+
+  /** @override */
+  scrolled() {
+    if (this.scroller) this.scroller.draw(this.scroller.keys), this.work.draw(this.scroller);
+    return this.scroller !== null;
   }
 
   /**
