@@ -1,17 +1,28 @@
-"""httpcore's pool of HTTP connections, looked through once a request on the engine's loop, and not once a connection.
+"""Connections to providers: one client for all runs that ask for the same, and a pool that is quick with many of them.
+
+An OpenAI client costs 45 to 60 ms and two TLS contexts of a megabyte; a factory makes an LLM object, and with it two
+clients, for each run. Those of runs of ours are shared where all that they are made of is the same.
 
 Every LLM client of CrewAI's keeps its connections there. httpcore 1.0 asks each idle socket at each request whether it
 is still open, and counts all connections once for each that is idle: with 256 calls in flight that is more work than
 the calls are (encode/httpcore#924, #1035). A connection that is already given to a request may be closed under it, too
-(#1110). Both are mended here for the engine's loop only; other loops, and other versions, keep httpcore's own.
+(#1110). Both are mended here for the engine's loop only; other loops, and other versions, keep httpcore's own. There
+each request looks the pool through once, and not once a connection.
 """
 
 from __future__ import annotations
 
 import functools
+import json
+import os
+import sys
+import threading
 import time
 import weakref
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+
+from crew_nb._state.secret_search import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +35,85 @@ NAMES = "_assign_requests_to_connections _connections _http2 _max_connections _m
 
 SWEEP_SECONDS = 1.0
 """How often all idle connections of a pool are asked whether they are open; one that is about to be used always is."""
+
+
+CLIENTS = {"openai": "OpenAICompletion", "anthropic": "AnthropicCompletion"}
+"""CrewAI's modules and classes that make clients of SDKs."""
+
+_SDK_DEFAULT = (1000, 100)
+"""Connections that the OpenAI and Anthropic SDKs open at most, and keep; nobody has chosen these numbers."""
+
+_clients: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+_making = threading.Lock()
+
+
+def share_clients(applies: Callable[[], bool], here: Callable[[], bool]) -> None:
+    """Let LLM objects that are made where `applies()` have one client together where they would have equal ones.
+
+    Args:
+        applies: Whether this code runs for a run of ours.
+        here: Whether it runs on the engine's loop: an async client's connections belong to the loop that opened them,
+            so an LLM object that is asked on another loop gets a client of its own.
+    """
+    for provider, name in CLIENTS.items():
+        cls: Any = getattr(sys.modules.get(f"crewai.llms.providers.{provider}.completion"), name, None)
+        parts: list[Any] = [
+            getattr(cls, f"_{part}_client", None) for part in ("build_sync", "build_async", "get_async")
+        ]
+        if None in parts or hasattr(parts[0], "_crew_nb"):
+            continue
+        build, build_async, get_async = parts
+        cls._build_sync_client = _shared(build, applies)
+        cls._build_async_client = _shared(build_async, applies)
+        cls._get_async_client = _own_elsewhere(get_async, build_async, here)
+
+
+def forget_clients() -> None:
+    """A forked child opens connections of its own."""
+    _clients.clear()
+
+
+def _shared(build: Callable[[Any], Any], applies: Callable[[], bool]) -> Callable[[Any], Any]:
+    @functools.wraps(build)
+    def call(llm: Any) -> Any:
+        if not applies() or getattr(llm, "interceptor", None) is not None:
+            return build(llm)
+        try:
+            made_of = json.dumps([build.__qualname__, llm._get_client_params(), _settings()], sort_keys=True)
+        except TypeError:  # it is made with objects, an HTTP client of the user's among them
+            return build(llm)
+        key = blake2b(made_of.encode()).hexdigest()  # there are keys in it
+        with _making:
+            client = _clients.get(key)
+            if client is None:
+                client = _clients[key] = build(llm)
+                client._crew_nb = SHARED
+            return client
+
+    call._crew_nb = True  # type: ignore[attr-defined]
+    return call
+
+
+def _own_elsewhere(
+    get: Callable[[Any], Any], build: Callable[[Any], Any], here: Callable[[], bool]
+) -> Callable[[Any], Any]:
+    @functools.wraps(get)
+    def call(llm: Any) -> Any:
+        client = get(llm)
+        if hasattr(client, "_crew_nb") and not here():
+            client = llm._async_client = build(llm)
+        return client
+
+    return call
+
+
+def _settings() -> dict[str, str]:
+    """What of the environment goes into a client besides its parameters."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("OPENAI_", "ANTHROPIC_", "SSL_CERT_")) or name.lower().endswith("_proxy")
+    }
 
 
 def install(here: Callable[[], bool]) -> None:
@@ -67,7 +157,9 @@ def _assign(pool: Any, *, sweep: bool) -> list[Any]:
             closing.append(connection)
         else:
             idle.append(connection)
-    surplus = max(0, len(idle) - pool._max_keepalive_connections)
+    is_chosen = (pool._max_connections, pool._max_keepalive_connections) != _SDK_DEFAULT
+    # All idle ones are of the last seconds, since they expire: what was in flight just now is in flight again soon.
+    surplus = max(0, len(idle) - pool._max_keepalive_connections) if is_chosen else 0
     closing += idle[:surplus]
     idle = idle[surplus:]
     for request in pool._requests:

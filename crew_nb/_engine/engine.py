@@ -117,6 +117,7 @@ class Engine:
         if not self._froze and gc.get_freeze_count() == 0:  # else somebody has chosen for the whole process
             gc.freeze()
         self._froze = True
+        _connections.share_clients(_calls.applies, self.here)  # of the providers that are loaded by now
 
     def here(self) -> bool:
         """Whether this code runs in the engine's thread."""
@@ -356,6 +357,7 @@ def _begin_anew() -> None:
     engine.__init__()  # type: ignore[misc]
     _builds.__init__(BUILDS)  # type: ignore[misc]
     _limits.forget_all()
+    _connections.forget_clients()
     _record.begin_anew()
 
 

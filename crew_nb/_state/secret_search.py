@@ -21,6 +21,8 @@ from crew_nb._state.secret_looks import (
 
 DEEPEST = 6
 """How far an object is searched for secrets."""
+SHARED = "shared"
+"""The mark of a client that LLM objects share: what it is made of stands in each of them, and in the environment."""
 MOST = 20_000
 """How many objects are searched for secrets."""
 
@@ -81,6 +83,9 @@ def _entries(thing: Any) -> list[tuple[Any, Any]]:
     if type(thing).__module__ in ("builtins", "_thread", "threading", "logging"):
         return []
     entries: list[tuple[Any, Any]] = []
+    with suppress(Exception):
+        if object.__getattribute__(thing, "__dict__").get("_crew_nb") == SHARED:
+            return []
     for place in ("__dict__", "__pydantic_private__", "__pydantic_extra__"):
         with suppress(Exception):
             entries += list((object.__getattribute__(thing, place) or {}).items())

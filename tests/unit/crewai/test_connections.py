@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 from typing import TYPE_CHECKING, Any
 
 import httpcore
 import httpx
 import pytest
+from crewai import LLM, Crew
 from httpcore._async import http11
 
+import crew_nb as cnb
 from crew_nb._crewai import connections as _connections
+from crew_nb._engine import calls as _calls
 from crew_nb._engine.engine import engine
+from crew_nb._state import attempt as _attempt
+from crew_nb._state.attempt import Attempt
+from tests.conformance.paths import OpenGate
+from tests.support import crews
+from tests.support.server import llm
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -23,6 +32,13 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _installed() -> None:
     _connections.install(engine.here)
+
+
+@pytest.fixture
+def in_a_run() -> contextvars.Context:
+    context = contextvars.copy_context()
+    context.run(_attempt.current.set, Attempt(0, lambda event: None, OpenGate()))  # type: ignore[arg-type]
+    return context
 
 
 @pytest.fixture
@@ -172,3 +188,55 @@ def test_other_loops_keep_httpcores_own(server: Server, monkeypatch: pytest.Monk
             return await ask(http, server, 3)
 
     assert asyncio.run(work()) == [200] * 3
+
+
+def test_no_limit_of_an_sdk_closes_what_is_used_again(server: Server) -> None:
+    """The SDKs keep 100 connections by default; of 130 that were in flight, all are there for the next 130."""
+
+    async def work() -> int:
+        async with client(max_connections=1000, max_keepalive_connections=100) as http:
+            await ask(http, server, 130)
+            return len(pool_of(http).connections)
+
+    assert on_engine(work()) == 130
+
+
+def _llm(**more: Any) -> Any:
+    return LLM(**{"model": "openai/gpt-4o-mini", "api_key": "test-key", "base_url": "http://127.0.0.1:9/v1", **more})
+
+
+def test_llms_that_factories_make_alike_share_a_client(server: Server) -> None:
+    """Eight crews of a factory ask over one client; another key, header or base URL gets another."""
+    made: list[Any] = []
+
+    def build(key: str) -> Crew:
+        made.append(llm(server, api_key=key))
+        return crews.one(made[-1])
+
+    keys = ["key-one"] * 6 + ["key-two"] * 2
+    rows = [{"topic": f"T{n}", "key": key} for n, key in enumerate(keys)]
+    results = cnb.kickoff_for_each(build, rows, show=False).wait(60)
+    assert [r.status for r in results] == ["done"] * 8
+    clients = {(id(each._get_sync_client()), id(each._async_client)) for each in made}
+    assert len(clients) == 2
+    assert len(server.stats().requests) == 8
+
+
+def test_the_users_own_llms_keep_their_clients(in_a_run: contextvars.Context) -> None:
+    """Outside of runs none is shared, and within them none that is made of other numbers."""
+    _connections.share_clients(_calls.applies, engine.here)
+    assert in_a_run.run(_llm)._client is in_a_run.run(_llm)._client
+    assert _llm()._client is not _llm()._client
+    assert in_a_run.run(lambda: _llm(timeout=3)._client) is not in_a_run.run(lambda: _llm(timeout=4)._client)
+
+
+def test_an_llm_that_is_asked_on_another_loop_has_a_client_of_its_own(in_a_run: contextvars.Context) -> None:
+    """Connections belong to the loop that opened them: a tool's own loop gets others than the runs have."""
+    _connections.share_clients(_calls.applies, engine.here)
+    first, second = in_a_run.run(_llm), in_a_run.run(_llm)
+
+    async def get(model: Any) -> Any:
+        return model._get_async_client()
+
+    assert on_engine(get(first)) is on_engine(get(second))
+    assert asyncio.run(get(second)) is not on_engine(get(first))
