@@ -366,7 +366,7 @@ class Batch:
     def retry(self, *, restart: bool = False) -> Batch:
         """Run the failed and cancelled runs again, in their rows; `await` the batch for the new results.
 
-        They go on where they ended: tasks of a crew that were done keep their outputs, and ask nothing again.
+        They go on where they ended: tasks of a crew and steps of a flow that were done are not run again.
 
         Args:
             restart: Whether all of each is run again.

@@ -312,3 +312,29 @@ def test_batches_within_batches_open_within_each_other(server: Server) -> None:
     drawn = str(static.board(run.batch.state()))
     assert f"{len(tasks) - 1} inside" in drawn
     assert "research › topic=B1: step 0" in drawn
+
+
+@pytest.mark.parametrize("kind", ["flow", "agent"])
+def test_a_stop_and_a_timeout_reach_flows_and_agents(kind: str, server: Server) -> None:
+    """No request comes after them, as the server sees it; every row is final, and tried again it comes to its end."""
+    subject: Any = make(llm(server)) if kind == "flow" else crews.agent(llm(server), "Editor of {topic}")
+    rows = [{"topic": f"T{i}", **({"messages": f"topic=T{i}"} if kind == "agent" else {})} for i in range(4)]
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(subject, rows, show=False)
+    server.wait_for(lambda stats: stats.in_flight == 4)
+    batch.cancel()
+    assert {r.status for r in batch.wait(120)} == {"cancelled"}
+    server.configure(hold=False)
+    server.release()
+    server.wait_for(lambda stats: stats.in_flight == 0)
+    assert len(server.stats().requests) == 4
+    assert {r.status for r in batch.retry().wait(240)} == {"done"}
+    server.reset()
+    server.configure(hold=True)
+    late = cnb.kickoff_for_each(subject, rows, show=False, idle_timeout=1.0)
+    assert {type(r.error).__name__ for r in late.wait(120)} == {"RunTimeoutError"}
+    asked = len(server.stats().requests)
+    server.configure(hold=False)
+    server.release()
+    server.wait_for(lambda stats: stats.in_flight == 0)
+    assert len(server.stats().requests) == asked <= 4
