@@ -140,8 +140,7 @@ def shape(source: Any) -> Shape:
     source = _blueprint.startable(source)
     kind = _kinds.find(source)
     if kind is not None:
-        kind.copy(source)  # refused here and not at the first Run
-        crew = source
+        crew = kind.copy(source)  # refused here and not at the first Run
         own: tuple[Field, ...] = ()
     else:
         own = _parameters(source)
@@ -153,6 +152,8 @@ def shape(source: Any) -> Shape:
     # What runs before a kickoff may add inputs of its own.
     required = not _kinds.kind_of(crew).takes_other_inputs(crew)
     others = tuple(Field(name=n, required=required) for n in _placeholders(crew) if n not in taken)
+    more = (_field(parameter, {}) for parameter in _kinds.kind_of(crew).parameters(crew))
+    others += tuple(field for field in more if field is not None and field.name not in taken)
     if _kinds.kind_of(crew).name != "crew":  # how many calls it makes is known once it has run
         return Shape(title=named, fields=own + others)
     calls, exactly = _calls(crew)

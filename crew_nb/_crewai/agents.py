@@ -14,6 +14,7 @@ from crew_nb._state import events as ev
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Mapping
+    from inspect import Parameter
 
     from crewai import Agent
 
@@ -64,6 +65,10 @@ class _Agents:
         """The request, and the names in braces in its texts."""
         texts = (subject.role, subject.goal, subject.backstory)
         return {MESSAGES}.union(*(names_in(data.hidden(subject, text)) for text in texts))
+
+    def parameters(self, subject: Any) -> list[Parameter]:
+        """None."""
+        return []
 
     def words_in_braces(self, subject: Agent, data: Data) -> list[str]:
         """None that is left: all are required."""

@@ -20,6 +20,7 @@ from crew_nb._state.errors import UnfaithfulCopyError
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from inspect import Parameter
 
     from crewai import Crew, Task
 
@@ -71,6 +72,10 @@ class _Crews:
     def placeholders(self, subject: Crew, data: Data = NO_DATA) -> set[str]:
         """The names in braces in its texts."""
         return data.names(subject)
+
+    def parameters(self, subject: Any) -> list[Parameter]:
+        """None."""
+        return []
 
     def words_in_braces(self, subject: Crew, data: Data) -> list[str]:
         """The same with those that are no placeholders, braces and all."""

@@ -69,6 +69,19 @@ class _Flows:
         """None: inputs go into its state."""
         return set()
 
+    def parameters(self, subject: Flow[Any]) -> list[inspect.Parameter]:
+        """What its state has, with what it begins with."""
+        state: Any = subject.state
+        if isinstance(state, dict):
+            parts = {name: (inspect.Parameter.empty, value) for name, value in state.items()}
+        else:
+            parts = {n: (field.annotation, getattr(state, n)) for n, field in type(state).model_fields.items()}
+        return [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation)
+            for name, (annotation, value) in parts.items()
+            if name != "id" and name.isidentifier()
+        ]
+
     def words_in_braces(self, subject: Any, data: Data) -> list[str]:
         """None."""
         return []

@@ -13,6 +13,7 @@ from crew_nb._crewai.placeholders import NO_DATA
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Mapping
+    from inspect import Parameter
 
     from crew_nb._crewai.placeholders import Data
     from crew_nb._state.events import TaskSpec
@@ -72,6 +73,9 @@ class Kind(Protocol):
 
     def placeholders(self, subject: Any, data: Data = NO_DATA) -> set[str]:
         """The names in braces that inputs fill."""
+
+    def parameters(self, subject: Any) -> list[Parameter]:
+        """Further inputs that are known, with their types and what they are without being given."""
 
     def words_in_braces(self, subject: Any, data: Data) -> list[str]:
         """What stands in braces in its texts and is no data."""

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import pytest
 from crewai import Crew, Process
+from crewai.flow.flow import Flow, start
 from crewai.project import CrewBase, agent, crew, task
+from pydantic import BaseModel
 
 from crew_nb._cells import form as _form
 from crew_nb._cells.form import Field
@@ -54,6 +56,34 @@ def test_a_crew_gives_its_placeholders_in_the_order_in_which_they_are_read() -> 
     assert [f.name for f in shape.fields] == ["zeta", "alpha", "country"]
     assert all(f.required and f.kind == "text" for f in shape.fields)
     assert (shape.title, shape.calls, shape.exactly) == ("one", 1, True)
+
+
+class Draft(BaseModel):
+    topic: str = "tides"
+    words: int = 200
+    notes: list[Draft] = []
+
+
+def test_a_flow_gives_what_its_state_has_and_an_agent_its_request() -> None:
+    """With the types and what it begins with; what a form cannot fill is left out. A declaration's state does, too."""
+
+    class Write(Flow[Draft]):
+        @start()
+        def plan(self) -> str:
+            return self.state.topic
+
+    declared = {
+        "schema": "crewai.flow/v1",
+        "name": "greeting",
+        "state": {"type": "dict", "default": {"topic": "the sea"}},
+        "methods": {"greet": {"start": True, "do": {"call": "expression", "expr": "'On ' + state.topic"}}},
+    }
+    for given in (Write, Write(), lambda: Write()):
+        told = [(f.name, f.kind, f.default, f.required) for f in _form.shape(given).fields]
+        assert told == [("topic", "text", "tides", False), ("words", "integer", 200, False)]
+    assert [(f.name, f.default) for f in _form.shape(declared).fields] == [("topic", "the sea")]
+    editor = _form.shape(crews.agent(LLM, "Editor of {kind}")).fields
+    assert sorted((f.name, f.required) for f in editor) == [("kind", True), ("messages", True)]
 
 
 def test_annotations_and_defaults_choose_the_control() -> None:
