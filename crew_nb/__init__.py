@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crew_nb._handles.batch import Batch as Batch
     from crew_nb._handles.results import Results as Results
     from crew_nb._handles.run import Run as Run
+    from crew_nb._record.answers import answers as answers
     from crew_nb._record.record import runs as runs
     from crew_nb._record.record import set_record as set_record
     from crew_nb._scores.judge import judge as judge
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from crew_nb._state.errors import NestedLoopsError as NestedLoopsError
     from crew_nb._state.errors import NobodyToAskError as NobodyToAskError
     from crew_nb._state.errors import NotFinishedError as NotFinishedError
+    from crew_nb._state.errors import NotRecordedError as NotRecordedError
     from crew_nb._state.errors import OptionError as OptionError
     from crew_nb._state.errors import RecordError as RecordError
     from crew_nb._state.errors import RunCancelledError as RunCancelledError
@@ -54,6 +56,7 @@ _WHERE = {
     "NestedLoopsError": "_state.errors",
     "NobodyToAskError": "_state.errors",
     "NotFinishedError": "_state.errors",
+    "NotRecordedError": "_state.errors",
     "OfflineLLM": "_crewai.offline",
     "OptionError": "_state.errors",
     "RecordError": "_state.errors",
@@ -64,6 +67,7 @@ _WHERE = {
     "RunTimeoutError": "_state.errors",
     "UnfaithfulCopyError": "_state.errors",
     "allow_nested_loops": "_state.loop",
+    "answers": "_record.answers",
     "benchmark": "_cells.benchmark",
     "check": "_crewai.check",
     "environment": "_cells.about",

@@ -278,6 +278,7 @@ def _row(run: RunState, now: float, told: Sequence[str], *, mixed: bool, costs: 
     marks = [
         f"try {run.attempt}" if run.attempt > 1 else "",
         "from the record" if run.from_record else "",
+        "recorded" if run.recorded_calls else "",
         "offline LLM" if run.offline and mixed else "",
         run.worker,
         f"{_summary.calls(run.dropped_calls)} could not be stopped" if run.dropped_calls else "",

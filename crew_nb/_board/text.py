@@ -279,7 +279,8 @@ def _said(run: RunState, now: float) -> str:
     if run.error is not None:
         return f"{run.error.type}: {run.error.message}"
     said = now_text(run, now)
-    return f"{said} (offline LLM)" if said and run.offline else said
+    marks = ", ".join(filter(None, ["recorded" * bool(run.recorded_calls), "offline LLM" * run.offline]))
+    return f"{said} ({marks})" if said and marks else said
 
 
 def _ending(state: BatchState) -> str:

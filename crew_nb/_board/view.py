@@ -142,6 +142,7 @@ def row(run: RunState, origin: float, shape: int) -> Json:
         said=_MARKS.sub("", one_line(_without_heading(run.output), TAIL)) if run.status == "done" else None,
         offline=run.offline,
         from_record=run.from_record,
+        recorded=run.recorded_calls > 0,
         dropped_calls=run.dropped_calls,
         worker=one_line(run.worker, 60),
     )

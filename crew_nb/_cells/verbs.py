@@ -64,11 +64,15 @@ _OPTIONS = """    Options, the same for `kickoff`, `gather` and `kickoff_for_eac
         on: `"cores"` or a number, for so many processes of this machine; a `dask.distributed.Client`; else the kernel.
         input_files: Files for every run, by name, as CrewAI's kickoffs take them.
         response_format: The pydantic model that an Agent's answer is to fill.
+        answers: The file that keeps what LLMs answer the first time, and answers in their place every other time.
+        answers_missing: "ask" asks the LLM what the file does not have, "error" fails the run; None asks where the
+            file is a new one. answers_speed: How many times faster than recorded; 0 is at once.
         keep_replay: Write CrewAI's own store of task outputs too, for `crewai replay`.
 
     Raises:
         BlueprintError: When a crew or its inputs cannot be run; nothing was started.
         OptionError: When an option has a value that cannot be meant; nothing was started.
+        RecordError: When `answers` is no file of recorded answers; nothing was started.
     """
 
 

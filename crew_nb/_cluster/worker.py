@@ -381,6 +381,8 @@ class RemoteGate(Gate):
         self.budget = Budget()
         self.streams = Streams()
         self.witnesses = []
+        self.resumed = asyncio.Event()
+        self.resumed.set()  # the client holds the calls of a batch that is paused
         self.in_flight = 0
 
     def granted(self, grant: Grant) -> None:

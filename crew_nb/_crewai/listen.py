@@ -222,6 +222,7 @@ class Listener:
             return
         record.pieces += 1
         if text:
+            record.paces.append((_clock.now(), text))
             self._post(ev.CallChunk, call=record.key, text=text, task=record.task)
 
     def _call_completed(self, source: Any, event: Any) -> None:
@@ -277,6 +278,9 @@ class Listener:
     def _tool_finished(self, source: Any, event: Any) -> None:
         place = self._place(event)
         key = self._tool_key(place, event)
+        record = _attempt.call.get()
+        if record is not None and record.asked.functions:
+            record.ran.append((event.tool_name, event.tool_args, event.output))
         self._post(ev.CallFinished, call=key, kind="tool", task=place, output=self._text(event.output))
 
     def _tool_failed(self, source: Any, event: Any) -> None:

@@ -337,6 +337,11 @@ def asked(operation: Callable[..., Any]) -> Asked:
     )
 
 
+def run_function(asked: Asked, name: str, arguments: Any) -> Any:
+    """What a function of the question returns, called as the LLM's own class calls it; None where it fails."""
+    return asked.llm._handle_tool_execution(name, dict(arguments), asked.functions)
+
+
 # --- what CrewAI knows -------------------------------------------------------------------------------------------
 
 

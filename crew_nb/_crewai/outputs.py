@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel
 
 from crew_nb._state.errors import RecordError
-from crew_nb._state.plain import Json, Scrub, model_fields, plain, same, unplain
+from crew_nb._state.plain import Json, Scrub, bare, model_fields, plain, same, unplain
 
 T = TypeVar("T")
 
@@ -225,16 +225,7 @@ def decode_task(tree: dict[str, Json]) -> Any:
 
 
 def _values(tree: dict[str, Json]) -> dict[str, Any]:
-    return {name: unplain(_bare(value) if name in _CREWAIS else value) for name, value in tree.items()}
-
-
-def _bare(tree: Json) -> Json:
-    """The tree without its classes' names: CrewAI's models know their fields' by themselves."""
-    if type(tree) is list:
-        return [_bare(item) for item in tree]
-    if type(tree) is not dict:
-        return tree
-    return _bare(tree["v"]) if tree.get("$") == "model" else {name: _bare(item) for name, item in tree.items()}
+    return {name: unplain(bare(value) if name in _CREWAIS else value) for name, value in tree.items()}
 
 
 _CREWAIS = frozenset({"tool_failures", "todos"})

@@ -37,8 +37,8 @@ from crew_nb._state.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 
-    from crew_nb._state.attempt import Attempt
-    from crew_nb._state.call import Asked, Witness
+    from crew_nb._state.attempt import Attempt, Witness
+    from crew_nb._state.call import Answer, Asked
     from crew_nb._state.options import Options
 
 T = TypeVar("T")
@@ -107,8 +107,8 @@ class Gate:
         again = _Again()
         while True:
             record = self._record(attempt, asked, again)
-            if bool(self.witnesses) and await self._hop(self._recall(attempt, record)):
-                return record.answer
+            if self._is_to_recall(again) and (known := await self._hop(self._recall(attempt, record))):
+                return self._given(record, known)
             async with self._admitted(attempt, record):
                 with self._under_way(attempt, record, again):
                     result = await operation()
@@ -125,10 +125,14 @@ class Gate:
             stack = AsyncExitStack()
             if on_loop:
                 self._check(attempt)
+                if self._is_to_recall(again) and (known := self._look(attempt, record)):
+                    self._began(attempt, record)
+                    self._ended(attempt, record)
+                    return self._given(record, known)
                 self._began(attempt, record)
             else:
-                if bool(self.witnesses) and self._join(attempt, self._recall(attempt, record)):
-                    return record.answer
+                if self._is_to_recall(again) and (known := self._join(attempt, self._recall(attempt, record))):
+                    return self._given(record, known)
                 self._join(attempt, stack.enter_async_context(self._admitted(attempt, record)))
             try:
                 with _attempt.in_thread(), self._under_way(attempt, record, again):
@@ -169,20 +173,62 @@ class Gate:
             attempt.refused = words
             raise _crewai.abort(words) from BlueprintError(words)
         place = _listen.place_of(attempt, asked.task_id)
-        return CallRecord(asked=asked, task=place, within=_attempt.tool.get(), tries=again.tries)
+        record = CallRecord(asked=asked, task=place, within=_attempt.tool.get(), tries=again.tries)
+        if again.first is None:
+            again.first = record
+        else:
+            record.question = again.first.question
+        return record
 
-    async def _recall(self, attempt: Attempt, record: CallRecord) -> bool:
-        """Whether a witness has answered; the call then takes no slot and spends nothing."""
+    def _is_to_recall(self, again: _Again) -> bool:
+        """Whether witnesses are to be asked: once a call, however often it is tried."""
+        first, again.is_known = not again.is_known, True
+        return first and bool(self.witnesses)
+
+    def _look(self, attempt: Attempt, record: CallRecord) -> Answer | None:
+        """What a witness says; the call then takes no slot and spends nothing."""
         for witness in self.witnesses:
             self._check(attempt)
-            answer = await witness.before(record)
+            answer = witness.before(attempt, record)
             if answer is not None:
                 record.answer, record.saved = answer.value, answer.usage
                 record.output = _listen.text(answer.value, attempt.secrets)
-                self._began(attempt, record)
-                self._ended(attempt, record)
-                return True
-        return False
+                return answer
+        return None
+
+    async def _recall(self, attempt: Attempt, record: CallRecord) -> Answer | None:
+        """The same, at the pace that the witness tells."""
+        while not self.resumed.is_set():
+            await self._while(attempt, "pause", "the batch is paused", self.resumed.wait())
+        answer = self._look(attempt, record)
+        if answer is None:
+            return None
+        self._began(attempt, record)
+        try:
+            for at, piece in answer.pieces:
+                await asyncio.sleep(max(0.0, record.began + at - _clock.now()))
+                if attempt.stream:
+                    attempt.post(
+                        ev.CallChunk(run=attempt.index, at=_clock.now(), call=record.key, text=piece, task=record.task)
+                    )
+            await asyncio.sleep(max(0.0, record.began + answer.seconds - _clock.now()))
+        except BaseException as error:
+            record.error = error
+            raise
+        finally:
+            self._ended(attempt, record)
+        return answer
+
+    def _given(self, record: CallRecord, answer: Answer) -> Any:
+        """The answer, once the functions have run that the LLM's own class runs for it."""
+        if not answer.ran or not record.asked.functions:
+            return answer.value
+        token = _attempt.call.set(record)
+        try:
+            results = [_crewai.run_function(record.asked, name, arguments) for name, arguments in answer.ran]
+        finally:
+            _attempt.call.reset(token)
+        return results[-1] if answer.value is None else answer.value
 
     @contextmanager
     def _under_way(self, attempt: Attempt, record: CallRecord, again: _Again) -> Iterator[None]:
@@ -260,6 +306,8 @@ class Gate:
         }
         if record.error is None:
             common |= {"counted": record.counted, "finish_reason": record.finish_reason or ""}
+            if record.saved is not None:
+                common |= {"saved": record.saved, "saved_cost": self.price(record.asked.llm, record.saved)}
             attempt.post(ev.CallFinished(output=record.output, **common))
             if _streams.was_cut(record):
                 attempt.log(f"an answer of {record.asked.model} is cut short: {record.finish_reason}", record.task)
@@ -267,7 +315,7 @@ class Gate:
             error = _failure.type_name(record.error)
             attempt.post(ev.CallFailed(message=_failure.said(record.error) or "stopped", error=error, **common))
         for witness in self.witnesses:
-            witness.after(record)
+            witness.after(attempt, record)
 
     def _count(self, attempt: Attempt, record: CallRecord) -> None:
         tallies = _tokens.tallies(record)
@@ -494,6 +542,10 @@ class _Again:
         self.refused = ""
         """What is the matter with streams, if the next try shows that it was that."""
         self.without_stream = False
+        self.first: CallRecord | None = None
+        """Of the first try."""
+        self.is_known = False
+        """Witnesses have been asked."""
 
     def judged(self, error: Exception, verdict: _retry.Verdict) -> None:
         """The last try has failed, and there is to be another."""

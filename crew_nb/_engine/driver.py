@@ -23,6 +23,7 @@ from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import outputs as _outputs
 from crew_nb._engine import engine as _engine
 from crew_nb._engine import failure as _failure
+from crew_nb._engine import recorded as _recorded
 from crew_nb._engine import traces as _traces
 from crew_nb._engine.calls import Gate
 from crew_nb._engine.engine import engine
@@ -131,6 +132,10 @@ class Driver:
         """Told when there are runs to end again, and when all have ended; from any thread."""
         self.seen = False
         """Whether somebody has looked since the last change."""
+        self.recorded = _recorded.recorded_for(options, key, self.note)
+        self._above = ("", []) if outer is None else (outer.known_as[0], outer.gate.witnesses)
+        """The run that launched the batch, as recorded answers know it, and who sees its calls."""
+        self._known_as = [("", 0)] * len(plans)
         self._plans = plans
         self._turns = sorted(range(len(plans)), key=lambda index: plans[index].turn)
         self._slots = slots
@@ -182,6 +187,7 @@ class Driver:
     def begin(self, name: str) -> None:
         """Start every run, or first look in the record for what is done."""
         self.gate = Gate(self.options)
+        self._meet_witnesses(self.gate)
         if self._slots is None:  # a server's batches share theirs
             self._slots = Slots(self.options.concurrency)
         self._name = name
@@ -192,6 +198,14 @@ class Driver:
         else:
             for index in self._turns:
                 self._launch(index)
+
+    def _meet_witnesses(self, gate: Gate) -> None:
+        """Who sees the calls: the batch's own recorded answers, or those of the run that launched it."""
+        above, gate.witnesses = self._above
+        if self.recorded is not None:
+            gate.witnesses = [self.recorded]
+        if gate.witnesses:
+            self._known_as = _recorded.known_as(self._plans, self.hiding.of, above)
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start what belongs to no run: in an empty context, since a run that launches a batch may be stopped."""
@@ -235,6 +249,7 @@ class Driver:
         attempt = Attempt(index, self.post, self._gate_now(), self.note, self.hiding.of(index))
         attempt.asks_by = self.asks_by
         attempt.traces = self.traces
+        attempt.known_as = self._known_as[index]
         attempt.usage = self.states[index].usage
         attempt.looked_through = self._looked_through
         attempt.met = self._met
@@ -414,6 +429,8 @@ class Driver:
 
     async def _keep(self, event: ev.RunFinished, output: CrewOutput | None) -> None:
         """Put the run's outcome into the record, and wait for that as long as it is worth it."""
+        if self.recorded is not None:
+            await self.recorded.settle()
         never_began = event.status == "cancelled" and self.states[event.run].started is None
         recorded = self._beside(self._record(event.run, event, output, wait=not never_began))
         if event.status == "done":  # paid for
@@ -572,6 +589,8 @@ class Driver:
         self._runner.close()
         if self.traces is not None:
             self.traces.end(self.finished)
+        if self.recorded is not None:
+            self._beside(self.recorded.tidy())
         self.changed()
         self._beside(self._tell_end())
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from crew_nb._state.call import Asked, CallRecord
+    from crew_nb._state.call import Answer, Asked, CallRecord
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,8 +66,20 @@ def _dropped(what: object) -> None:
     """Nobody is told: the attempt has ended."""
 
 
+class Witness(Protocol):
+    """Sees every LLM call of a batch at its gate, and may answer in the LLM's place; `Gate.witnesses` has them."""
+
+    def before(self, attempt: Attempt, record: CallRecord) -> Answer | None:
+        """On the engine's loop, once a call, before it waits for a slot: None where the LLM is to be asked."""
+
+    def after(self, attempt: Attempt, record: CallRecord) -> None:
+        """The call has ended, with `answer` or with `error`; in whichever thread it ran, and it must not wait."""
+
+
 class Gate(Protocol):
     """What the LLM calls of an attempt pass."""
+
+    witnesses: list[Witness]
 
     def call(self, attempt: Attempt, asked: Asked, operation: Callable[[], Any], /) -> Any:
         """An LLM call of a sync client."""
@@ -125,6 +137,8 @@ class Attempt:
         self.secrets = secrets if secrets is not None else Secrets()
         """What is to be hidden in this run."""
         self.traces: Traces | None = None
+        self.known_as: tuple[str, int] = ("", 0)
+        """The run in recorded answers: its inputs, and how often its batch has it before."""
         self.places: dict[str, int] = {}
         """Position of each CrewAI task by its id."""
         self.crews = itertools.count(1)

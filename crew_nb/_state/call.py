@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from crew_nb._state.usage import Usage
 
@@ -52,12 +52,19 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a `Witness` says in the place of the LLM."""
+    """What an `attempt.Witness` says in the place of the LLM."""
 
     value: Any
     """As the LLM's `call` would return it: text, a filled model, or a list of tool calls."""
     usage: Usage = _NOTHING
     """What it cost when it was asked."""
+    ran: tuple[tuple[str, Any], ...] = ()
+    """Functions of the question, with arguments, that the LLM's own class is to call; where there is no value, the last
+    one's result is the answer."""
+    seconds: float = 0.0
+    """How long it takes to come."""
+    pieces: tuple[tuple[float, str], ...] = ()
+    """What comes of it when, in seconds from the beginning."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,11 +106,17 @@ class CallRecord:
     cost: float | None = None
     """US dollars; None where the price is unknown."""
     saved: Usage | None = None
-    """Set where a `Witness` answered: what was not spent."""
+    """Set where an `attempt.Witness` answered: what was not spent."""
     tallies: dict[int, Tally] = field(default_factory=dict)
     """What is told of tokens while it lasts, by the `id` of the LLM object that tells it."""
     by_counters: Usage = _NOTHING
     """What the LLM object's own counters grew by meanwhile."""
+    question: Any = None
+    """What an `attempt.Witness` knows it by; kept over the tries of one call."""
+    ran: list[tuple[str, Any, Any]] = field(default_factory=list)
+    """Functions that the LLM's own class called meanwhile: name, arguments, result."""
+    paces: list[tuple[float, str]] = field(default_factory=list)
+    """The pieces of text, each with its time."""
     charges: list[Any] = field(default_factory=list)
     """What it holds besides a slot; only its gate knows what that is."""
 
@@ -127,13 +140,3 @@ class Tally:
         """The fullest of them; callbacks count for the least, as a client may call them again, behind CrewAI."""
         told = max(self.tracked, self.in_events, key=lambda usage: usage.total_tokens)
         return told if told.total_tokens else self.to_callbacks
-
-
-class Witness(Protocol):
-    """Sees every LLM call of a batch at its gate, and may answer in the LLM's place; `Gate.witnesses` has them."""
-
-    async def before(self, record: CallRecord) -> Answer | None:
-        """On the engine's loop, before the call waits for a slot: None where the LLM is to be asked."""
-
-    def after(self, record: CallRecord) -> None:
-        """The call has ended, with `answer` or with `error`; in whichever thread it ran, and it must not wait."""

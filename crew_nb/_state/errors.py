@@ -9,6 +9,7 @@ CrewNbError
 │   └── RunTimeoutError (TimeoutError)  its timeout or idle_timeout passed
 ├── BudgetExceededError                 max_cost, max_total_tokens or max_errors stopped new work
 ├── NobodyToAskError                    a task asks a person where nobody can answer
+├── NotRecordedError                 answers= has no answer to what is asked
 ├── NotFinishedError                    an output was read before its run was final
 ├── NestedLoopsError (RuntimeError)     nested loops would do harm here
 └── RecordError                         the store of past runs cannot be used
@@ -69,6 +70,10 @@ class BudgetExceededError(CrewNbError):
 
 class NobodyToAskError(CrewNbError):
     """Raised when a task with `human_input=True` runs where nobody can answer."""
+
+
+class NotRecordedError(CrewNbError):
+    """Raised in runs that ask what the file of recorded answers does not have."""
 
 
 class NotFinishedError(CrewNbError, RuntimeError):

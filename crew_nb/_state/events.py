@@ -208,6 +208,9 @@ class CallFinished(Event):
     counted: Counted = "told"
     finish_reason: str = ""
     """The provider's word for how the answer ended."""
+    saved: Usage | None = None
+    """Set where the answer was recorded, and nobody asked: what it took then."""
+    saved_cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,12 +94,12 @@ def called(columns: Iterable[Column], label: str) -> str:
 def _skips(values: set[str], near: int) -> dict[str, int]:
     """How much of each value's beginning can be left out, so that what tells it from the others is seen."""
     order = sorted(values)
-    common = _common(order[0], order[-1])
-    beside = [0, *starmap(_common, pairwise(order)), 0]
+    shared = common(order[0], order[-1])
+    beside = [0, *starmap(common, pairwise(order)), 0]
     skips = {value: _skip(value, max(beside[n : n + 2]), near) for n, value in enumerate(order)}
     # Two that only differ in what each of them leaves out.
     rests = Counter(value[skip:] for value, skip in skips.items())
-    return {v: skip if rests[v[skip:]] == 1 else _skip(v, common, near) for v, skip in skips.items()}
+    return {v: skip if rests[v[skip:]] == 1 else _skip(v, shared, near) for v, skip in skips.items()}
 
 
 def _skip(value: str, common: int, near: int) -> int:
@@ -110,8 +110,8 @@ def _skip(value: str, common: int, near: int) -> int:
     return skip + boundary.end() if boundary else skip
 
 
-def _common(a: str, b: str) -> int:
-    """How many characters both begin with."""
+def common(a: Sequence[str], b: Sequence[str]) -> int:
+    """How many characters, or words, both begin with."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

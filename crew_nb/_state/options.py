@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict
@@ -37,6 +38,9 @@ class RunOptions(TypedDict, total=False):
     on: Any
     input_files: Mapping[str, Any] | None
     response_format: type[Any] | None
+    answers: str | os.PathLike[str] | None
+    answers_missing: Literal["ask", "error"] | None
+    answers_speed: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,9 @@ class Options:
     keep_replay: bool = False
     input_files: Mapping[str, Any] | None = None
     response_format: type[Any] | None = None
+    answers: str | os.PathLike[str] | None = None
+    answers_missing: Literal["ask", "error"] | None = None
+    answers_speed: float = 1.0
 
     def __post_init__(self) -> None:
         if self.max_concurrency is not None and self.max_concurrency != "auto":
@@ -108,6 +115,8 @@ class Options:
         if not isinstance(self.resume, bool | str) or (isinstance(self.resume, str) and not self.resume.strip()):
             raise OptionError(f'resume is {self.resume!r}. Write resume=True, or resume="name of an earlier batch".')
 
+        _answers(self)
+
     @property
     def how(self) -> dict[str, Any]:
         """Arguments of CrewAI's own kickoffs, those that were given."""
@@ -128,6 +137,7 @@ class Options:
     def shown(self) -> dict[str, Any]:
         """Those that are not at their default, for the record."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("on", "show", *KICKOFF)}
+        plain["answers"] = None if self.answers is None else os.fspath(self.answers)
         return {name: value for name, value in plain.items() if value != Options.__dataclass_fields__[name].default}
 
 
@@ -164,6 +174,22 @@ def check_whole(name: str, value: Any, least: int, most: float = math.inf, words
     """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise OptionError(f"{name} is {value!r}. Write a whole number from {least}{words}.")
+
+
+def _answers(options: Options) -> None:
+    where, speed = options.answers, options.answers_speed
+    if where is not None and (not isinstance(where, str | os.PathLike) or not os.fspath(where)):
+        raise OptionError(f'answers is {where!r}. Write the path of a file, such as answers="lesson.jsonl".')
+    if options.answers_missing not in (None, "ask", "error"):
+        raise OptionError(
+            f'answers_missing is {options.answers_missing!r}. Write "ask" to ask the LLM what the file does not have, '
+            'or "error"; None asks where the file is a new one.'
+        )
+    if speed != 0 and not _positive(speed):
+        raise OptionError(f"answers_speed is {speed!r}. Write how many times faster than recorded, or 0 for at once.")
+    given = [f.name for f in fields(options) if f.name.startswith("answers_") and getattr(options, f.name) != f.default]
+    if given and where is None:
+        raise OptionError(f'{given[0]} says how recorded answers are used. Write answers="lesson.jsonl" too.')
 
 
 def _seconds(options: Options, name: str) -> None:

@@ -14,7 +14,7 @@ import math
 import sys
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -157,6 +157,35 @@ def unplain(tree: Json) -> Any:
         return _unplain(tree)
     except RecursionError:  # written by hand: `plain` keeps no such depth
         return None
+
+
+def unplain_as(tree: Json, models: Iterable[Any] = ()) -> Any:
+    """The value again, with these models where they are meant and look-alikes of all others.
+
+    Raises:
+        Exception: Where one of the models does not take what is there.
+    """
+    if type(tree) is list:
+        return [unplain_as(v, models) for v in tree]
+    if type(tree) is not dict or tree.get("$", "model") != "model":
+        return unplain(tree)
+    if "$" not in tree:
+        return {k: unplain_as(v, models) for k, v in tree.items()}
+    name = tree["class"].rpartition(":")[2]
+    for model in models:
+        if model.__qualname__ == name:
+            return model.model_validate(unplain(bare(tree["v"])))
+    values = unplain_as(tree["v"], models)
+    return _look_alike(name.rpartition(".")[2], tuple(values))(**values)
+
+
+def bare(tree: Json) -> Json:
+    """The tree without its classes' names: models as dicts."""
+    if type(tree) is list:
+        return [bare(item) for item in tree]
+    if type(tree) is not dict:
+        return tree
+    return bare(tree["v"]) if tree.get("$") == "model" else {name: bare(item) for name, item in tree.items()}
 
 
 def _unplain(tree: Json) -> Any:

@@ -131,7 +131,7 @@ class RunState:
     cost: float | None = None
     """US dollars so far; None where no call had a known price."""
     saved: Usage = Usage()  # noqa: RUF009 - it is frozen
-    """What was not asked again: the tokens that tasks, or a whole run, took before they were taken over."""
+    """What was not asked again: the tokens of recorded answers, and of tasks, or a whole run, that were taken over."""
     saved_cost: float | None = None
     """US dollars of that; None where no price is known."""
     unpriced_calls: int = 0
@@ -139,6 +139,8 @@ class RunState:
     """LLM calls whose tokens are a guess: their streams told none."""
     uncounted_calls: int = 0
     """LLM calls of whose tokens nobody told."""
+    recorded_calls: int = 0
+    """LLM calls that a recorded answer stood in for."""
     output: str = ""
     error: ev.ErrorInfo | None = None
     path: str = ""
@@ -238,6 +240,7 @@ def _queued(run: RunState, e: ev.RunQueued) -> RunState:
         unpriced_calls=run.unpriced_calls,
         estimated_calls=run.estimated_calls,
         uncounted_calls=run.uncounted_calls,
+        recorded_calls=run.recorded_calls,
         calls=tuple(replace(c, detail="", output=c.output if c.status == "failed" else "") for c in run.all_calls),
     )
 
@@ -262,7 +265,14 @@ def _cancelling(run: RunState, e: ev.RunCancelling) -> RunState:
 def recalled(run: RunState, kept: RunState) -> RunState:
     """The run with what the record has of its tasks and calls; its place, label and times stay those of this batch."""
     return replace(
-        run, tasks=kept.tasks, calls=kept.calls, log=kept.log, path=kept.path, why=kept.why, offline=kept.offline
+        run,
+        tasks=kept.tasks,
+        calls=kept.calls,
+        log=kept.log,
+        path=kept.path,
+        why=kept.why,
+        offline=kept.offline,
+        recorded_calls=kept.recorded_calls,
     )
 
 
@@ -382,8 +392,12 @@ def _task_finished(run: RunState, e: ev.TaskFinished) -> RunState:
     )
 
 
+def _saved(run: RunState, usage: Usage, cost: float | None) -> RunState:
+    return replace(run, saved=run.saved + usage, saved_cost=total(run.saved_cost, cost))
+
+
 def _task_taken(run: RunState, e: ev.TaskTaken) -> RunState:
-    run = replace(run, last_event=e.at, saved=run.saved + e.usage, saved_cost=total(run.saved_cost, e.cost))
+    run = _saved(replace(run, last_event=e.at), e.usage, e.cost)
     return _with_task(
         run,
         e.task,
@@ -436,7 +450,8 @@ def _call_finished(run: RunState, e: ev.CallFinished) -> RunState:
     run = replace(run, last_event=e.at)
     if e.kind == "llm":
         run = replace(
-            _spent(run, e),
+            _spent(run, e) if e.saved is None else _saved(run, e.saved, e.saved_cost),
+            recorded_calls=run.recorded_calls + (e.saved is not None),
             estimated_calls=run.estimated_calls + (e.counted == "estimated"),
             uncounted_calls=run.uncounted_calls + (e.counted == "no"),
         )

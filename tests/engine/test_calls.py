@@ -22,6 +22,8 @@ from tests.support.scripted_llm import ScriptedLLM
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from crew_nb._state.attempt import Attempt
+
 TOPIC = {"topic": "Mars"}
 REPORT = '{"title": "Mars", "score": 7, "tags": ["red"]}'
 WORDS = "Final Answer: Mars is red and far away, and that is all of it: END"
@@ -276,11 +278,11 @@ class Witness:
     def __init__(self) -> None:
         self.seen: list[CallRecord] = []
 
-    async def before(self, record: CallRecord) -> Answer | None:
+    def before(self, attempt: Attempt, record: CallRecord) -> Answer | None:
         known = "topic=Mars" in str(record.asked.messages)
         return Answer(value="Final Answer: from memory", usage=Usage(total_tokens=15)) if known else None
 
-    def after(self, record: CallRecord) -> None:
+    def after(self, attempt: Attempt, record: CallRecord) -> None:
         self.seen.append(record)
 
 

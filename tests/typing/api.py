@@ -45,7 +45,11 @@ async def verbs(crew: Crew) -> None:
         name="sweep",
         resume=True,
         keep_replay=True,
+        answers="lesson.jsonl",
+        answers_missing="ask",
+        answers_speed=0,
     )
+    assert_type(cnb.answers("lesson.jsonl").prune(), int)
     assert callable(cnb.judge("Is it good?", "openai/gpt-4o", (1, 5), name="quality"))
     found = await cnb.estimate(build, [{"topic": "Rains"}], pilot=2, over={"llm": ["a", "b"]}, max_rpm=60)
     assert_type(found, cnb.Estimate)
@@ -137,7 +141,7 @@ def errors(run: cnb.Run) -> str:
         return error.label
     except (cnb.BlueprintError, cnb.UnfaithfulCopyError, cnb.OptionError):
         return "nothing was started"
-    except (cnb.BudgetExceededError, cnb.NobodyToAskError, cnb.NotFinishedError):
+    except (cnb.BudgetExceededError, cnb.NobodyToAskError, cnb.NotFinishedError, cnb.NotRecordedError):
         return "no output"
     except (cnb.NestedLoopsError, cnb.RecordError):
         return "not here"

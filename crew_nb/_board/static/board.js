@@ -432,7 +432,8 @@ function called(row) {
 }
 function taken(row) {
   const tasks = (row.tasks ?? []).filter((task) => task.taken_over).length;
-  return row.from_record ? "from the record" : tasks ? `${plural(tasks, "task")} taken over` : "";
+  const took2 = row.from_record ? "from the record" : tasks ? `${plural(tasks, "task")} taken over` : "";
+  return [took2, row.recorded ? "recorded" : ""].filter(Boolean).join(", ");
 }
 function saved(row) {
   return [taken(row), row.saved ? `${plural(row.saved, "token")} saved` : ""].filter(Boolean).join(", ");

@@ -14,7 +14,7 @@
  * @typedef {{index: number, label?: string, cells?: Record<string, string>, status: Status, shape: number, attempt?: number, queued: number,
  *   started?: number, finished?: number, last?: number, tokens: number, saved?: number, cost?: number, tasks?: Task[], call?: string,
  *   waits?: Wait[], error?: string, stopped?: string, said?: string, offline?: boolean, from_record?: boolean,
- *   dropped_calls: number, worker?: string}} Row
+ *   recorded?: boolean, dropped_calls: number, worker?: string}} Row
  * @typedef {{kind: "llm"|"tool"|"wait", name: string, status: string, started: number, finished?: number,
  *   agent?: string, attempt?: number, tokens: number, cost?: number, detail?: Cut, output?: Cut}} Call
  * @typedef {{agent?: string, status: Status, started?: number, finished?: number, rounds?: number, taken_over?: boolean, tokens: number,

@@ -21,10 +21,11 @@ export function called(row) {
   return Object.values(row?.cells ?? {}).join(" · ") || row?.label || "";
 }
 
-/** What of a run was done before, in words: nothing, some tasks, or all. @param {Row} row */
+/** What of a run was done before, in words: nothing, some tasks, or all; and whether its answers are recorded ones. @param {Row} row */
 export function taken(row) {
   const tasks = (row.tasks ?? []).filter((task) => task.taken_over).length;
-  return row.from_record ? "from the record" : tasks ? `${plural(tasks, "task")} taken over` : "";
+  const took = row.from_record ? "from the record" : tasks ? `${plural(tasks, "task")} taken over` : "";
+  return [took, row.recorded ? "recorded" : ""].filter(Boolean).join(", ");
 }
 
 /** The same, with what was saved by it. @param {Row} row */

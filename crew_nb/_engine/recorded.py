@@ -1,0 +1,247 @@
+"""`Recorded`: one batch's way to a file of recorded answers, as a witness of its calls.
+
+Which answer is whose does not depend on what ran at once: a question is known by its content, the run that asks it by
+its inputs, and the same question again by how often its task has asked it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import weakref
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from crew_nb._crewai import names as _crewai
+from crew_nb._engine.engine import engine
+from crew_nb._record import answers as _answers
+from crew_nb._record.answers import Kept
+from crew_nb._state import question as _question
+from crew_nb._state.call import SETTINGS, Answer
+from crew_nb._state.errors import NotRecordedError, RecordError
+from crew_nb._state.plain import dumps, plain, unplain_as
+from crew_nb._state.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from crew_nb._crewai.blueprint import Plan
+    from crew_nb._record.answers import Answers, Place
+    from crew_nb._state.attempt import Attempt
+    from crew_nb._state.call import CallRecord
+    from crew_nb._state.options import Options
+    from crew_nb._state.secrets import Secrets
+
+TICK = 0.05
+"""Seconds within which pieces of an answer are kept as one."""
+NAMED = 60
+"""Characters of a run's inputs by which it is known; of longer ones the rest counts by its digest."""
+_PLAIN = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question in its place."""
+
+    tree: dict[str, Any]
+    call: str
+    place: Place
+    order: int
+
+
+class Recorded:
+    """The recorded answers of one batch.
+
+    Args:
+        answers: The file.
+        origin: The batch's key.
+        asks: Whether the LLM is asked what the file does not have.
+        speed: How many times faster than recorded answers come; 0 is at once.
+        note: Puts a line for people into the head of the board.
+    """
+
+    def __init__(self, answers: Answers, origin: str, asks: bool, speed: float, note: Callable[[str], object]) -> None:
+        self._answers = answers
+        self._origin = origin
+        self._asks = asks
+        self._speed = speed
+        self._note = note
+        self._counts: weakref.WeakKeyDictionary[Attempt, Counter[Any]] = weakref.WeakKeyDictionary()
+        self._flushing: asyncio.Task[None] | None = None
+        if answers.damaged:
+            note(f"{answers.path.name}: {answers.damaged} lines cannot be read, and are left out")
+
+    # --- a witness ------------------------------------------------------------------------------------------------
+
+    def before(self, attempt: Attempt, record: CallRecord) -> Answer | None:
+        """The recorded answer; None where the LLM is to be asked.
+
+        Raises:
+            Exception: Where there is none and the LLM is not to be asked; its cause is a `NotRecordedError`.
+        """
+        if record.asked.llm is None:
+            return None
+        question = self._place(attempt, record.task, _question.question(record.asked, attempt.secrets.scrub))
+        record.question = question
+        kept = self._answers.find(question.call, question.place, self._origin)
+        if kept is not None:
+            return self._again(kept, record)
+        if self._asks:
+            return None
+        raise self._missing(question, record.asked.agent)
+
+    def after(self, attempt: Attempt, record: CallRecord) -> None:
+        """Keep what was answered."""
+        question: Question | None = record.question
+        if question is None or record.error is not None or record.saved is not None:
+            return
+        scrub = attempt.secrets.scrub
+        own = bool(record.ran) and str(record.ran[-1][2]) == str(record.answer)
+        ran = [[name, arguments] for name, arguments, _ in record.ran]
+        self._keep(
+            Kept(
+                call=question.call,
+                run=question.place[0],
+                repeat=question.place[1],
+                task=question.place[2],
+                turn=question.place[3],
+                order=question.order,
+                agent=scrub(record.asked.agent),
+                asked=question.tree,
+                answer=None if own else plain(record.answer, scrub),
+                ran=plain(ran, scrub),
+                usage={name: count for name, count in record.usage.to_dict().items() if count},
+                seconds=round((record.ended or record.began) - record.began, 3),
+                pieces=_paces(record) if record.answer == "".join(text for _, text in record.paces) else [],
+                origin=self._origin,
+                used=True,
+            )
+        )
+
+    # ---------------------------------------------------------------------------------------------------------------
+
+    def _place(self, attempt: Attempt, task: int | None, tree: dict[str, Any]) -> Question:
+        call = _question.digest(tree)
+        counts = self._counts.setdefault(attempt, Counter())
+        turn, order = counts[task, call], counts[task]
+        counts[task, call] += 1
+        counts[task] += 1
+        return Question(tree, call, (*attempt.known_as, task, turn), order)
+
+    def _again(self, kept: Kept, record: CallRecord) -> Answer:
+        models = [record.asked.response_model, getattr(record.asked.llm, "response_format", None)]
+        ran = self._answers.whole(kept.ran) or []
+        value = unplain_as(self._answers.whole(kept.answer), [m for m in models if isinstance(m, type)])
+        pieces, said = [], 0
+        for at, count in kept.pieces if self._speed and isinstance(value, str) else ():
+            pieces.append((at / self._speed, value[said : said + int(count)]))
+            said += int(count)
+        return Answer(
+            value=value,
+            usage=Usage.from_dict(kept.usage),
+            ran=tuple((name, unplain_as(arguments)) for name, arguments in ran),
+            seconds=kept.seconds / self._speed if self._speed else 0.0,
+            pieces=tuple(pieces),
+        )
+
+    def _missing(self, question: Question, who: str) -> Exception:
+        run, repeat, task, _ = question.place
+        nearest = self._answers.nearest(question.tree, question.place)
+        differs = "it has none" if nearest is None else _question.difference(question.tree, nearest)
+        asker = ", ".join(
+            filter(None, [run, f"repeat {repeat}" * bool(repeat), f"task {task}" * (task is not None), who])
+        )
+        words = (
+            f"{self._answers.path.name} has no answer to what {asker or 'this run'} asks; {differs}. "
+            'answers_missing="ask" asks the LLM, and adds what it says.'
+        )
+        error = _crewai.abort(words)
+        error.__cause__ = NotRecordedError(words)
+        return error
+
+    def _keep(self, kept: Kept) -> None:
+        self._answers.add(kept)
+        engine.call(self._flush)
+
+    def _flush(self) -> None:
+        """Write what is new, beside the runs; on the loop."""
+        if self._flushing is None or self._flushing.done():
+            loop = asyncio.get_running_loop()
+            self._flushing = loop.create_task(self._write(self._answers.flush), context=contextvars.Context())
+
+    async def _write(self, write: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(write)
+        except RecordError as error:
+            self._note(str(error))
+
+    async def settle(self) -> None:
+        """Returns when all that was answered is in the file."""
+        await self._write(self._answers.flush)
+
+    async def tidy(self) -> None:
+        """The batch is over: the file is put in order."""
+        await self._write(self._answers.tidy)
+
+
+def recorded_for(options: Options, origin: str, note: Callable[[str], object]) -> Recorded | None:
+    """The recorded answers that a batch was given, if it was.
+
+    Raises:
+        RecordError: When that is no file of answers.
+    """
+    if options.answers is None:
+        return None
+    answers = _answers.opened(options.answers)
+    asks = answers.is_new if options.answers_missing is None else options.answers_missing == "ask"
+    return Recorded(answers, origin, asks, options.answers_speed, note)
+
+
+def known_as(plans: Sequence[Plan], secrets: Callable[[int], Secrets], above: str = "") -> list[tuple[str, int]]:
+    """What each run is known by in recorded answers: its inputs, and how often the batch has it before.
+
+    Args:
+        plans: The runs.
+        secrets: What is hidden in each.
+        above: The run that launched them.
+    """
+    crews: dict[str, dict[int, int]] = {}
+    repeats: Counter[Any] = Counter()
+    names = []
+    for plan in plans:
+        words = ", ".join(f"{name}={_word(value)}" for name, value in sorted((plan.inputs or {}).items()))
+        words = secrets(plan.index).scrub(words)
+        if len(words) > NAMED:
+            words = f"{words[:NAMED]}… {_question.digest(words)[:8]}"
+        words = " > ".join(filter(None, [above, words]))
+        # Different crews with the same inputs are told apart by their order.
+        place = crews.setdefault(words, {}).setdefault(id(plan.source), len(crews[words]))
+        names.append((f"{words} ({place + 1})".lstrip() if place else words, repeats[words, place]))
+        repeats[words, place] += 1
+    return names
+
+
+def _word(value: Any) -> str:
+    """An input as one line: an LLM by its name and settings, another object by its class."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (*_PLAIN, list, dict, tuple)):
+        return dumps(plain(value))
+    model = getattr(value, "model", None)
+    if not isinstance(model, str):
+        return getattr(value, "__name__", type(value).__name__)
+    settings = {name: getattr(value, name, None) for name in SETTINGS if name != "base_url"}
+    return f"{model} {_question.digest(plain(settings))[:4]}"
+
+
+def _paces(record: CallRecord) -> list[list[float]]:
+    """When how much of an answer came; pieces that came together are one."""
+    paces: list[list[float]] = []
+    for at, text in record.paces:
+        since = round(max(0.0, at - record.began), 3)
+        if paces and since - paces[-1][0] < TICK:
+            paces[-1][1] += len(text)
+        else:
+            paces.append([since, len(text)])
+    return paces
