@@ -10,6 +10,7 @@ from crew_nb._state.state import BatchState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from crew_nb._board.sweep import Sweep
     from crew_nb._state.state import RunState
 
 
@@ -24,6 +25,10 @@ class Shown(Protocol):
     def joined(self) -> int:
         """How many wait for it now."""
 
+    @property
+    def sweep(self) -> Sweep | None:
+        """What is shown of a sweep besides its runs; None for any other batch."""
+
     def state(self) -> BatchState:
         """A frozen snapshot; a run that changed is another object than before."""
 
@@ -36,6 +41,9 @@ class Shown(Protocol):
 
 class Together:
     """Batches in the order of their launch; their runs are counted through."""
+
+    sweep = None
+    """Several have no grid in common."""
 
     def __init__(self, *batches: Shown) -> None:
         self._batches = batches

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
 
+    from crew_nb._board.sweep import Sweep
     from crew_nb._board.view import Json
     from crew_nb._state.events import TaskSpec
     from crew_nb._state.state import BatchState, RunState
@@ -62,6 +63,10 @@ class Source(Protocol):
 
     def table(self) -> list[Json]:
         """A row per run with everything, for a file; called in a thread of its own, as it may take long."""
+
+    @property
+    def sweep(self) -> Sweep | None:
+        """What is shown of a sweep besides its runs; None for any other batch."""
 
     def command(self, name: str, **args: Any) -> None:
         """Do what a person asked for; called on any thread, comes back at once.
@@ -124,6 +129,8 @@ class Board(Pinned):
         self._summary: Json = {}
         self._lines = _view.Lines()
         self._logged: set[tuple[float, int, str]] = set()
+        self._scored = 0
+        self._means: list[Json] | None = None
 
     def rest(self) -> None:
         """Nothing that is looked after shows it any more: the batch is kept no longer, and no more of it than needed.
@@ -207,6 +214,12 @@ class Board(Pinned):
         for kind in ("row", "card", "lane", "detail"):
             if not all(message.add(kind, run) for run in state.runs):
                 break
+        sweep = self.source.sweep
+        if sweep is not None and message.spend(sweep.grid):
+            message.content["grid"] = sweep.grid
+            self._scored = 0
+            self._fill_scores(message, state, sweep)
+            message.content["means"] = sweep.means() or []
         lines, _ = _view.newest(state.runs, state.created, _view.LOG_LINES)
         frozen = {
             **message.content,
@@ -262,7 +275,8 @@ class Board(Pinned):
         facts = _view.summary(state, now, self._tally)
         message = _Message(state, self._shapes, ROOM)
         message.spend(facts)
-        seen = self._fill(message, state, self._looked_at(state), keep=ROOM - LOOKED_AT_ROOM)
+        seen = self._fill_sweep(message, state, full=full)
+        seen = self._fill(message, state, self._looked_at(state), keep=ROOM - LOOKED_AT_ROOM) or seen
         seen = self._fill(message, state, (("row", r) for r in state.runs), keep=0) or seen
         seen = self._fill_log(message, state) or seen
         # These move with the clock alone: the browser lets them run on by itself.
@@ -290,6 +304,32 @@ class Board(Pinned):
                 return place > 0
             self._sent[kind, run.index] = (run, self._revision + 1)
         return bool(dirty)
+
+    def _fill_sweep(self, message: _Message, state: BatchState, *, full: bool) -> bool:
+        """Add what is new of the scores of a sweep; what it is over comes first, once."""
+        sweep = self.source.sweep
+        if sweep is None:
+            return False
+        if full and message.spend(sweep.grid):
+            message.content["grid"] = sweep.grid
+        seen = self._fill_scores(message, state, sweep)
+        means = sweep.means() if any(look.means for look in self._looks.values()) else None
+        if means is not None and means is not self._means and message.spend(means):
+            message.content["means"] = self._means = means
+            seen = True
+        return seen
+
+    def _fill_scores(self, message: _Message, state: BatchState, sweep: Sweep) -> bool:
+        new: dict[str, Json] = {}
+        for run in sweep.log[self._scored :]:
+            scores = sweep.scores(state.runs[run])
+            if not message.spend(scores, keep=ROOM - LOOKED_AT_ROOM):
+                break
+            new[str(run)] = scores
+            self._scored += 1
+        if new:
+            message.content["scores"] = new
+        return bool(new)
 
     def _fill_log(self, message: _Message, state: BatchState) -> bool:
         """Add the lines of the log that the browsers do not have, the newest first."""
@@ -361,6 +401,7 @@ class _Look:
     card: tuple[int, ...] = ()
     lane: tuple[int, ...] = ()
     log: int = 0
+    means: bool = False
 
     @classmethod
     def of(cls, content: Json) -> _Look:
@@ -373,7 +414,7 @@ class _Look:
 
         log = content.get("log")
         log = min(max(0, log), LOG_LINES) if type(log) is int else 0
-        return cls(places("row"), places("detail"), places("card"), places("lane"), log)
+        return cls(places("row"), places("detail"), places("card"), places("lane"), log, content.get("means") is True)
 
     def pairs(self) -> Iterable[tuple[str, int]]:
         for kind in ("row", "detail", "card", "lane"):

@@ -11,6 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._board import static as _static
+from crew_nb._board import sweep as _sweep
 from crew_nb._board import text as _text
 from crew_nb._board.together import Together
 from crew_nb._engine.engine import engine
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from crew_nb._board.keeper import Keeper
+    from crew_nb._board.sweep import Sweep
     from crew_nb._board.together import Shown
     from crew_nb._board.widget import Board, Paced, Pacer
     from crew_nb._handles.batch import Batch
@@ -281,6 +283,7 @@ class KernelView:
         if shown:
             self.show()
         batch.observe(self._changed, self._end)
+        batch.at_scored.append(self._end)
 
     def _draw(self) -> None:
         """Make a board."""
@@ -322,7 +325,7 @@ class KernelView:
 
     def _static(self) -> dict[str, str]:
         state = self._batch.state()
-        text, html = drawn(state)
+        text, html = drawn(state, self._batch.sweep)
         if state.final:
             words = el("small", "Static by now: ", el("code", "batch.board"), " in a cell shows the live board again.")
             html = join([html, el("p", words)])
@@ -367,12 +370,14 @@ class SavedView:
         if shown:
             self._ipython_display_()
         batch.observe(lambda: None, self._end)
+        batch.at_scored.append(self._end)
 
     def add(self, batch: Batch) -> None:
         """Show one more batch of the same cell."""
         self._batch = together(self._batch, batch)
         batch.board = self
         batch.observe(lambda: None, self._end)
+        batch.at_scored.append(self._end)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -384,7 +389,7 @@ class SavedView:
             self._updates.append(functools.partial(contextvars.copy_context().run, update))
 
     def _static(self) -> dict[str, str]:
-        return bundle(*drawn(self._batch.state()))
+        return bundle(*drawn(self._batch.state(), self._batch.sweep))
 
     async def _end(self) -> None:
         final = await asyncio.to_thread(self._static)  # a second for ten thousand rows
@@ -397,10 +402,11 @@ def together(shown: Shown, batch: Batch) -> Together:
     return shown.and_then(batch) if isinstance(shown, Together) else Together(shown, batch)
 
 
-def drawn(state: BatchState) -> tuple[str, Html]:
+def drawn(state: BatchState, sweep: Sweep | None = None) -> tuple[str, Html]:
     """A board as text, and as HTML without script; one that is not final in a line, as a file has it meanwhile."""
     if state.final:
-        return _text.summary(state), _static.board(state)
+        scored = None if sweep is None else _sweep.static(state, sweep)
+        return _text.summary(state), join([_static.board(state), *([] if scored is None else [scored])])
     name = _words.one_line(state.name, 160) or "batch"
     words = "; under way when this was saved."
     return f"{name}: {_static.so_far(state)}{words}", _static.under_way(state, words)

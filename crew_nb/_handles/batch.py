@@ -22,6 +22,7 @@ from crew_nb._handles.results import SHEET, Result, Results
 from crew_nb._handles.run import Run
 from crew_nb._scores.scoring import Scorer
 from crew_nb._scores.sheet import Sheet
+from crew_nb._scores.shown import Shown
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
@@ -77,8 +78,14 @@ class Batch:
         """The handles of its runs, in input order."""
         self._keys = [plan.key for plan in plans]
         self._sheet = sheet or Sheet.of_rows([plan.inputs for plan in plans])
+        is_sweep = bool(self._sheet.factors)
         self._driver.kept_too = lambda: {SHEET: self._sheet.kept()}
         self._sheet.keep = self._driver.put_score
+        self._sheet.changed = functools.partial(engine.call, self._driver.changed)
+        self.sweep = Shown(self._sheet, lambda: self._driver.states, self._sheet.changed) if is_sweep else None
+        """What its board shows of a sweep besides its runs; None for any other batch."""
+        self.at_scored: list[Callable[[], Awaitable[object]]] = []
+        """Awaited on the engine's loop when all is scored, before those who join are told."""
         self._driver.recalled = self._recalled
         self._scorer: Scorer | None = None
         self._scoring: set[asyncio.Task[None]] = set()
@@ -426,6 +433,7 @@ class Batch:
         if scorer is not None:
             scorer.close()
             self._driver.put_batch()
+            await asyncio.gather(*(told() for told in self.at_scored))
 
     async def _settle_scoring(self) -> None:
         while self._scoring:

@@ -74,6 +74,8 @@ class Sheet:
         """Puts into the record what a score says of a run, or None where it is taken back."""
         self.changed: Callable[[], object] = lambda: None
         """Called when a score has come; on any thread."""
+        self.log: list[int] = []
+        """The runs that were scored, one after another."""
         self.usage = Usage()
         """What judges took, failed and repeated ones too."""
         self.cost: float | None = 0.0
@@ -141,6 +143,7 @@ class Sheet:
         else:
             known[run] = found
         kept = self.keep(run, name, None if found is None else found.tree)
+        self.log.append(run)
         self.changed()
         return kept
 

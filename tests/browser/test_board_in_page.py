@@ -44,6 +44,8 @@ STRANGERS = """([tags, attributes]) => {
 class Still:
     """A batch that stands still."""
 
+    sweep = None
+
     def __init__(self, state: BatchState) -> None:
         self.held = state
         self.commands: list[tuple[str, dict[str, Any]]] = []

@@ -40,6 +40,7 @@ BOARDS = {
     "12_the_launcher": {"again": "notice: 4 done"},
     "13_flows": {"launch": "flows: 4 done"},
     "14_agents": {"launch": "one agent: 3 done", "gather": "mixed: 2 done"},
+    "16_which_is_better": {"launch": "which is better: 240 done"},
 }
 """Which cells of each notebook hold a board, and its counts.
 
@@ -216,6 +217,19 @@ def check_launcher(cells: Cells) -> None:
     assert "cnb.kickoff_for_each(\n    build_notice," in stdout(cells["show-code"])
 
 
+def check_which_is_better(cells: Cells) -> None:
+    """What is there is found, what is not is not, five inputs are too few; the saved board has the grid."""
+    told = shown(cells["compare"])
+    assert re.search(r"twin .*no difference shown", told)
+    assert re.search(r"careful .*better", told)
+    assert shown(cells["too-few"]).count("too few") == 2
+    assert re.search(r"me +judge +240", shown(cells["judge"]))
+    assert "0 of 240 outputs rated" in shown(cells["pairs"])
+    board = [output.data["text/html"] for output in cells["launch"].outputs if output.output_type == "display_data"]
+    assert "Grid: right" in board[-1]
+    assert "# which is better" in stdout(cells["report"])
+
+
 CHECKS: dict[str, Callable[[Cells], None]] = {
     "01_quickstart": check_quickstart,
     "02_parallel_crews": check_parallel_crews,
@@ -229,6 +243,7 @@ CHECKS: dict[str, Callable[[Cells], None]] = {
     "10_a_real_provider": check_provider,
     "11_more_than_one_machine": check_dask,
     "12_the_launcher": check_launcher,
+    "16_which_is_better": check_which_is_better,
 }
 
 

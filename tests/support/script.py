@@ -55,6 +55,8 @@ each with the source that carries it, and the open question that it leaves for t
 class Script:
     """A batch of `n` runs whose events are applied as its clock passes them."""
 
+    sweep = None
+
     def __init__(self, n: int, *, seed: int = 1, width: int = 8, name: str = "research sweep", **kinds: Any) -> None:
         """Write the script.
 

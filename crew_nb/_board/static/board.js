@@ -276,15 +276,15 @@ var Head = class {
     const { done = 0 } = batch.counts;
     const since = seconds() - this.store.heard;
     const final = this.store.over;
-    const figure = (value, what, title = "") => h("div", { class: "cnb-figure", title: title || null }, h("b", {}, value), h("span", {}, what));
+    const figure3 = (value, what, title = "") => h("div", { class: "cnb-figure", title: title || null }, h("b", {}, value), h("span", {}, what));
     const row = h("div", { class: "cnb-figures" });
     row.append(
-      figure(`${Math.floor(100 * done / Math.max(1, batch.total))} %`, `${count(done)} of ${count(batch.total)} done`),
-      figure(clock(batch.elapsed + (final || !this.live ? 0 : since)), "elapsed")
+      figure3(`${Math.floor(100 * done / Math.max(1, batch.total))} %`, `${count(done)} of ${count(batch.total)} done`),
+      figure3(clock(batch.elapsed + (final || !this.live ? 0 : since)), "elapsed")
     );
     if (!final)
       row.append(
-        batch.eta === null ? figure("–", batch.paused ? "paused" : "left, not known yet") : figure(`~${clock(Math.max(0, batch.eta - since))}`, "left", "Learned from the runs that have finished")
+        batch.eta === null ? figure3("–", batch.paused ? "paused" : "left, not known yet") : figure3(`~${clock(Math.max(0, batch.eta - since))}`, "left", "Learned from the runs that have finished")
       );
     if (batch.speedup !== null && batch.speedup >= 1.05) {
       const title = "The time that the runs worked, their waits left out, by the time in which they did";
@@ -292,22 +292,22 @@ var Head = class {
         h("div", { class: "cnb-figure cnb-fast", title }, h("b", {}, `${batch.speedup.toFixed(1)}×`), h("span", {}, "faster than one by one"))
       );
     }
-    row.append(figure(count(batch.tokens), batch.saved ? "tokens spent" : "tokens"));
+    row.append(figure3(count(batch.tokens), batch.saved ? "tokens spent" : "tokens"));
     if (batch.saved) {
       const from = batch.from_record ? `; ${plural(batch.from_record, "run")} from the record` : "";
-      row.append(figure(count(batch.saved), "saved", `Tokens that were spent before, and not asked for again${from}`));
+      row.append(figure3(count(batch.saved), "saved", `Tokens that were spent before, and not asked for again${from}`));
     }
     const unpriced = batch.unpriced_calls ? `${plural(batch.unpriced_calls, "call")} of unknown price` : "";
     if (batch.cost)
       row.append(
-        figure(
+        figure3(
           money(batch.cost) + (unpriced ? " +" : ""),
           batch.projected_cost !== null && !final ? `of ~${money(batch.projected_cost)}` : unpriced ? `and ${unpriced}` : "cost",
           unpriced && `and ${unpriced}`
         )
       );
     if (!final) {
-      const flying = figure(
+      const flying = figure3(
         count(batch.in_flight),
         batch.in_flight === 1 ? "call in flight" : "calls in flight",
         [batch.limit ? `at most ${plural(batch.limit, "run")} at once` : "", batch.limit_reason].filter(Boolean).join("; ")
@@ -496,6 +496,24 @@ var Store = class {
     this.columns = /* @__PURE__ */ new Map();
     this.lines = [];
     this.moreLines = false;
+    this.grid = null;
+    this.scores = /* @__PURE__ */ new Map();
+    this.scoreNames = [];
+    this.ranges = /* @__PURE__ */ new Map();
+    this.means = null;
+  }
+  /** The least and the greatest number of a score that came. @param {string} name @returns {[number, number]} */
+  range(name) {
+    return this.ranges.get(name) ?? [0, 0];
+  }
+  /** @param {Record<string, Score | null>} scores of one run */
+  measure(scores) {
+    for (const [name, value] of Object.entries(scores)) {
+      if (!this.scoreNames.includes(name)) this.scoreNames.push(name);
+      if (typeof value !== "number" && typeof value !== "boolean") continue;
+      const [low, high] = this.ranges.get(name) ?? [Infinity, -Infinity];
+      this.ranges.set(name, [Math.min(low, Number(value)), Math.max(high, Number(value))]);
+    }
   }
   /** Whether a message is the next one; it is not after one was lost. @param {number} revision */
   follows(revision) {
@@ -522,10 +540,14 @@ var Store = class {
         ["details", this.details],
         ["lanes", this.lanes],
         ["cards", this.cards],
-        ["shapes", this.shapes]
+        ["shapes", this.shapes],
+        ["scores", this.scores]
       ]
     )
       for (const [i, value] of Object.entries(tick[kind] ?? {})) known.set(Number(i), value);
+    this.grid = tick.grid ?? this.grid;
+    this.means = tick.means ?? this.means;
+    for (const scores of Object.values(tick.scores ?? {})) this.measure(scores);
     for (const row of Object.values(tick.rows ?? {})) this.see(row);
     if (tick.lines?.length) {
       this.lines = [...this.lines, ...tick.lines].sort((a, b) => a.at - b.at);
@@ -730,6 +752,10 @@ var PAGE = 10;
 var View = class {
   /** The word for it: on its tab, in small letters in the document. */
   static key = "";
+  /** Whether the batch has anything for it. @param {import("./store.js").Store} store */
+  static isIn(store) {
+    return store.batch !== null;
+  }
   /** @param {Board} board */
   constructor(board) {
     this.board = board;
@@ -767,6 +793,10 @@ var View = class {
   }
   /** Its tab was chosen. */
   chosen() {
+  }
+  /** Lay runs side by side. @param {number[]} runs */
+  compare(runs) {
+    void runs;
   }
   /** Build the frame. @param {HTMLElement} body empty */
   enter(body) {
@@ -837,6 +867,196 @@ var View = class {
     const row = node?.matches("[tabindex]") ? node : node?.querySelector("[tabindex]");
     row?.focus({ preventScroll: true });
     this.board.schedule();
+  }
+};
+
+// board/grid/grid.js
+var [ROW, NAMES, COLUMN] = [34, 170, 92];
+var figure = (n) => String(Number(n.toPrecision(3)));
+var Grid = class extends View {
+  /** @override */
+  static key = "grid";
+  /** @override @param {import("../store.js").Store} store */
+  static isIn(store) {
+    return store.grid !== null;
+  }
+  /** @param {import("../board.js").Board} board */
+  constructor(board) {
+    super(board);
+    this.bar = h("div");
+    this.head = h("div");
+    this.wanted = "";
+    this.at = [0, 0];
+    this.picked = [];
+    this.acts = { cell: (run) => this.open(run), "cell-compare": () => board.compare(this.picked) };
+  }
+  get grid() {
+    return this.store.grid ?? { factors: [], inputs: [], variants: [], repeats: 1 };
+  }
+  /** Names of the scores that have come. */
+  get names() {
+    return this.store.scoreNames;
+  }
+  get score() {
+    return this.names.includes(this.wanted) ? this.wanted : this.names[0] ?? "";
+  }
+  /** Grids stand in the order of the inputs. @override @param {import("../rows.js").By} by */
+  ordered(by) {
+    return { ...by, sort: "#", down: false };
+  }
+  /** The first run of a cell. @param {number} input @param {number} variant */
+  first(input, variant) {
+    return (input * this.grid.variants.length + variant) * this.grid.repeats;
+  }
+  /** The runs of a cell. @param {number} first */
+  runs(first) {
+    return Array.from({ length: this.grid.repeats }, (_, n) => first + n);
+  }
+  /** Open every repeat of a cell. @param {number} first */
+  open(first) {
+    for (const run of this.runs(first)) this.board.open.add(run);
+    this.board.show(first);
+  }
+  /** Pick a cell to be compared, or no longer. @param {number} first */
+  pick(first) {
+    this.picked = this.picked.includes(first) ? this.picked.filter((run) => run !== first) : [...this.picked, first].slice(-2);
+    this.board.schedule();
+  }
+  /** @override @param {HTMLElement} body */
+  enter(body) {
+    this.bar = h("div", { class: "cnb-tools" });
+    this.head = h("div", { class: "cnb-gridhead", role: "row" });
+    const into = h("div", { class: "cnb-scroll cnb-grid", role: "grid", "aria-label": "Inputs by variants", click: (e) => this.shifted(e) }, this.head);
+    body.append(this.bar, into);
+    this.scroll(into, { height: () => ROW, build: (input) => this.row(input), stamp: (input) => this.stamp(input) });
+  }
+  /** With Shift a click picks. @param {MouseEvent} e */
+  shifted(e) {
+    const cell = (
+      /** @type {HTMLElement | null} */
+      /** @type {HTMLElement} */
+      e.target.closest("[data-act=cell]")
+    );
+    if (!e.shiftKey || !cell) return;
+    e.stopPropagation();
+    this.pick(Number(cell.dataset.run));
+  }
+  /** @override */
+  look() {
+    const row = (this.scroller?.inSight ?? []).flatMap((input) => this.grid.variants.flatMap((_, turn) => this.runs(this.first(input, turn))));
+    return { row };
+  }
+  /** @override */
+  draw() {
+    const { variants, factors } = this.grid;
+    morph(this.bar, h("div", { class: "cnb-tools" }, this.tools()));
+    const names = [h("span", { class: "cnb-gridname", role: "columnheader" }, factors.join(", ")), ...variants.map((name) => h("bdi", { role: "columnheader", title: name }, name))];
+    morph(this.head, h("div", { class: "cnb-gridhead", role: "row", style: this.columns }, names));
+    const per = Math.max(1, variants.length * this.grid.repeats);
+    const inputs = [...new Set(this.places.map((run) => Math.floor(run / per)))];
+    if (this.scroller) this.scroller.space.style.minWidth = `${NAMES + COLUMN * variants.length}px`;
+    this.scroller?.draw(inputs);
+    this.sayEmpty();
+  }
+  get columns() {
+    const { length } = this.grid.variants;
+    return `grid-template-columns:${NAMES}px repeat(${length},minmax(${COLUMN}px,1fr));min-width:${NAMES + COLUMN * length}px`;
+  }
+  tools() {
+    const { names, picked } = this;
+    const choose = h("select", { "data-in": "score", "aria-label": "score" }, ...names.map((name) => h("option", { value: name, selected: name === this.score }, name)));
+    return [
+      names.length ? h("label", { class: "cnb-check" }, "score ", choose) : h("span", { class: "cnb-quiet" }, "Nothing is scored yet."),
+      h("button", { type: "button", class: "cnb-go", "data-act": "cell-compare", disabled: picked.length < 2 }, "Compare two"),
+      h("span", { class: "cnb-quiet" }, "Enter opens; c, or a click with Shift, picks two to compare")
+    ];
+  }
+  /** @param {number} input */
+  stamp(input) {
+    const { score, store } = this;
+    const [low, high] = store.range(score);
+    const parts = [score, low, high, this.at.join(), this.picked.join()];
+    for (let run = this.first(input, 0); run < this.first(input + 1, 0); run++) parts.push(String(store.scores.get(run)?.[score]), store.rows.get(run)?.status ?? "");
+    return parts.join();
+  }
+  /** @param {number} input */
+  row(input) {
+    const { inputs, variants } = this.grid;
+    const name = inputs[input] ?? "";
+    return h(
+      "div",
+      { class: "cnb-item cnb-gridrow", role: "row", style: this.columns },
+      h("bdi", { class: "cnb-gridname", role: "rowheader", title: name }, name),
+      ...variants.map((_, turn) => this.cell(input, turn))
+    );
+  }
+  /** @param {number} input @param {number} turn */
+  cell(input, turn) {
+    const { inputs, variants } = this.grid;
+    const first = this.first(input, turn);
+    const { words: words2, spread, share, status } = this.said(this.runs(first));
+    const isAt = input === this.at[0] && turn === this.at[1];
+    const label = `${variants[turn]}, ${inputs[input]}: ${words2}${spread ? `, ${spread}` : ""}`;
+    return h(
+      "button",
+      {
+        type: "button",
+        role: "gridcell",
+        class: "cnb-cell",
+        "data-act": "cell",
+        "data-run": first,
+        "data-cell": `${input}-${turn}`,
+        "data-s": status,
+        "aria-label": label,
+        "aria-selected": String(this.picked.includes(first)),
+        tabindex: isAt ? 0 : -1,
+        style: share === null ? null : `--share:${Math.round(share * 100)}%`
+      },
+      h("b", {}, words2),
+      spread ? h("small", {}, spread) : null
+    );
+  }
+  /** What a cell says of its runs. @param {number[]} runs */
+  said(runs) {
+    const { score, store } = this;
+    const values = runs.map((run) => store.scores.get(run)?.[score]).filter((v) => v !== void 0 && v !== null);
+    const statuses = runs.map((run) => store.rows.get(run)?.status ?? "queued");
+    const status = statuses.find((word) => word !== "done") ?? "done";
+    if (!values.length) return { words: status === "done" ? "–" : `${SIGNS2[status] ?? ""} ${status}`, spread: "", share: null, status };
+    if (values.some((value) => typeof value === "string")) {
+      const words2 = [...new Set(values)].map((word) => `${word}${values.length > 1 ? ` ×${values.filter((v) => v === word).length}` : ""}`);
+      return { words: words2.join(", "), spread: "", share: null, status };
+    }
+    const numbers = values.map(Number);
+    const mean = numbers.reduce((a, b) => a + b, 0) / numbers.length;
+    const [low, high] = store.range(score);
+    const share = high > low ? (mean - low) / (high - low) : 0.5;
+    if (values.every((value) => typeof value === "boolean"))
+      return { words: numbers.length > 1 ? `${numbers.reduce((a, b) => a + b, 0)}/${numbers.length}` : mean ? "yes" : "no", spread: "", share, status };
+    const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
+    return { words: figure(mean), spread: least < most ? `${figure(least)}–${figure(most)}` : "", share, status };
+  }
+  /** @override @param {string} field @param {HTMLInputElement} el */
+  typed(field, el) {
+    if (field === "score") this.wanted = el.value;
+  }
+  /** @override @param {KeyboardEvent} e @param {HTMLElement} target */
+  key(e, target) {
+    const cell = target.dataset.cell;
+    if (!cell) return false;
+    if (e.key === "c") this.pick(Number(target.dataset.run));
+    const keys = this.scroller?.keys ?? [];
+    const [input = 0, turn = 0] = cell.split("-").map(Number);
+    const row = keys.indexOf(input);
+    const moves = { ArrowDown: [row + 1, turn], ArrowUp: [row - 1, turn], ArrowLeft: [row, turn - 1], ArrowRight: [row, turn + 1], PageDown: [row + 10, turn], PageUp: [row - 10, turn], Home: [row, 0], End: [row, Infinity] };
+    const to = moves[e.key];
+    if (!to) return false;
+    e.preventDefault();
+    const within2 = (n, most) => Math.max(0, Math.min(most - 1, n));
+    this.at = [keys[within2(to[0], keys.length)] ?? 0, within2(to[1], this.grid.variants.length)];
+    this.scroller?.reveal(this.at[0] ?? 0);
+    this.scroller?.view.querySelector(`[data-cell="${this.at.join("-")}"]`)?.focus();
+    return false;
   }
 };
 
@@ -1453,6 +1673,11 @@ var Results = class extends View {
     }
     this.board.schedule();
   }
+  /** @override @param {number[]} runs */
+  compare(runs) {
+    this.picked = runs;
+    this.turn({ comparing: true });
+  }
   /** @override */
   chosen() {
     this.comparing = false;
@@ -2052,6 +2277,60 @@ var Runs = class extends View {
   }
 };
 
+// board/scores/scores.js
+var figure2 = (n) => n === null ? "–" : String(Number(n.toPrecision(3)));
+var Scores = class extends View {
+  /** @override */
+  static key = "scores";
+  /** @override @param {import("../store.js").Store} store */
+  static isIn(store) {
+    return store.grid !== null;
+  }
+  /** @param {import("../board.js").Board} board */
+  constructor(board) {
+    super(board);
+    this.sheet = h("div");
+  }
+  /** @override */
+  look() {
+    return { means: true };
+  }
+  /** @override @param {HTMLElement} body */
+  enter(body) {
+    this.sheet = this.frame();
+    body.append(this.sheet);
+  }
+  frame() {
+    return h("div", { class: "cnb-scroll cnb-sheet", tabindex: 0, role: "region", "aria-label": "Scores" });
+  }
+  /** @override */
+  scrolled() {
+    return true;
+  }
+  /** @override */
+  draw() {
+    const sheet = this.frame();
+    const means = this.store.means ?? [];
+    if (!means.length) sheet.append(h("p", { class: "cnb-empty" }, this.store.scores.size ? "Means are worked out…" : "Nothing is scored yet."));
+    sheet.append(...means.map((of) => this.table(of)));
+    morph(this.sheet, sheet);
+  }
+  /** @param {Mean} of */
+  table({ score, rows }) {
+    const ends = rows.flatMap(([, ...values]) => values.slice(0, 3)).filter((value) => value !== null);
+    const [low, high] = [Math.min(...ends), Math.max(...ends)];
+    const at = (value) => high > low ? 100 * (value - low) / (high - low) : 50;
+    const variants = this.store.grid?.variants ?? [];
+    const lines = rows.map(([turn, mean, least, most, scored]) => {
+      const interval = least === null || most === null ? "" : ` [${figure2(least)}, ${figure2(most)}]`;
+      const bar = least === null || most === null ? null : h("i", { style: `inset-inline:${at(least)}% ${100 - at(most)}%` });
+      const point = mean === null ? null : h("b", { style: `inset-inline-start:${at(mean)}%` });
+      return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, variants[turn] ?? "")), h("td", { class: "cnb-track" }, h("span", { "aria-hidden": "true" }, bar, point)), h("td", {}, figure2(mean) + interval), h("td", { class: "cnb-quiet" }, `${count(scored)} runs`));
+    });
+    return h("table", { class: "cnb-means" }, h("caption", {}, h("bdi", {}, score)), h("tbody", {}, lines));
+  }
+};
+
 // board/timeline/scale.js
 function marks(from, to, most) {
   const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
@@ -2371,10 +2650,9 @@ var Timeline = class extends View {
 };
 
 // board/views.js
-var VIEWS = [Runs, Timeline, Results, Log];
+var VIEWS = [Runs, Grid, Scores, Timeline, Results, Log];
 
 // board/tabs.js
-var KEYS = VIEWS.map((view) => view.key);
 var Tabs = class {
   /** @param {Board} board */
   constructor(board) {
@@ -2385,6 +2663,10 @@ var Tabs = class {
   id(key) {
     return `${this.board.id}-${key}`;
   }
+  /** The keys of the views that the batch has. */
+  get keys() {
+    return VIEWS.filter((view) => view.isIn(this.board.store)).map((view) => view.key);
+  }
   draw() {
     morph(this.el, this.drawn());
   }
@@ -2392,7 +2674,7 @@ var Tabs = class {
     const bar = h("div", { class: "cnb-bar" });
     if (!this.board.store.batch) return bar;
     const list = h("div", { class: "cnb-tabs", role: "tablist", "aria-label": "Views of the batch" });
-    for (const key of KEYS)
+    for (const key of this.keys)
       list.append(
         h(
           "button",
@@ -2422,8 +2704,9 @@ var Tabs = class {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
     if (!step && e.key !== "Home" && e.key !== "End") return;
     e.preventDefault();
-    const at = e.key === "Home" ? 0 : e.key === "End" ? KEYS.length - 1 : (KEYS.indexOf(this.board.tab) + (step ?? 0) + KEYS.length) % KEYS.length;
-    this.board.go(KEYS[at] ?? this.board.tab);
+    const { keys } = this;
+    const at = e.key === "Home" ? 0 : e.key === "End" ? keys.length - 1 : (keys.indexOf(this.board.tab) + (step ?? 0) + keys.length) % keys.length;
+    this.board.go(keys[at] ?? this.board.tab);
     this.focus();
   }
   /** The tab of the view that is shown takes the focus. */
@@ -2577,13 +2860,14 @@ var Wire = class {
     this.send({ t: "hello", ...this.look() });
   }
   look() {
-    const { row = [], detail = [], lane = [], card = [], log = 0 } = this.ears.look();
+    const { row = [], detail = [], lane = [], card = [], log = 0, means = false } = this.ears.look();
     return {
       row: row.slice(0, SEEN.row),
       detail: detail.slice(-SEEN.detail),
       lane: lane.slice(0, SEEN.lane),
       card: card.slice(0, SEEN.card),
-      log
+      log,
+      means
     };
   }
   /** Say what is in sight where that has changed; `anew` says it in any case. */
@@ -2829,6 +3113,11 @@ var Board = class {
     this.stale = true;
     this.tip.hide();
     this.draw();
+  }
+  /** Lay runs side by side, in the view for that. @param {number[]} runs */
+  compare(runs) {
+    this.go("results");
+    this.view.compare(runs);
   }
   /** Open a run in the first view, whose rows can be opened. @param {number} run */
   show(run) {

@@ -212,6 +212,12 @@ export class Board {
     this.draw();
   }
 
+  /** Lay runs side by side, in the view for that. @param {number[]} runs */
+  compare(runs) {
+    this.go("results");
+    this.view.compare(runs);
+  }
+
   /** Open a run in the first view, whose rows can be opened. @param {number} run */
   show(run) {
     this.open.add(run);

@@ -38,9 +38,14 @@
  *   elapsed: number, idle?: [number, number][], eta: number|null, tokens: number, saved: number, cost: number|null, projected_cost: number|null,
  *   unpriced_calls: number, speedup: number|null, worked: number, at_work: number, offline: number, from_record: number,
  *   dropped_calls: number}} Batch
+ * @typedef {number | boolean | string} Score
+ * @typedef {{factors: string[], inputs: string[], variants: string[], repeats: number}} Grid
+ * @typedef {{score: string, rows: [number, number | null, number | null, number | null, number][]}} Mean by variant: the mean,
+ *   its interval, and of how many runs
  * @typedef {{t?: string, revision: number, full: boolean, batch: Batch, now: number, shapes?: Record<string, Spec[]>,
  *   rows?: Record<string, Row>, details?: Record<string, Detail>, lanes?: Record<string, Lane>,
- *   cards?: Record<string, Card>, lines?: Line[], more_lines?: boolean}} Tick
+ *   cards?: Record<string, Card>, lines?: Line[], more_lines?: boolean, grid?: Grid, means?: Mean[],
+ *   scores?: Record<string, Record<string, Score | null>>}} Tick
  * @typedef {{t: "file", revision: number, view: string, format: "md"|"json"|"csv", part: number, parts: number,
  *   text: string}} FilePart
  * @typedef {{t: "whole", revision: number, view: string, run: number, form: "text"|"html", part: number, parts: number,

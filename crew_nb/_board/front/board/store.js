@@ -1,7 +1,7 @@
 // @ts-check
 /** What is known of a batch. */
 
-/** @import {Batch, Call, Card, Detail, Lane, Line, Row, Spec, Task, TaskDetail, Tick} from "./messages.js" */
+/** @import {Batch, Call, Card, Detail, Grid, Lane, Line, Mean, Row, Score, Spec, Task, TaskDetail, Tick} from "./messages.js" */
 import { worked } from "./clock.js";
 import { FINAL } from "./statuses.js";
 
@@ -33,6 +33,26 @@ export class Store {
     /** The inputs that tell rows apart, by name. @type {Map<string, Column>} */ this.columns = new Map();
     /** @type {Line[]} */ this.lines = [];
     this.moreLines = false;
+    /** What a sweep is over; null for any other batch. @type {Grid | null} */ this.grid = null;
+    /** Scores of runs by name. @type {Map<number, Record<string, Score | null>>} */ this.scores = new Map();
+    /** Names of scores, in the order in which they came. @type {string[]} */ this.scoreNames = [];
+    /** @type {Map<string, [number, number]>} */ this.ranges = new Map();
+    /** @type {Mean[] | null} */ this.means = null;
+  }
+
+  /** The least and the greatest number of a score that came. @param {string} name @returns {[number, number]} */
+  range(name) {
+    return this.ranges.get(name) ?? [0, 0];
+  }
+
+  /** @param {Record<string, Score | null>} scores of one run */
+  measure(scores) {
+    for (const [name, value] of Object.entries(scores)) {
+      if (!this.scoreNames.includes(name)) this.scoreNames.push(name);
+      if (typeof value !== "number" && typeof value !== "boolean") continue;
+      const [low, high] = this.ranges.get(name) ?? [Infinity, -Infinity];
+      this.ranges.set(name, [Math.min(low, Number(value)), Math.max(high, Number(value))]);
+    }
   }
 
   /** Whether a message is the next one; it is not after one was lost. @param {number} revision */
@@ -59,8 +79,12 @@ export class Store {
       ["lanes", this.lanes],
       ["cards", this.cards],
       ["shapes", this.shapes],
+      ["scores", this.scores],
     ]))
       for (const [i, value] of Object.entries(tick[kind] ?? {})) known.set(Number(i), value);
+    this.grid = tick.grid ?? this.grid;
+    this.means = tick.means ?? this.means;
+    for (const scores of Object.values(tick.scores ?? {})) this.measure(scores);
     for (const row of Object.values(tick.rows ?? {})) this.see(row);
     if (tick.lines?.length) {
       this.lines = [...this.lines, ...tick.lines].sort((a, b) => a.at - b.at);

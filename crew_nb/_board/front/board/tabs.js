@@ -6,8 +6,6 @@ import { h } from "../shared/elements.js";
 import { morph } from "./morph.js";
 import { VIEWS } from "./views.js";
 
-const KEYS = VIEWS.map((view) => view.key);
-
 export class Tabs {
   /** @param {Board} board */
   constructor(board) {
@@ -20,6 +18,11 @@ export class Tabs {
     return `${this.board.id}-${key}`;
   }
 
+  /** The keys of the views that the batch has. */
+  get keys() {
+    return VIEWS.filter((view) => view.isIn(this.board.store)).map((view) => view.key);
+  }
+
   draw() {
     morph(this.el, this.drawn());
   }
@@ -28,7 +31,7 @@ export class Tabs {
     const bar = h("div", { class: "cnb-bar" });
     if (!this.board.store.batch) return bar;
     const list = h("div", { class: "cnb-tabs", role: "tablist", "aria-label": "Views of the batch" });
-    for (const key of KEYS)
+    for (const key of this.keys)
       list.append(
         h(
           "button",
@@ -59,8 +62,9 @@ export class Tabs {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
     if (!step && e.key !== "Home" && e.key !== "End") return;
     e.preventDefault();
-    const at = e.key === "Home" ? 0 : e.key === "End" ? KEYS.length - 1 : (KEYS.indexOf(this.board.tab) + (step ?? 0) + KEYS.length) % KEYS.length;
-    this.board.go(KEYS[at] ?? this.board.tab);
+    const { keys } = this;
+    const at = e.key === "Home" ? 0 : e.key === "End" ? keys.length - 1 : (keys.indexOf(this.board.tab) + (step ?? 0) + keys.length) % keys.length;
+    this.board.go(keys[at] ?? this.board.tab);
     this.focus();
   }
 

@@ -20,6 +20,11 @@ export class View {
   /** The word for it: on its tab, in small letters in the document. */
   static key = "";
 
+  /** Whether the batch has anything for it. @param {import("./store.js").Store} store */
+  static isIn(store) {
+    return store.batch !== null;
+  }
+
   /** @param {Board} board */
   constructor(board) {
     this.board = board;
@@ -63,6 +68,11 @@ export class View {
 
   /** Its tab was chosen. */
   chosen() {}
+
+  /** Lay runs side by side. @param {number[]} runs */
+  compare(runs) {
+    void runs;
+  }
 
   /** Build the frame. @param {HTMLElement} body empty */
   enter(body) {

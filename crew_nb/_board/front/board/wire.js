@@ -8,7 +8,7 @@ import { seconds } from "./clock.js";
 
 /**
  * What of the batch is in sight, so that only that is sent: places of runs, and how many lines of the log.
- * @typedef {{row?: number[], detail?: number[], lane?: number[], card?: number[], log?: number}} Look
+ * @typedef {{row?: number[], detail?: number[], lane?: number[], card?: number[], log?: number, means?: boolean}} Look
  * @typedef {{look(): Look, changed(): void, told(): void, gone(): void, beat(): void, came(part: FilePart | WholePart): void,
  *   reset(): void}} Ears
  */
@@ -101,13 +101,14 @@ export class Wire {
   }
 
   look() {
-    const { row = [], detail = [], lane = [], card = [], log = 0 } = this.ears.look();
+    const { row = [], detail = [], lane = [], card = [], log = 0, means = false } = this.ears.look();
     return {
       row: row.slice(0, SEEN.row),
       detail: detail.slice(-SEEN.detail),
       lane: lane.slice(0, SEEN.lane),
       card: card.slice(0, SEEN.card),
       log,
+      means,
     };
   }
 

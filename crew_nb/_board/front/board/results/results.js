@@ -60,6 +60,12 @@ export class Results extends View {
     this.board.schedule();
   }
 
+  /** @override @param {number[]} runs */
+  compare(runs) {
+    this.picked = runs;
+    this.turn({ comparing: true });
+  }
+
   /** @override */
   chosen() {
     this.comparing = false;
