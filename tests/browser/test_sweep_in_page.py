@@ -60,8 +60,8 @@ def test_a_large_grid_scrolls_and_opens_by_keyboard(browser: Browser, tmp_path: 
         assert page.locator("[data-cell='1-2']").inner_text().split() == ["2.35", "2.1–2.6"]
         assert "<b>T1</b>" in page.locator(".cnb-gridrow .cnb-gridname").nth(1).inner_text()
         assert page.locator(".cnb-gridrow").count() < 40
-        assert not serious(page, ".crew-nb")
         page.screenshot(path=str(tmp_path / "grid.png"))
+        assert not serious(page, ".crew-nb")
 
         page.locator("[data-cell='0-0']").focus()
         for key in ("ArrowDown", "ArrowRight", "End", "PageDown"):
@@ -108,8 +108,8 @@ def test_means_grow_as_scores_come(browser: Browser, tmp_path: Path) -> None:
                     break
             assert wanted in cell.inner_text()
         assert shown.page.locator(".cnb-means caption").all_inner_texts() == ["depth", "kind=even", "kind=odd"]
-        assert not serious(shown.page, ".crew-nb")
         shown.page.screenshot(path=str(tmp_path / "scores.png"))
+        assert not serious(shown.page, ".crew-nb")
 
 
 def test_other_batches_have_no_grid(browser: Browser) -> None:

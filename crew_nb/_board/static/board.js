@@ -996,7 +996,7 @@ var Grid = class extends View {
     const first = this.first(input, turn);
     const { words: words2, spread, share, status } = this.said(this.runs(first));
     const isAt = input === this.at[0] && turn === this.at[1];
-    const label = `${variants[turn]}, ${inputs[input]}: ${words2}${spread ? `, ${spread}` : ""}`;
+    const label = `${[words2, spread].filter(Boolean).join(" ")}, ${variants[turn]}, ${inputs[input]}`;
     return h(
       "button",
       {
@@ -1013,7 +1013,7 @@ var Grid = class extends View {
         style: share === null ? null : `--share:${Math.round(share * 100)}%`
       },
       h("b", {}, words2),
-      spread ? h("small", {}, spread) : null
+      spread ? [" ", h("small", {}, spread)] : null
     );
   }
   /** What a cell says of its runs. @param {number[]} runs */

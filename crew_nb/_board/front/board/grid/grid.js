@@ -155,7 +155,8 @@ export class Grid extends View {
     const first = this.first(input, turn);
     const { words, spread, share, status } = this.said(this.runs(first));
     const isAt = input === this.at[0] && turn === this.at[1];
-    const label = `${variants[turn]}, ${inputs[input]}: ${words}${spread ? `, ${spread}` : ""}`;
+    // What is seen comes first in what is said: people who speak to their computer call it by that.
+    const label = `${[words, spread].filter(Boolean).join(" ")}, ${variants[turn]}, ${inputs[input]}`;
     return h(
       "button",
       {
@@ -172,7 +173,7 @@ export class Grid extends View {
         style: share === null ? null : `--share:${Math.round(share * 100)}%`,
       },
       h("b", {}, words),
-      spread ? h("small", {}, spread) : null,
+      spread ? [" ", h("small", {}, spread)] : null,
     );
   }
 
