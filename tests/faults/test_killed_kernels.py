@@ -71,3 +71,44 @@ def _told(kernel: Kernel, cell: Cell) -> set[int]:
     """The runs that a killed kernel's cell had said to be done."""
     kernel.listen(0.2)
     return {int(line.split()[0]) for line in cell.stdout.splitlines() if line.endswith(" done")}
+
+
+JUDGED = """
+def toned(topic, tone):
+    return crews.chain(llm, 1)
+judge = cnb.judge("Is it {name}?", llm=LLM(model="openai/gpt-4.1", base_url="{url}", api_key="test-key"))
+sweep = lambda: cnb.sweep(toned, inputs("J", 10), {{"tone": ["dry", "warm"]}}, scores=[judge], name="judged",
+                          resume=True, max_concurrency=2, show=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_kill_while_judging(server: Server, tmp_path: Path) -> None:
+    """Kill -9 while a judge scores what has ended: the next kernel asks it only of what is not on disk, once each."""
+    setup = SETUP.format(url=server.base_url) + JUDGED.format(url=server.base_url, name="sound")
+    count = "sum('judge' in row for row in {}.scores)"
+
+    def judged() -> list[Request]:
+        return [request for request in server.stats().requests if request.model == "gpt-4.1"]
+
+    with _kernel(tmp_path) as kernel:
+        kernel.run(setup)
+        kernel.execute("results = await sweep()")
+        server.wait_for(lambda _: sum(request.ended is not None for request in judged()) >= 6, timeout=120)
+        kernel.kill()
+    server.wait_for(lambda stats: stats.in_flight == 0)
+    before = judged()
+    assert len(before) < 20, "runs are scored as they end, and some had not ended"
+    with _kernel(tmp_path) as kernel:
+        kernel.run(setup)
+        kernel.run("loaded = cnb.load('judged')")
+        kept = int(kernel.run(count.format("loaded")).result or 0)
+        assert 0 < kept <= len(before)
+        kernel.run("results = await sweep()", timeout=120)
+        assert kernel.run(count.format("results")).result == "20"
+        assert len(judged()) - len(before) == 20 - kept
+        # Another rubric is another judge.
+        kernel.run(JUDGED.format(url=server.base_url, name="short"))
+        kernel.run("results = await sweep()", timeout=120)
+        assert len(judged()) - len(before) == 40 - kept
