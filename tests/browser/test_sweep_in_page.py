@@ -102,10 +102,11 @@ def test_means_grow_as_scores_come(browser: Browser, tmp_path: Path) -> None:
             (row, *_) = tables.summary(batch.sheet, batch.held.runs).rows
             wanted = f"{row['depth']:.3g} [{row['depth low']:.3g}, {row['depth high']:.3g}]"
             cell = shown.page.locator(".cnb-means").first.locator("tr").first
-            for _ in range(200):
+            for _ in range(600):  # they are worked out in a thread
                 shown.pump(1)
-                if wanted in cell.inner_text():
+                if cell.count() and wanted in cell.inner_text():
                     break
+                shown.page.wait_for_timeout(100)
             assert wanted in cell.inner_text()
         assert shown.page.locator(".cnb-means caption").all_inner_texts() == ["depth", "kind=even", "kind=odd"]
         shown.page.screenshot(path=str(tmp_path / "scores.png"))

@@ -93,7 +93,7 @@ def test_kill_while_judging(server: Server, tmp_path: Path) -> None:
         return [request for request in server.stats().requests if request.model == "gpt-4.1"]
 
     with _kernel(tmp_path) as kernel:
-        kernel.run(setup)
+        kernel.run(setup, timeout=240)
         kernel.execute("results = await sweep()")
         server.wait_for(lambda _: sum(request.ended is not None for request in judged()) >= 6, timeout=120)
         kernel.kill()
@@ -101,7 +101,7 @@ def test_kill_while_judging(server: Server, tmp_path: Path) -> None:
     before = judged()
     assert len(before) < 20, "runs are scored as they end, and some had not ended"
     with _kernel(tmp_path) as kernel:
-        kernel.run(setup)
+        kernel.run(setup, timeout=240)
         kernel.run("loaded = cnb.load('judged')")
         kept = int(kernel.run(count.format("loaded")).result or 0)
         assert 0 < kept <= len(before)
