@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -16,14 +17,15 @@ import statistics
 import sys
 import time
 import types
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import names as _crewai
-from crew_nb._crewai.samples import CALLS_IN_A_ROW, Shapes, http_llm
+from crew_nb._crewai.samples import CALLS_IN_A_ROW, Shapes, http_llm, offline_crew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -55,6 +57,8 @@ class Measure:
     """Resident memory of the process after the last repeat."""
     in_flight: int | None
     """Most LLM calls in flight at once: as the server saw them, or as the LLM object did."""
+    in_flight_mean: float | None = None
+    """The same over the whole time that it took, as the server saw them."""
     messages_per_second: float | None = None
     bytes_per_message: float | None = None
 
@@ -133,6 +137,29 @@ async def streamed_unseen(factory: Factory, n: int) -> None:
     (await cnb.gather(*[factory] * n, max_concurrency=n, stream=True, show=False)).raise_for_errors()
 
 
+async def on_cores(factory: Factory, n: int) -> None:
+    """All at once on processes of this machine, which the first time has warmed."""
+    import crew_nb as cnb
+
+    (await cnb.gather(*[factory] * n, max_concurrency=n, on="cores", show=False)).raise_for_errors()
+
+
+class RawCalls:
+    """As many calls of OpenAI's own client, without CrewAI: what is left to it is not ours."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+
+    async def run(self, factory: Factory, n: int) -> None:
+        """All at once."""
+        from openai import AsyncOpenAI
+
+        async with AsyncOpenAI(base_url=self._base_url, api_key="test-key") as client:
+            ask = client.chat.completions.create
+            asked: Any = [{"role": "user", "content": "topic=A"}]
+            await asyncio.gather(*[ask(model="gpt-4o-mini", messages=asked) for _ in range(n)])
+
+
 WAYS: dict[str, Callable[[Factory, int], Coroutine[Any, Any, None]]] = {
     "bare gather": bare_gather,
     "bare kickoff_async": bare_kickoff_async,
@@ -189,10 +216,13 @@ def measure(
     import psutil
 
     factory: Factory = getattr(Shapes(llm), shape)
-    walls, cpus, late, peaks = [], [], [], []
+    if run is on_cores:
+        factory = functools.partial(offline_crew, shape, latency)
+    walls, cpus, late, peaks, means = [], [], [], [], []
     owner = getattr(run, "__self__", None)
     viewer = owner if isinstance(owner, Viewer) else None
-    asyncio.run(run(factory, 1))  # warm: imports, pools and connections are no part of what is compared
+    # Warm: imports, pools, processes and connections are no part of what is compared.
+    asyncio.run(run(factory, n if run is on_cores else 1))
     if viewer is not None:
         viewer.sent.clear()
     for _ in range(repeats):
@@ -201,11 +231,14 @@ def measure(
             server.configure(latency=latency)
         else:
             llm.peak = 0
-        walled, busy, ticks = asyncio.run(_timed(run, factory, n))
+        walled, busy, ticks = asyncio.run(_timed(run, factory, n, server))
         walls.append(walled)
         cpus.append(busy)
         late.append(sorted(ticks))
-        peaks.append(server.stats().peak if server is not None else llm.peak)
+        seen = server.stats() if server is not None else llm
+        peaks.append(seen.peak)
+        if server is not None:
+            means.append(sum(r.ended - r.arrived for r in seen.requests if r.ended) / walled)
     worst = max(late, key=lambda ticks: ticks[-1])
     span = viewer.sent[-1][0] - viewer.sent[0][0] if viewer is not None and len(viewer.sent) > 1 else 0.0
     return Measure(
@@ -219,38 +252,53 @@ def measure(
         stall_max=worst[-1],
         stall_p99=worst[int(len(worst) * 0.99)],
         rss_mb=psutil.Process().memory_info().rss / 2**20,
-        in_flight=max(peaks),
+        in_flight=None if run is on_cores else max(peaks),
+        in_flight_mean=statistics.median(means) if means else None,
         messages_per_second=len(viewer.sent) / span if viewer is not None and span else None,
         bytes_per_message=statistics.mean(size for _, size in viewer.sent) if viewer and viewer.sent else None,
     )
 
 
 async def _timed(
-    run: Callable[[Factory, int], Coroutine[Any, Any, None]], factory: Factory, n: int
+    run: Callable[[Factory, int], Coroutine[Any, Any, None]], factory: Factory, n: int, server: Any
 ) -> tuple[float, float, list[float]]:
     _crewai.silence()
     async with Ticker() as ticker:
         await asyncio.sleep(5 * TICK)
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), _busy(server)
         await run(factory, n)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        wall, cpu = time.perf_counter() - wall, _busy(server) - cpu
         await asyncio.sleep(2 * TICK)
     return wall, cpu, ticker.late
+
+
+def _busy(server: Any) -> float:
+    """Processor time of this process and of those it has started, the LLM server's apart."""
+    import psutil
+
+    others = 0.0
+    for child in psutil.Process().children(recursive=True):
+        if server is None or child.pid != server.pid:
+            with suppress(psutil.NoSuchProcess):
+                others += sum(child.cpu_times()[:2])
+    return time.process_time() + others
 
 
 def table(measures: list[Measure]) -> str:
     """The measures as Markdown, with ratios to the ideal and to bare `gather` of the same shape, LLM and n."""
     bare = {(m.shape, m.llm, m.n): m.wall for m in measures if m.way == "bare gather"}
     lines = [
-        "| crews | LLM | n | way | wall | ÷ ideal | bare ÷ this | CPU a crew | stall max / p99 | in flight | memory |",
+        "| crews | LLM | n | way | wall | ÷ ideal | bare ÷ this | CPU a crew | stall max / p99 "
+        "| in flight: most, mean | memory |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for m in measures:
         faster = bare.get((m.shape, m.llm, m.n), 0.0) / m.wall
+        flying = ", ".join(f"{count:.0f}" for count in (m.in_flight, m.in_flight_mean) if count is not None)
         lines.append(
             f"| {m.shape} | {m.llm} | {m.n} | {m.way} | {m.wall:.2f} s | {m.to_ideal:.2f} "
             f"| {f'{faster:.1f}×' if faster else ''} | {m.cpu_per_crew_ms:.1f} ms "
-            f"| {m.stall_max:.3f} / {m.stall_p99:.3f} s | {m.in_flight} | {m.rss_mb:.0f} MB |"
+            f"| {m.stall_max:.3f} / {m.stall_p99:.3f} s | {flying} | {m.rss_mb:.0f} MB |"
         )
     return "\n".join(lines)
 
@@ -283,6 +331,11 @@ def plot(measures: list[Measure], path: Path) -> None:
     axes.legend()
     figure.suptitle(f"One-task crews, every LLM call alike. {machine()}", fontsize=9)
     figure.savefig(path)
+
+
+def _load() -> list[float]:
+    """Processes that want a processor, over 1, 5 and 15 minutes; empty where the system does not tell."""
+    return list(os.getloadavg()) if hasattr(os, "getloadavg") else []
 
 
 def _server() -> AbstractContextManager[Any]:
@@ -322,6 +375,7 @@ def main(argv: list[str] | None = None) -> None:
 
     cnb.set_record(None)
     measures: list[Measure] = []
+    before = _load()
 
     def take(way: str, run: Any, shape: str, n: int, repeats: int, llm: Any, server: Any = None) -> None:
         found = measure(way, run, shape, n, repeats, llm, server, chosen.latency)
@@ -338,6 +392,8 @@ def main(argv: list[str] | None = None) -> None:
         n = max(m for m in chosen.n if m <= 64)
         for way, run in (("streamed, unseen", streamed_unseen), ("streamed, with a board", Viewer().run)):
             take(way, run, "one", n, chosen.repeats, offline(chosen.latency, 50.0))
+        if find_spec("distributed") is not None:
+            take('crew_nb, on="cores"', on_cores, "one", n, chosen.repeats, offline(chosen.latency))
     if not chosen.no_http:
         with _server() as server:
             if server is not None:
@@ -345,9 +401,14 @@ def main(argv: list[str] | None = None) -> None:
                 for way in [w for w in ("bare gather", "crew_nb") if w in chosen.ways]:
                     for n in chosen.n:
                         take(way, WAYS[way], "one", n, 1 if way == "bare gather" else chosen.repeats, llm, server)
+                for n in chosen.n if "crew_nb" in chosen.ways else ():
+                    take("streamed, unseen", streamed_unseen, "one", n, chosen.repeats, llm, server)
+                    take("raw calls", RawCalls(server.base_url).run, "one", n, chosen.repeats, llm, server)
     print(f"\n{machine()}\n\n{table(measures)}")
     if chosen.json:
-        chosen.json.write_text(json.dumps({"machine": machine(), "measures": [asdict(m) for m in measures]}, indent=1))
+        load = {"before": before, "after": _load()}
+        told = {"machine": machine(), "load": load, "measures": [asdict(m) for m in measures]}
+        chosen.json.write_text(json.dumps(told, indent=1))
     if chosen.plot:
         plot(measures, chosen.plot)
 

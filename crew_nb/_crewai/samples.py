@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,8 +63,26 @@ class Shapes:
         worker = self.agent(tools=[look_up])
         return Crew(agents=[worker], tasks=[Task(description="topic=A", expected_output="text", agent=worker)])
 
+    def flow(self) -> Any:
+        """A flow whose one step is a crew of one task."""
+        return self._writing()
 
-CALLS_IN_A_ROW = {"one": 1, "tutorial": 6, "fork_join": 2, "tool": 2}
+    @functools.cached_property
+    def _writing(self) -> Any:
+        from crewai.flow.flow import Flow, start
+
+        one = self.one
+
+        class Writing(Flow[dict[str, Any]]):
+            @start()
+            async def write(self) -> str:
+                output: Any = await one().akickoff()
+                return str(output.raw)
+
+        return Writing
+
+
+CALLS_IN_A_ROW = {"one": 1, "tutorial": 6, "fork_join": 2, "tool": 2, "flow": 1}
 
 
 def http_llm(base_url: str) -> Any:
@@ -71,3 +90,10 @@ def http_llm(base_url: str) -> Any:
     from crewai import LLM
 
     return LLM(model="openai/gpt-4o-mini", base_url=base_url, api_key="test-key")
+
+
+def offline_crew(shape: str, latency: float) -> Any:
+    """A crew, or flow, on an offline LLM of its own, so that it can be made in another process."""
+    from crew_nb._crewai.offline import OfflineLLM
+
+    return getattr(Shapes(OfflineLLM(latency=latency, tokens_per_second=None)), shape)()

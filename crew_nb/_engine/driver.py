@@ -28,7 +28,7 @@ from crew_nb._engine import traces as _traces
 from crew_nb._engine.calls import Gate
 from crew_nb._engine.engine import engine
 from crew_nb._engine.hide import Hiding
-from crew_nb._engine.limits import ErrorLimit, Slots
+from crew_nb._engine.limits import ErrorLimit, Slots, few_files
 from crew_nb._record import fingerprint as _fingerprint
 from crew_nb._record import record as _record
 from crew_nb._state import attempt as _attempt
@@ -191,6 +191,8 @@ class Driver:
         if self._slots is None:  # a server's batches share theirs
             self._slots = Slots(self.options.concurrency)
         self._name = name
+        if self._runner is _engine.HERE and (words := few_files(min(len(self.states), self.options.concurrency))):
+            self.note(words)
         self.put_batch()
         self._keyed = self._beside(self._key())
         if self.options.resume:

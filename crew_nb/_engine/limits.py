@@ -452,6 +452,25 @@ def shared(kind: str, value: int = AdaptiveSlots.CEILING) -> Share[Any]:
     return Share(limiter, wanted, value, min if kind in ("rpm", "tpm") else max)
 
 
+FILES_BESIDE = 100
+"""Files that a kernel has open besides connections: sockets, modules, databases."""
+
+
+def few_files(calls: int) -> str:
+    """What keeps so many LLM calls from being in flight over HTTP, in words; empty where nothing does."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY or calls + FILES_BESIDE <= limit:
+        return ""
+    return (
+        f"{calls:,} calls may be in flight, and over HTTP each holds a connection, but this process may open only "
+        f"{limit:,} files. Write max_concurrency={max(1, limit - FILES_BESIDE)}, or raise the limit (`ulimit -n`)."
+    )
+
+
 def forget_all() -> None:
     """In a forked child: the calls that the limiters count are its parent's."""
     _kernel.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from typing import TYPE_CHECKING
 
@@ -94,3 +95,22 @@ def test_tokens_a_minute_hold_calls_back(server: Server, monkeypatch: pytest.Mon
     assert {r.status for r in batch.wait(60)} == {"done"}
     waits = [event.detail for event in batch.events if type(event).__name__ == "WaitStarted"]
     assert "max_tpm=1000" in waits
+
+
+def test_more_calls_than_files_may_be_open_are_told_before_they_fail() -> None:
+    """The board's head names the number that fits; fewer calls, or fewer runs than allowed, say nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    rows = [{"topic": f"T{n}"} for n in range(450)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        told = []
+        for most, given in ((500, rows), (400, rows), (500, rows[:1])):
+            llm = cnb.OfflineLLM(latency=60)
+            batch = cnb.kickoff_for_each(crews.one(llm), given, max_concurrency=most, show=False)
+            batch.cancel()
+            batch.wait(60)
+            told.append([note for note in batch.state().notes if "may open only 512 files" in note])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [len(notes) for notes in told] == [1, 0, 0]
+    assert "max_concurrency=412" in told[0][0]
