@@ -35,7 +35,7 @@ from crew_nb._crewai.inputs import (
 from crew_nb._crewai.placeholders import Data, filled, names_in
 from crew_nb._crewai.projects import closed_for_others, closing_project
 from crew_nb._state import labels
-from crew_nb._state.errors import BlueprintError, UnfaithfulCopyError
+from crew_nb._state.errors import BlueprintError, CrewNbError, UnfaithfulCopyError
 from crew_nb._state.secret_looks import HIDDEN
 from crew_nb._state.secrets import Secrets, learn_environment
 
@@ -192,7 +192,8 @@ def plans_for(crews: Iterable[Any], verb: Verb = "gather") -> list[Plan]:
     try:
         for index, item in enumerate(given):
             source, inputs = _pair(index, item) if isinstance(item, tuple) else (item, None)
-            plans.append(_plan(index, source, inputs, where=f"crew {index}", verb=verb, copies=copies))
+            with _looking_at(f"crew {index}"):
+                plans.append(_plan(index, source, inputs, where=f"crew {index}", verb=verb, copies=copies))
         _refuse_shared_servers(plans)
     finally:
         for item in given:
@@ -237,11 +238,30 @@ def plans_from(blueprint: Any, rows: Iterable[Any], *, from_frame: bool = False)
     learn_environment()
     verb: Verb = "kickoff_for_each"
     copies = Copies()
-    plans = [
-        _plan(i, blueprint, row, where=f"inputs[{i}]", verb=verb, copies=copies, checked=True, from_frame=from_frame)
-        for i, row in enumerate(rows)
-    ]
-    return _labelled(plans)
+    plans = []
+    for i, row in enumerate(rows):
+        where = f"inputs[{i}]"
+        with _looking_at(where):
+            plans.append(
+                _plan(i, blueprint, row, where=where, verb=verb, copies=copies, checked=True, from_frame=from_frame)
+            )
+    with _looking_at("inputs"):
+        plans[:] = _labelled(plans)
+    return plans
+
+
+@contextlib.contextmanager
+def _looking_at(where: str) -> Iterator[None]:
+    """Say whose value it is that raises when it is looked at."""
+    try:
+        yield
+    except CrewNbError:
+        raise
+    except Exception as error:
+        raise BlueprintError(
+            f"{where}: a value cannot be looked at, its class raises {type(error).__name__}. Give its text, or what it "
+            "holds, in its place."
+        ) from error
 
 
 def _refuse_shared_servers(plans: list[Plan]) -> None:

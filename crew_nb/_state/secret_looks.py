@@ -227,12 +227,13 @@ SHAPES = tuple(
 
 def texts_of(value: Any) -> list[str]:
     """The texts in a value that a secret name holds."""
-    if isinstance(value, str):
+    kind = type(value)  # not `isinstance` or `hasattr`: what a user's object says of itself may raise
+    if issubclass(kind, str):
         return [value]
-    if isinstance(value, bytes):
+    if issubclass(kind, bytes):
         return [value.decode("utf-8", "ignore")]
-    if hasattr(value, "get_secret_value"):
+    if hasattr(kind, "get_secret_value"):
         return texts_of(value.get_secret_value())
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return [text for item in value for text in texts_of(item)] if isinstance(value, list | tuple | set) else []
+    if issubclass(kind, Mapping):
+        return texts_of(list(value.values()))
+    return [text for item in value for text in texts_of(item)] if issubclass(kind, list | tuple | set) else []

@@ -381,3 +381,33 @@ def test_a_log_line_whose_arguments_do_not_fit_raises_nowhere() -> None:
     """The row shows what there is; a handler that raised would end the run."""
     record = logging.LogRecord("crewai.task", logging.WARNING, __file__, 1, "%d of %s", ("one",), None)
     assert _line(record) == "warning: '%d of %s' with ('one',)"
+
+
+class _Shy:
+    """Raises where an attribute that it does not have is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"no {name}")
+
+
+class _Closed:
+    """Raises whatever is asked for, its class too."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(f"no {name}")
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda it: it, lambda it: [it], lambda it: {"token": it}], ids=["it", "list", "token"]
+)
+def test_an_input_whose_attributes_raise_is_run_or_refused(wrap: Any) -> None:
+    """A function may take it; what cannot be looked at at all is refused in our words, with its error as the cause."""
+
+    def build(topic: str, thing: Any) -> Any:
+        return crews.one(cnb.OfflineLLM(latency=0, tokens_per_second=None))
+
+    (result,) = cnb.kickoff_for_each(build, [{"topic": "A", "thing": wrap(_Shy())}], show=False).wait(60)
+    assert result.status == "done", result.error
+    with pytest.raises(cnb.BlueprintError, match=r"inputs(\[0\])?: a value cannot be looked at") as refused:
+        cnb.kickoff_for_each(build, [{"topic": "A", "thing": wrap(_Closed())}], show=False)
+    assert isinstance(refused.value.__cause__, RuntimeError)
