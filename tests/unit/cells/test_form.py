@@ -61,11 +61,10 @@ def test_a_crew_gives_its_placeholders_in_the_order_in_which_they_are_read() -> 
 class Draft(BaseModel):
     topic: str = "tides"
     words: int = 200
-    notes: list[Draft] = []
 
 
 def test_a_flow_gives_what_its_state_has_and_an_agent_its_request() -> None:
-    """With the types and what it begins with; what a form cannot fill is left out. A declaration's state does, too."""
+    """With the types and what it begins with. A declaration's state does, too."""
 
     class Write(Flow[Draft]):
         @start()
