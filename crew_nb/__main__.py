@@ -55,11 +55,14 @@ def _copied(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     there = 0
     for notebook in _notebooks():
-        try:
-            with (folder / notebook.name).open("xb") as copy:
-                copy.write(notebook.read_bytes())
-        except FileExistsError:
-            there += 1
+        for file in (notebook, notebook.with_suffix(".jsonl")):  # its recorded answers, where it has some
+            if not file.exists():
+                continue
+            try:
+                with (folder / file.name).open("xb") as copy:
+                    copy.write(file.read_bytes())
+            except FileExistsError:
+                there += file is notebook
     new = len(_notebooks()) - there
     said = [f"{new} notebooks are in {folder} now" + (f", {there} were there and stay as they are" if there else "")]
     first = shlex.quote(str(folder / FIRST))

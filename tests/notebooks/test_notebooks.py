@@ -40,6 +40,7 @@ BOARDS = {
     "12_the_launcher": {"again": "notice: 4 done"},
     "13_flows": {"launch": "flows: 4 done"},
     "14_agents": {"launch": "one agent: 3 done", "gather": "mixed: 2 done"},
+    "15_recorded_answers": {"launch": "a lesson: 3 done"},
     "16_which_is_better": {"launch": "which is better: 180 done"},
 }
 """Which cells of each notebook hold a board, and its counts.
@@ -217,6 +218,13 @@ def check_launcher(cells: Cells) -> None:
     assert "cnb.kickoff_for_each(\n    build_notice," in stdout(cells["show-code"])
 
 
+def check_recorded(cells: Cells) -> None:
+    """Nothing is spent; what was changed is a miss that says what differs."""
+    assert re.search(r"^0 tokens spent, [1-9]", stdout(cells["joined"]), flags=re.MULTILINE)
+    assert "one sentence" in stdout(cells["miss"]).split("and not")[0]
+    assert "6 answers" in stdout(cells["frame"])
+
+
 def check_which_is_better(cells: Cells) -> None:
     """What is there is found, what is not is not, five inputs are too few; the saved board has the grid."""
     told = shown(cells["compare"])
@@ -243,6 +251,7 @@ CHECKS: dict[str, Callable[[Cells], None]] = {
     "10_a_real_provider": check_provider,
     "11_more_than_one_machine": check_dask,
     "12_the_launcher": check_launcher,
+    "15_recorded_answers": check_recorded,
     "16_which_is_better": check_which_is_better,
 }
 

@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 NOTEBOOKS = {path.name: path.read_bytes() for path in (ROOT / "notebooks").glob("*.ipynb")}
+FILES = NOTEBOOKS | {path.name: path.read_bytes() for path in (ROOT / "notebooks").glob("*.jsonl")}
+"""With the recorded answers of those that have some."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_the_wheel_has_what_runs_and_nothing_else(unpacked: Path) -> None:
     source = ROOT / "crew_nb"
     ours = [path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     right = {str(path.relative_to(source)) for path in ours if source / "_board" / "front" not in path.parents}
-    assert there == right | {f"_notebooks/{name}" for name in NOTEBOOKS}
+    assert there == right | {f"_notebooks/{name}" for name in FILES}
     assert {"py.typed", "_board/static/board.js", "_board/static/page.css", "__main__.py"} <= there
 
 
@@ -63,7 +65,7 @@ def test_the_quickstart_copies_the_notebooks(unpacked: Path, tmp_path: Path) -> 
     folder = tmp_path / "my first lessons"
     said = ask(unpacked, "quickstart", str(folder), cwd=tmp_path)
     assert said.returncode == 0, said.stderr
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == NOTEBOOKS
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
     assert f"jupyter lab '{folder / '01_quickstart.ipynb'}'" in said.stdout
     (folder / "01_quickstart.ipynb").write_text("worked in")
     (folder / "06_speed.ipynb").unlink()
@@ -78,7 +80,7 @@ def test_the_quickstart_goes_into_a_folder_of_its_own(tmp_path: Path) -> None:
     """Without a name too; in a clone the notebooks are those of the clone."""
     said = ask(ROOT, "quickstart", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
-    assert {path.name for path in (tmp_path / "crew_nb_notebooks").iterdir()} == set(NOTEBOOKS)
+    assert {path.name for path in (tmp_path / "crew_nb_notebooks").iterdir()} == set(FILES)
 
 
 def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
