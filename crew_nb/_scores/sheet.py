@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._state.usage import Usage
@@ -176,7 +177,7 @@ class Sheet:
             return {}
         return {"cells": cells, "scores": scores, "usage": self.usage.to_dict(), "cost": self.cost}
 
-    @property
+    @cached_property
     def factors(self) -> tuple[str, ...]:
         """The names of the factors, in the order given."""
         return tuple(dict.fromkeys(name for cell in self.cells for name in cell.variant))
