@@ -248,10 +248,11 @@ def _then_save_in_threads(agent: Any, create: Callable[..., None]) -> Callable[.
 
 def _offload_task(task: Task, moved: Callable[[Any], Any]) -> None:
     task.callback = moved(task.callback)
+    # Both fields: CrewAI makes the private one anew, of the other, wherever a model takes the task (under a manager).
     if getattr(task, "_guardrail", None):
-        task._guardrail = _guard(task._guardrail)
+        task.guardrail = task._guardrail = _guard(task._guardrail)
     if getattr(task, "_guardrails", None):
-        task._guardrails = [_guard(g) for g in task._guardrails]
+        task.guardrails = task._guardrails = [_guard(g) for g in task._guardrails]
     if getattr(task, "condition", None):
         task.condition = moved(task.condition)  # type: ignore[attr-defined]
     if task.output_file:

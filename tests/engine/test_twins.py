@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from chromadb.api.types import EmbeddingFunction
-from crewai import Agent, Crew, Task
+from crewai import Agent, Crew, Process, Task
 from crewai.agents.agent_executor import AgentExecutor
 from crewai.knowledge.knowledge import Knowledge
 from crewai.knowledge.source.string_knowledge_source import StringKnowledgeSource
@@ -131,6 +132,28 @@ def test_a_sync_override_stays_on_the_runs_loop() -> None:
         time.sleep(0.01)
     going.cancel()
     assert going.batch.wait(10)[0].status == "cancelled"
+
+
+@pytest.mark.parametrize("form", ["guardrail", "guardrails"])
+def test_guardrails_under_a_manager_leave_the_loop_free(form: str) -> None:
+    """CrewAI makes them anew where it hands the task to the manager: an LLM's would then wait for its own loop."""
+    llm = cnb.OfflineLLM(responses=['{"valid": true, "feedback": null}'])
+    loops: list[object] = []
+
+    def guard(output):  # type: ignore[no-untyped-def]
+        loops.append(asyncio._get_running_loop())
+        return True, output.raw
+
+    for guardrail in (guard, "Be kind"):
+
+        def build(guardrail: Any = guardrail) -> Crew:
+            worker, boss = crews.agent(llm, "Worker"), crews.agent(llm, "Boss")
+            more: Any = {form: guardrail if form == "guardrail" else [guardrail]}
+            job = Task(description="Work", expected_output="a line", agent=worker, **more)
+            return Crew(agents=[worker], tasks=[job], process=Process.hierarchical, manager_agent=boss)
+
+        assert run(build).raw == '{"valid": true, "feedback": null}'
+    assert loops == [None]
 
 
 JSON = '{"title": "Mars", "score": 1, "tags": []}'
