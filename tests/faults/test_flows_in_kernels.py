@@ -1,0 +1,139 @@
+"""Real kernels in which flows and agents run beside crews: all at once, told apart, killed and resumed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.kernel import lent
+from tests.support.store_kernel import SETUP
+from tests.support.store_kernel import kernel as _kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.kernel import Kernel
+    from tests.support.server import Server
+
+FLOW = """
+from crewai.flow.flow import Flow, listen, router, start
+class Work(Flow[dict]):
+    @start()
+    def research(self):
+        return build("").kickoff({"topic": self.state["topic"]}).raw
+    @router(research)
+    def route(self):
+        return "good"
+    @listen("good")
+    def report(self):
+        return f"report on topic={self.state['topic']}: whole"
+    @listen("bad")
+    def drop(self):
+        return "dropped"
+"""
+MIXED = """
+def mixed(name, n):
+    kinds = (lambda t: (build, {"topic": t}), lambda t: (Work, {"topic": t}),
+             lambda t: (crews.agent(llm), {"messages": f"Write topic={t}"}))
+    return [kinds[i % 3](f"{name}x{i}x") for i in range(n)]
+"""
+
+
+@pytest.fixture(scope="module")
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with _kernel(tmp_path_factory.mktemp("home")) as started:
+        yield started
+
+
+@pytest.fixture
+def kernel(_shared: Kernel, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    """A kernel as new but for its imports, with a record of its own."""
+    yield from lent(_shared, tmp_path, request.node)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sixty_four_flows_from_a_cell(server: Server, kernel: Kernel) -> None:
+    """As many requests in flight as asked for, results in order, exact tokens, every row's steps, one board."""
+    kernel.run(SETUP.format(url=server.base_url), timeout=300)
+    kernel.run(FLOW)
+    server.configure(hold=True)
+    cell = kernel.run("batch = cnb.kickoff_for_each(Work, inputs('F', 64), max_concurrency=64, name='flows')")
+    server.wait_for(lambda stats: stats.in_flight == 64, timeout=300)
+    assert kernel.run("{r.status for r in batch}").result == "{'running'}"
+    server.configure(hold=False, latency=0.5)
+    server.release()
+    kernel.run("results = await batch", timeout=300)
+    assert kernel.run("right(results, 'F', 64)").result == "True"
+    stats = server.stats()
+    assert (stats.peak, len(stats.requests)) == (64, 128)
+    assert kernel.run("results.usage.total_tokens").result == str(stats.total_tokens)
+    assert kernel.run("{r.token_usage.successful_requests for r in results}").result == "{2}"
+    steps = "[(t.spec.name, t.status, t.spec.parent) for t in r.state.tasks]"
+    rows = eval(kernel.run(f"{{tuple({steps}) for r in results}}").result)
+    assert len(rows) == 1
+    assert {(name, status) for name, status, parent in next(iter(rows)) if parent is None} == {
+        ("research", "done"),
+        ("route", "done"),
+        ("report", "done"),
+        ("drop", "skipped"),
+    }
+    assert [(name, status) for name, status, parent in next(iter(rows)) if parent is not None] == [
+        ("step 0", "done"),
+        ("step 1", "done"),
+    ]
+    assert len(cell.displays) == 1, "one board"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kinds_are_told_apart(server: Server, kernel: Kernel) -> None:
+    """Crews, flows and agents in one `gather`, 64 in flight: a marker of each run is in no other's answer or row."""
+    kernel.run(SETUP.format(url=server.base_url), timeout=300)
+    kernel.run(FLOW)
+    kernel.run(MIXED)
+    server.configure(hold=True)
+    kernel.run("batch = cnb.gather(*mixed('M', 64), max_concurrency=64, show=False)")
+    stats = server.wait_for(lambda stats: stats.in_flight == 64, timeout=300)
+    assert {r.topic for r in stats.requests} == {f"Mx{i}x" for i in range(64)}
+    server.configure(hold=False, latency=(0.0, 0.2))
+    server.release()
+    kernel.run("results = await batch", timeout=300)
+    assert kernel.run("[r.status for r in results].count('done')").result == "64"
+    kernel.run("import re\ndef marks(what): return set(re.findall(r'Mx\\d+x', str(what)))")
+    assert kernel.run("[i for i, r in enumerate(results) if marks(r.raw) != {f'Mx{i}x'}]").result == "[]"
+    whole = "(r.state, r.output, r.state.log, [e for e in batch.events if e.run == i])"
+    assert kernel.run(f"[i for i, r in enumerate(results) if marks({whole}) != {{f'Mx{{i}}x'}}]").result == "[]"
+    assert kernel.run("results.usage.total_tokens").result == str(server.stats().total_tokens)
+    assert all(r.topics == [r.topic] for r in server.stats().requests)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_and_resumed(server: Server, tmp_path: Path) -> None:
+    """Kill -9 among crews, flows and agents, a new kernel, the same cells: what was done is not asked for again."""
+    launch = "batch = cnb.gather(*mixed('R', 24), resume=True, max_concurrency=4, show=False)"
+    server.configure(latency=(0.02, 0.1))
+    with _kernel(tmp_path) as kernel:
+        for code in (SETUP.format(url=server.base_url), FLOW, MIXED, launch):
+            kernel.run(code, timeout=300)
+        cell = kernel.execute("async for run in batch.as_completed():\n    print(run.index, run.status, flush=True)")
+        kernel.wait(lambda: cell.stdout.count("done") >= 9, timeout=300)
+        kernel.kill()
+    told = {int(line.split()[0]) for line in cell.stdout.splitlines() if line.endswith(" done")}
+    assert {index % 3 for index in told} == {0, 1, 2}, "each kind"
+    before = len(server.wait_for(lambda stats: stats.in_flight == 0).requests)
+    with _kernel(tmp_path) as kernel:
+        for code in (SETUP.format(url=server.base_url), FLOW, MIXED, launch):
+            kernel.run(code, timeout=300)
+        kernel.run("results = await batch", timeout=300)
+        right = "[f'topic=Rx{i}x:' in r.raw for i, r in enumerate(results)].count(True)"
+        assert kernel.run(right).result == "24"
+        kept = eval(kernel.run("{r.index for r in results if r.state.from_record}").result)
+    asked = Counter(r.topic for r in server.stats().requests[before:])
+    assert told <= kept
+    assert not [index for index in kept if asked[f"Rx{index}x"]]
+    assert set(asked) == {f"Rx{index}x" for index in range(24) if index not in kept}
