@@ -220,6 +220,38 @@ def test_axe_finds_nothing_serious(lab: Lab, browser: Browser, theme: str) -> No
         assert found == []
 
 
+HELD = """
+import os, sys, time
+
+class Held:
+    def find_spec(self, name, path=None, target=None):
+        while name == "crewai" and not os.path.exists("go"):
+            time.sleep(0.02)
+
+sys.meta_path.insert(0, Held())
+import crew_nb as cnb
+
+def build(topic):
+    from tests.support import crews
+    return crews.one(cnb.OfflineLLM(latency=(0, 0), tokens_per_second=10_000))
+"""
+"""CrewAI is not loaded before there is a file `go`."""
+
+
+def test_a_cold_kernel_shows_the_board_before_crewai_is_loaded(lab: Lab, browser: Browser) -> None:
+    """Its rows, and what is being loaded; the cell has come back."""
+    launch = "batch = cnb.kickoff_for_each(build, [{'topic': t} for t in 'abc'])"
+    lab.write("cold.ipynb", [HELD, launch])
+    with lab.open("cold.ipynb", browser) as page:
+        page.run(0)
+        page.run(1)
+        page.done(1)
+        board = page.board()
+        text_of(page, ".crew-nb .cnb-note", "loading CrewAI…")
+        in_time(page, lambda: statuses(board) == ["queued"] * 3)
+        (lab.notebooks / "go").touch()
+
+
 def test_a_kernel_that_goes_while_runs_are_under_way_is_said_to_have_gone(lab: Lab, browser: Browser) -> None:
     """After a restart, and after a kernel was killed, no run is said to run, and the way back is named."""
     play = "stage = Stage(Script(8, width=8, seed=2)); stage.jump(5)\nstage.board"

@@ -93,8 +93,8 @@ def test_three_inputs_are_run_watched_stopped_retried_and_read(
         page.board(1).get_by_role("tab", name="Results").click()
         cards = page.board(1).locator(".cnb-card")
         cards.nth(2).wait_for()
-        assert "topic=AI" in cards.nth(0).inner_text()
-        assert "topic=Robots" in cards.nth(2).inner_text()
+        assert cards.nth(0).locator("header bdi").inner_text() == "AI"
+        assert cards.nth(2).locator("header bdi").inner_text() == "Robots"
         page.run(2)
         page.done(2)
         assert "[('AI', 'done', True), ('Mars', 'done', True), ('Robots', 'done', True)]" in page.output(2)
@@ -114,6 +114,24 @@ def test_three_inputs_are_run_watched_stopped_retried_and_read(
         assert statuses(page) == ["done", "done", "done"]
         assert page.errors == []
         assert page.outside == []
+
+
+def test_the_board_comes_into_view_after_run(lab: Lab, browser: Browser, server: Server) -> None:
+    """In a window that has room for the form alone."""
+    cell = "form = cnb.launcher(build_small_crew, inputs={'topic': list('abcdefghijkl'), 'tone': ['plain', 'formal']})"
+    lab.write("view.ipynb", [SETUP.format(url=server.base_url), cell])
+    server.configure(hold=True)
+    with lab.open("view.ipynb", browser, height=620) as page:
+        page.run(0)
+        page.run(1)
+        page.done(1)
+        form_of(page).get_by_role("button", name="Run", exact=True).click()
+        page.page.wait_for_function(
+            """() => { const row = document.querySelector(".cnb-board .cnb-item");
+                return row && row.getBoundingClientRect().bottom < innerHeight - 20 }"""
+        )
+        server.configure(hold=False)
+        says(page.page.locator(".cnb-launch"), "Finished: 24 results")
 
 
 def test_everything_is_done_with_the_keyboard_alone(lab: Lab, browser: Browser, server: Server) -> None:

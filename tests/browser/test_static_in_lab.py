@@ -49,7 +49,10 @@ def test_a_saved_notebook_shows_the_final_board_and_results(lab: Lab, browser: B
         bullets = page.page.locator("ul[dir=rtl]").evaluate("e => parseFloat(getComputedStyle(e).paddingRight)")
         assert bullets > 20  # there is room for them on their side
         assert (
-            page.page.locator("td", has_text="topic=topic 0").evaluate("e => getComputedStyle(e).textAlign") == "left"
+            page.page.get_by_role("cell", name="topic 0", exact=True).first.evaluate(
+                "e => getComputedStyle(e).textAlign"
+            )
+            == "left"
         )
         assert page.outside == []
         assert page.errors == []

@@ -50,7 +50,7 @@ def queued_run(index: int, topic: str) -> RunState:
 
 def finished_run(index: int, topic: str, start: float, *, length: float = 8.0, words: str = "") -> RunState:
     """A run whose first two tasks ran side by side and were joined by the third."""
-    run = new_run(index, f"topic={topic}", ZERO)
+    run = queued_run(index, topic)
     text = words or REPORT.format(topic=topic)
     t, part = ZERO + start, length / 10
     usage = Usage(total_tokens=700 + 31 * index, prompt_tokens=500, completion_tokens=200 + 31 * index)

@@ -701,6 +701,7 @@ var Sheet = class {
 // launcher/form.js
 var PAUSE = 250;
 var SIGN = 15e3;
+var SEEK = 2e4;
 var forms = 0;
 var Form = class {
   /** @param {Words} model @param {HTMLElement} el */
@@ -848,6 +849,14 @@ var Form = class {
     if ((this.model.get("status").open ?? 0) > 0) return;
     this.save();
     this.send({ t: "run", rows: this.sheet.rows, options: this.model.get("options"), ...first ? { first } : {} });
+    this.seek(Date.now() + SEEK);
+  }
+  /** Bring the board of what was launched into view, once it has rows. @param {number} until when to give up */
+  seek(until) {
+    if (this.stop.signal.aborted || Date.now() > until) return;
+    const board = this.root.closest(".widget-box, .jupyter-widget-box")?.querySelector(".cnb-board");
+    if ((this.model.get("status").open ?? 0) > 0 && board?.querySelector(".cnb-item")) board.scrollIntoView({ block: "nearest" });
+    else setTimeout(() => this.seek(until), 100);
   }
   /** Say now and then that somebody is here, so that the form does not become static under them. */
   sign() {

@@ -55,8 +55,8 @@ def test_the_board_says_it_all() -> None:
     for part in (
         "research sweep — 3 done 1 failed",
         "one by one",
-        "0 topic=topic 0 ✓ done ✓ research ✓ market ✓ synthesis ← joins both 5.0 s 2,800 $0.0084",
-        "2 topic=topic 2 ✗ failed ✗ research ⊘ market ⊘ synthesis",
+        "0 topic 0 ✓ done ✓ research ✓ market ✓ synthesis ← joins both 5.0 s 2,800 $0.0084",
+        "2 topic 2 ✗ failed ✗ research ⊘ market ⊘ synthesis",
         "RateLimitError: 429: too many requests for this key",
         "What to do: set max_rpm",
         'File "crew.py", line 12',
@@ -98,7 +98,7 @@ def test_a_thousand_runs_stay_small_and_say_what_is_left_out() -> None:
         assert what in said
     whole = words(_static.board(state, whole=True))
     assert "not shown here" not in whole
-    assert "999 topic=topic 999 ✓ done" in whole
+    assert "999 topic 999 ✓ done" in whole
 
 
 def test_long_words_do_not_make_it_large() -> None:
@@ -265,7 +265,7 @@ def test_nbconvert_shows_it() -> None:
     html, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
     said = words(html)
     assert "research sweep — 3 done 1 failed" in said
-    assert "2 topic=topic 2 ✗ failed" in said
+    assert "2 topic 2 ✗ failed" in said
     assert "ValueError: no such topic" in said
 
 

@@ -91,7 +91,7 @@ def test_summary_says_it_in_lines() -> None:
     assert "0:20 elapsed" in lines[1]
     assert "offline LLM" in lines[1]
     assert len(lines) == 3 + 20
-    assert re.search(r"9 ✗ failed +topic=Rail +0:06 .*RateLimitError: 429", lines[12])
+    assert re.search(r"9 ✗ failed +Rail +0:06 .*RateLimitError: 429", lines[12])
     assert "“The market doubles in (offline LLM)" in lines[13]
 
 
@@ -192,7 +192,7 @@ def test_a_terminal_is_drawn_in_place_and_left_in_the_final_state(terminal: tupl
     live.finish()
     end = read(master)
     assert "7 done  1 failed" in end
-    assert end[end.index("7 done") :].count("topic=topic 5") == 1
+    assert end[end.index("7 done") :].count(" topic 5 ") == 1
     assert end.index("\x1b[?25h") < end.index("7 done")
 
 

@@ -17,6 +17,9 @@ const PAUSE = 250;
 /** Milliseconds between two signs that somebody is there. */
 const SIGN = 15_000;
 
+/** Milliseconds in which the board of a batch is waited for. */
+const SEEK = 20_000;
+
 let forms = 0;
 
 export class Form {
@@ -173,6 +176,15 @@ export class Form {
     if ((this.model.get("status").open ?? 0) > 0) return;
     this.save();
     this.send({ t: "run", rows: this.sheet.rows, options: this.model.get("options"), ...(first ? { first } : {}) });
+    this.seek(Date.now() + SEEK);
+  }
+
+  /** Bring the board of what was launched into view, once it has rows. @param {number} until when to give up */
+  seek(until) {
+    if (this.stop.signal.aborted || Date.now() > until) return;
+    const board = this.root.closest(".widget-box, .jupyter-widget-box")?.querySelector(".cnb-board");
+    if ((this.model.get("status").open ?? 0) > 0 && board?.querySelector(".cnb-item")) board.scrollIntoView({ block: "nearest" });
+    else setTimeout(() => this.seek(until), 100);
   }
 
   /** Say now and then that somebody is here, so that the form does not become static under them. */
