@@ -60,51 +60,6 @@ async def test_results_are_those_of_a_local_batch(client: Client, build: Build, 
     assert server.stats().by_topic == {f"t{n}": 2 for n in range(6)}
 
 
-async def test_flows_agents_and_definitions_travel(client: Client, server: Server):
-    """What is not a crew runs on a worker as it does here: steps and what is in them in the row, state and tokens."""
-    url = server.base_url
-
-    def model() -> Any:
-        from crewai import LLM
-
-        return LLM(model="openai/gpt-4o-mini", base_url=url, api_key="test-key")
-
-    def build_flow() -> Any:
-        from tests.engine.test_flows import make
-
-        return make(model())
-
-    def build_agent() -> Any:
-        from tests.support import crews
-
-        return crews.agent(model(), "Editor of {kind}")
-
-    greeting = {
-        "schema": "crewai.flow/v1",
-        "name": "greeting",
-        "state": {"type": "dict", "default": {"topic": "the sea"}},
-        "methods": {"greet": {"start": True, "do": {"call": "expression", "expr": "'On ' + state.topic"}}},
-    }
-    batch = cnb.gather(
-        (build_flow, {"topic": "A"}),
-        (build_agent, {"messages": "topic=B", "kind": "prose"}),
-        (greeting, {"topic": "C"}),
-        on=client,
-        show=False,
-    )
-    flow, agent, told = await batch
-    assert [r.status for r in (flow, agent, told)] == ["done"] * 3
-    assert {r.state.worker for r in (flow, agent, told)} <= {"0", "1"}
-    assert "topic=A:" in flow.raw
-    assert (flow.flow_state.topic, flow.flow_state.rounds) == ("A", 2)
-    assert [t.spec.name for t in batch.runs[0].state.own_tasks] == ["plan", "research", "review", "finish", "drop"]
-    assert len(batch.runs[0].state.tasks) == 10
-    assert (flow.token_usage.successful_requests, agent.token_usage.successful_requests) == (5, 1)
-    assert sum(r.token_usage.total_tokens for r in (flow, agent)) == server.stats().total_tokens
-    assert type(agent.output).__name__ == "LiteAgentOutput"
-    assert told.raw == "On C"
-
-
 async def test_all_are_in_flight_at_once(client: Client, build: Build, server: Server):
     """64 crews on 2 workers of one thread each wait for their LLM at the same time."""
     server.configure(hold=True)
