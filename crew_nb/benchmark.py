@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 import types
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from io import StringIO
@@ -231,7 +231,7 @@ def measure(
             server.configure(latency=latency)
         else:
             llm.peak = 0
-        walled, busy, ticks = asyncio.run(_timed(run, factory, n, server))
+        walled, busy, ticks = asyncio.run(_timed(run, factory, n))
         walls.append(walled)
         cpus.append(busy)
         late.append(sorted(ticks))
@@ -260,28 +260,24 @@ def measure(
 
 
 async def _timed(
-    run: Callable[[Factory, int], Coroutine[Any, Any, None]], factory: Factory, n: int, server: Any
+    run: Callable[[Factory, int], Coroutine[Any, Any, None]], factory: Factory, n: int
 ) -> tuple[float, float, list[float]]:
     _crewai.silence()
     async with Ticker() as ticker:
         await asyncio.sleep(5 * TICK)
-        wall, cpu = time.perf_counter(), _busy(server)
+        wall, cpu = time.perf_counter(), _busy(run)
         await run(factory, n)
-        wall, cpu = time.perf_counter() - wall, _busy(server) - cpu
+        wall, cpu = time.perf_counter() - wall, _busy(run) - cpu
         await asyncio.sleep(2 * TICK)
     return wall, cpu, ticker.late
 
 
-def _busy(server: Any) -> float:
-    """Processor time of this process and of those it has started, the LLM server's apart."""
+def _busy(run: Any) -> float:
+    """Processor time of this process, and of those that carry out its runs."""
     import psutil
 
-    others = 0.0
-    for child in psutil.Process().children(recursive=True):
-        if server is None or child.pid != server.pid:
-            with suppress(psutil.NoSuchProcess):
-                others += sum(child.cpu_times()[:2])
-    return time.process_time() + others
+    others = psutil.Process().children(recursive=True) if run is on_cores else ()
+    return time.process_time() + sum(sum(child.cpu_times()[:2]) for child in others)
 
 
 def table(measures: list[Measure]) -> str:
@@ -392,8 +388,6 @@ def main(argv: list[str] | None = None) -> None:
         n = max(m for m in chosen.n if m <= 64)
         for way, run in (("streamed, unseen", streamed_unseen), ("streamed, with a board", Viewer().run)):
             take(way, run, "one", n, chosen.repeats, offline(chosen.latency, 50.0))
-        if find_spec("distributed") is not None:
-            take('crew_nb, on="cores"', on_cores, "one", n, chosen.repeats, offline(chosen.latency))
     if not chosen.no_http:
         with _server() as server:
             if server is not None:
@@ -404,6 +398,10 @@ def main(argv: list[str] | None = None) -> None:
                 for n in chosen.n if "crew_nb" in chosen.ways else ():
                     take("streamed, unseen", streamed_unseen, "one", n, chosen.repeats, llm, server)
                     take("raw calls", RawCalls(server.base_url).run, "one", n, chosen.repeats, llm, server)
+    if "crew_nb" in chosen.ways and find_spec("distributed") is not None:
+        # Last: the processes stay warm, and would take their time from what is measured after them.
+        for n in chosen.n:
+            take('crew_nb, on="cores"', on_cores, "one", n, chosen.repeats, offline(chosen.latency))
     print(f"\n{machine()}\n\n{table(measures)}")
     if chosen.json:
         load = {"before": before, "after": _load()}
