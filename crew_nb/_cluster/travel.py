@@ -31,13 +31,15 @@ def travelling(plans: Sequence[Plan]) -> dict[int, said.Blueprint]:
 
 
 def _pickled_source(source: Any) -> bytes:
-    if _kinds.find(source):
+    kind = _kinds.find(source)
+    if kind is not None and not isinstance(source, type):
+        word = kind.name.capitalize()
         raise BlueprintError(
-            "a Crew object cannot travel to another process: it holds locks and connections. Give a factory, which "
-            "builds the crew on the worker:\n\n"
-            "    def build_crew(topic):\n        ...  # LLM, agents and tasks made here\n"
-            "        return Crew(agents=[...], tasks=[...])\n\n"
-            "and pass build_crew instead of the Crew."
+            f"a {word} object cannot travel to another process: it holds locks and connections. Give a factory, which "
+            f"builds the {kind.name} on the worker:\n\n"
+            f"    def build_{kind.name}(topic):\n        ...  # all that it needs made here\n"
+            f"        return {word}(...)\n\n"
+            f"and pass build_{kind.name} instead of the {word}."
         )
     try:
         return said.pickled(source)

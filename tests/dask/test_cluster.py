@@ -340,6 +340,25 @@ async def test_nobody_can_be_asked(client: Client, server: Server):
     assert server.stats().requests == []
 
 
+async def test_a_flow_class_travels(client: Client):
+    """Its runs are made on the workers, each with a state of its own; an instance is refused, with what to write."""
+    from crewai.flow.flow import Flow, listen, start
+
+    class Shout(Flow[dict[str, Any]]):
+        @start()
+        def first(self) -> str:
+            return str(self.state["topic"])
+
+        @listen(first)
+        def second(self, text: str) -> str:
+            return text.upper()
+
+    results = await cnb.kickoff_for_each(Shout, topics(4), on=client, show=False)
+    assert [r.raw for r in results] == ["T0", "T1", "T2", "T3"]
+    with pytest.raises(cnb.BlueprintError, match="a Flow object cannot travel"):
+        cnb.kickoff_for_each(Shout(), topics(1), on=client, show=False)
+
+
 def test_what_cannot_travel_is_refused_before_launch(client: Client, server: Server):
     """A Crew, a factory that holds one, and inputs that cannot be pickled are refused with what to write."""
     crew = crews.one(llm(server))
