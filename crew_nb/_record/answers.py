@@ -324,7 +324,8 @@ class Answers:
         before = {(kept.call, kept.place): kept for kept in self._all()}
         waiting, self._waiting = self._waiting, []
         self._on_disk, self._by_call, self.damaged = set(), {}, 0
-        self._read(file.read().decode("utf-8", "replace").splitlines(), before)
+        text = file.read().decode("utf-8", "replace")
+        self._read([line for line in text.split("\n") if line], before)  # answers may have other line ends in them
         for kept in waiting:
             self._texts.update({key: self._texts[key] for key in _texts_of(kept.line()) if key in self._texts})
             if self._by_call.setdefault(kept.call, {}).setdefault(kept.place, kept) is kept:

@@ -352,6 +352,20 @@ def test_the_file_opens_and_is_pruned(lesson: Path, server: Server, new_kernel: 
     assert _outputs(_run(crews.one(llm(server)), TOPICS[:2], answers=lesson)) == outputs
 
 
+def test_answers_may_have_any_line_ends(lesson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unicode has more of them than JSON escapes; none cuts a line of the file."""
+    words = "one\u2028two\u2029three\x85four\x1cfive " * 10
+    for answer in (words, words[:30]):
+        _answers.opened(lesson).add(
+            _answers.Kept(call=answer[:5], run=answer[-9:], asked={"model": "m"}, answer=answer)
+        )
+    _answers.opened(lesson).flush()
+    monkeypatch.setattr(_answers, "_opened", {})
+    again = cnb.answers(lesson)
+    assert (len(again), again.damaged) == (2, 0)
+    assert {again.whole(kept.answer) for kept in again._all()} == {words, words[:30]}
+
+
 def test_two_recordings_are_the_same_file(lesson: Path, tmp_path: Path) -> None:
     """Lines are in order whatever ran at once, and a text stands there once."""
     for path, at_once in ((lesson, 64), (tmp_path / "other.jsonl", 1)):
@@ -396,6 +410,7 @@ def _here(server: Server, lesson: Path, name: str) -> cnb.Results:
     return results
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_kernel_keeps_what_was_answered(server: Server, lesson: Path) -> None:
     """Killed, and its last line cut short: what was answered is asked once, save what was in flight."""
     process = _script(server, lesson, "T")
@@ -412,6 +427,7 @@ def test_a_killed_kernel_keeps_what_was_answered(server: Server, lesson: Path) -
     assert len([line for line in _lines(lesson) if "call" in line]) == 90
 
 
+@pytest.mark.timeout(600)
 def test_two_kernels_may_record_at_once(server: Server, lesson: Path) -> None:
     """Neither loses what the other one writes."""
     both = [_script(server, lesson, name) for name in ("A", "B")]
