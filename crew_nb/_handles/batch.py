@@ -48,8 +48,20 @@ SETTLE_SECONDS = 0.5
 
 
 _FOR_VIEWS = {
-    *("asks_by", "command", "created", "ended", "joined", "key", "make_board", "observe", "open_runs", "options"),
-    *("start", "state", "table", "taps", "wait_quietly"),
+    *(
+        "asks_by",
+        "at_scored",
+        "command",
+        "created",
+        "ended",
+        "joined",
+        "key",
+        "make_board",
+        "observe",
+        "open_runs",
+        "options",
+    ),
+    *("start", "state", "sweep", "table", "taps", "wait_quietly"),
 }
 
 
