@@ -257,7 +257,7 @@ def _awaitable(error: BaseException) -> str:
     """The user's name for what was used before it was awaited; empty where it has none, or is a loop's."""
     for source, found in _written(error):
         used = found.value if isinstance(found, ast.Attribute | ast.Subscript) else found
-        if isinstance(used, ast.Name) and not re.search(rf"\bfor {re.escape(used.id)} in\b", _cell(error)):
+        if isinstance(used, ast.Name) and f"for {used.id} in" not in _cell(error):
             return str(ast.get_source_segment(source, used))
     return ""
 

@@ -53,7 +53,10 @@ NAMES = {
     "crewai.hooks.dispatch:": "_scoped_hooks_var HookAborted InterceptionPoint get_scoped_hooks",
     "crewai.telemetry.telemetry:": "version",
     "crewai.telemetry.telemetry:Telemetry": "_is_telemetry_disabled",
-    "crewai.llms.providers.openai.completion:OpenAICompletion": "_on_compatible_server",
+    "crewai.llms.providers.openai.completion:OpenAICompletion": (
+        "_async_client _build_async_client _build_sync_client _get_async_client _get_client_params "
+        "_on_compatible_server"
+    ),
     "crewai.utilities.internal_instructor:InternalInstructor": "to_pydantic",
     "crewai.utilities.file_store:": "_run_sync",
     "crewai.llm_overlay:": "active llm_overlay overlay_model_for_model",

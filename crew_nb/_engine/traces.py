@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -523,8 +522,11 @@ def _workflow(source: Any) -> str:
 def _unfilled(words: str, inputs: Mapping[str, Any]) -> str:
     plain = [(str(value), name) for name, value in inputs.items() if type(value) in (str, int, float) and str(value)]
     for value, name in sorted(plain, key=lambda pair: -len(pair[0])):
-        if value in words:
-            words = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", lambda _: f"{{{name}}}", words)  # noqa: B023
+        left, *parts = words.split(value)
+        for part in parts:
+            is_alone = not any(c.isalnum() or c == "_" for c in left[-1:] + part[:1])
+            left += (f"{{{name}}}" if is_alone else value) + part
+        words = left
     return words
 
 

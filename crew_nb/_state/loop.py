@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -45,7 +45,7 @@ class Place:
     nested: str
     """The active patch that lets loops nest, as `nest_asyncio2 1.7.4`; empty without one."""
     cell_id: str
-    execution: str
+    execution: str = field(compare=False)
     """Which execution of a cell, or of what was typed at a prompt, this is; empty in a script."""
 
 

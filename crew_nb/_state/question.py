@@ -136,7 +136,7 @@ def _content_of(message: Any) -> Any:
 
 def _pair(one: Any, other: Any) -> str:
     texts = [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in (one, other)]
-    mine, known = (re.findall(r"\S+", text) for text in texts)
+    mine, known = (text.split() for text in texts)
     at = common(mine, known)
     return f"“{_around(mine, at)}”, and not “{_around(known, at)}”"
 

@@ -97,7 +97,7 @@ for result in results:
     print(result.raw)
 """,
         says=["## AI", "## Robots", "## Chips"],
-        hint="batch = cnb.kickoff_for_each(crew, inputs=[{...}, ...])\n      results = await batch",
+        hint="batch = cnb.kickoff_for_each(crew, inputs=inputs)\n      results = await batch",
         then="""
 batch = cnb.kickoff_for_each(crew, inputs=inputs)
 results = await batch
@@ -168,7 +168,7 @@ parallel = await run_parallel()
 print(f"Sequential: {{sequential:.2f}}s, parallel: {{parallel:.2f}}s")
 """,
         says=["Sequential: "],
-        hint="run = cnb.kickoff(crew, inputs={...})\n      await run  # in a plain function: run.wait()",
+        hint="run = cnb.kickoff(create_crew(topic))\n      await run  # in a plain function: run.wait()",
         then="""
 def run_sequential():
     start = time.time()
@@ -197,7 +197,7 @@ def kernel() -> Iterator[Kernel]:
 
 @pytest.mark.parametrize("listing", LISTINGS.values(), ids=LISTINGS)
 def test_a_listing_works_or_its_hint_does(kernel: Kernel, listing: Listing) -> None:
-    """Where the cell raises, one hint stands under the error, and what it says to write gives what was promised."""
+    """Where the cell raises, one hint stands above the error, and what it says to write gives what was promised."""
     cell = kernel.run(listing.code, check=not listing.hint)
     shown = [data["text/plain"] for data in cell.displays if data["text/plain"].startswith("Hint: ")]
     if listing.hint:

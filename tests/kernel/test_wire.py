@@ -51,7 +51,8 @@ def test_a_thousand_runs_on_two_boards() -> None:
     """Few bounded messages, far fewer than tokens, and the final state right in every view."""
     with Kernel(env={"PYTHONPATH": str(ROOT)}) as kernel:
         kernel.run(SETUP, timeout=120)
-        kernel.run("batches = [cnb.kickoff_for_each(build, inputs, max_concurrency=32) for _ in range(2)]")
+        kernel.run("batches = [cnb.kickoff_for_each(build, inputs, max_concurrency=32)]")
+        kernel.run("batches.append(cnb.kickoff_for_each(build, inputs, max_concurrency=32))")
         boards = [c for c in kernel.comms.values() if "frozen" in c.state]
         assert len(boards) == 2
         for board in boards:

@@ -157,7 +157,7 @@ def check_loops(cells: Cells) -> None:
     assert "asyncio.run() cannot be called from a running event loop" in error(cells["run"])
     assert "await main()" in shown(cells["run"])
     assert "invoked synchronously from within a running event loop" in error(cells["sync"])
-    assert "run = cnb.kickoff(crew, inputs={...})" in shown(cells["sync"])
+    assert 'run = cnb.kickoff(build_crew("tides"))' in shown(cells["sync"])
     assert "## Tides" in stdout(cells["top"])
     assert "## Winds" in stdout(cells["later"])
     assert "## Frosts and ## Rains" in stdout(cells["wait"])

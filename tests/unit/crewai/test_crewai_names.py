@@ -44,8 +44,10 @@ OF_OTHERS = {
     "_nest_patched": "nest_asyncio's mark",
     "_original_": "how CrewAI names the templates of texts, which are listed",
     "_parent_header": "ipykernel's",
+    "_proxy": "how the names of some environment variables end",
     "_raw_response": "instructor's, read where it is there",
     "_repr_mimebundle_": "IPython's",
+    "_self_wrapper": "wrapt's",
     "_supports_kernel_subshells": "ipykernel's",
 }
 """Private names in the package that are not listed, and whose they are."""
