@@ -161,10 +161,10 @@ def test_a_stopped_batch_is_retried_at_once(server: Server) -> None:
     assert len(server.stats().requests) == 3
     batch.retry()
     server.wait_for(lambda stats: stats.in_flight == 3)
-    server.configure(hold=False)
     with _busy_engine():
         batch.cancel()
         batch.retry()
+    server.configure(hold=False)
     assert {r.status for r in batch.wait(60)} == {"done"}
     assert [run.state.attempt for run in batch] == [3] * 3
 
