@@ -2069,7 +2069,7 @@ var Work = class {
     const [up, down] = [above(), below()];
     const words2 = [up ? `${up} ↑` : "", down ? `${down} ↓` : ""].filter(Boolean).join("  ");
     const said = `${plural(up + down, "run")} at work out of sight`;
-    morph(this.el, h("div", { class: "cnb-work" }, words2 ? h("button", { type: "button", "data-act": "work", "aria-label": said, title: said }, `at work: ${words2}`) : null));
+    morph(this.el, h("div", { class: "cnb-work" }, words2 ? h("button", { type: "button", "data-act": "work", title: said }, `at work: ${words2}`) : null));
   }
 };
 

@@ -62,6 +62,6 @@ export class Work {
     const [up, down] = [above(), below()];
     const words = [up ? `${up} ↑` : "", down ? `${down} ↓` : ""].filter(Boolean).join("  ");
     const said = `${plural(up + down, "run")} at work out of sight`;
-    morph(this.el, h("div", { class: "cnb-work" }, words ? h("button", { type: "button", "data-act": "work", "aria-label": said, title: said }, `at work: ${words}`) : null));
+    morph(this.el, h("div", { class: "cnb-work" }, words ? h("button", { type: "button", "data-act": "work", title: said }, `at work: ${words}`) : null));
   }
 }
