@@ -13,6 +13,15 @@ import traitlets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def view_of(widget: Any) -> dict[str, Any]:
+    """The widget as an output has it: what names it to the page, by MIME type."""
+    made: Any = widget._repr_mimebundle_() or {}
+    bundle = made[0] if isinstance(made, tuple) else made
+    return {kind: data for kind, data in bundle.items() if kind.startswith("application/")}
+
 
 class Pinned(anywidget.AnyWidget):
     """A widget that speaks as the cell that made it, on whatever thread it is asked to."""
@@ -52,8 +61,8 @@ class Keeper(Pinned):
     live = traitlets.Bool(True).tag(sync=True)
     """Whether the page shows the widget."""
 
-    def __init__(self, widget: dict[str, Any]) -> None:
-        super().__init__(key=uuid.uuid4().hex, widget=widget)
+    def __init__(self, widget: Any) -> None:
+        super().__init__(key=uuid.uuid4().hex, widget=view_of(widget)[WIDGET])
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from crew_nb._board.keeper import Keeper, Pinned
+from crew_nb._board.keeper import Keeper, Pinned, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _STATIC = Path(__file__).with_name("static")
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class Source(Protocol):
@@ -55,12 +53,10 @@ class Rater(Pinned):
         from IPython.display import display
 
         self._static = static
-        made: Any = self._repr_mimebundle_() or {}
-        bundle = {**(made[0] if isinstance(made, tuple) else made), **static()}
-        keeper = Keeper(bundle[WIDGET])
+        keeper = Keeper(self)
         keeper.put(data=static())
         self._keepers.append(keeper)
-        display(bundle, raw=True, metadata=keeper.metadata)  # type: ignore[no-untyped-call]
+        display({**static(), **view_of(self)}, raw=True, metadata=keeper.metadata)  # type: ignore[no-untyped-call]
 
     def tell(self) -> None:
         """Let the page show what is to be rated now."""

@@ -178,7 +178,7 @@ def summarize(state: BatchState, now: float | None = None, tally: Tally | None =
         counts=MappingProxyType({s: counts[s] for s in (*_ALWAYS, *_WHEN_ANY)}),
         finished=len(runs) - len(left),
         elapsed=sum(end - start for start, end in under_way),
-        idle=tuple((end, start) for (_, end), (start, _) in pairwise(under_way)),
+        idle=_between(under_way),
         eta=None if state.paused or not left else _eta(left, ended.times, state.max_concurrency, now),
         tokens=ended.tokens + sum(r.usage.total_tokens for r in left),
         cost=sum(costs) if costs else None,
@@ -194,6 +194,15 @@ def summarize(state: BatchState, now: float | None = None, tally: Tally | None =
         from_record=ended.from_record,
         dropped_calls=ended.dropped_calls,
     )
+
+
+def idle(runs: Iterable[RunState], now: float) -> tuple[tuple[float, float], ...]:
+    """When nothing of a batch was under way, between its end and a retry."""
+    return _between(_union([span for run in runs for span in _under_way(run, now)]))
+
+
+def _between(spans: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((end, start) for (_, end), (start, _) in pairwise(spans))
 
 
 def columns(runs: Iterable[RunState], most: int) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def build(state: BatchState, now: float | None = None) -> Timeline:
         now = max((r.last_event for r in runs), default=state.created)
     zero = min((_first(r) for r in runs), default=state.created)
     end = now if any(not r.final for r in runs) else max((r.finished or now for r in runs), default=now)
-    idle = tuple((start - zero, end - zero) for start, end in _summary.summarize(state, now).idle)
+    idle = tuple((start - zero, end - zero) for start, end in _summary.idle(runs, now))
     named = len(runs) == 1 or len({r.label for r in runs}) > 1  # those of one factory without inputs are not
     return Timeline(
         length=max(0.0, _clocked(end - zero, idle)),

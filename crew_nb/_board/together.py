@@ -14,8 +14,30 @@ if TYPE_CHECKING:
     from crew_nb._state.state import RunState
 
 
-class Shown(Protocol):
-    """A batch, as its views see it."""
+class Source(Protocol):
+    """What a board is drawn from: a batch."""
+
+    def state(self) -> BatchState:
+        """A frozen snapshot; a run that changed is another object than before."""
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row per run with everything, for a file; called in a thread of its own, as it may take long."""
+
+    @property
+    def sweep(self) -> Sweep | None:
+        """What is shown of a sweep besides its runs; None for any other batch."""
+
+    def command(self, name: str, **args: Any) -> None:
+        """Do what a person asked for; called on any thread, comes back at once.
+
+        Args:
+            name: `cancel` [run], `pause`, `resume`, `retry` [run], or `answer` (run, key, text, approve).
+            **args: The arguments of the command.
+        """
+
+
+class Shown(Source, Protocol):
+    """A batch, as a cell that shows it sees it."""
 
     @property
     def open_runs(self) -> int:
@@ -24,19 +46,6 @@ class Shown(Protocol):
     @property
     def joined(self) -> int:
         """How many wait for it now."""
-
-    @property
-    def sweep(self) -> Sweep | None:
-        """What is shown of a sweep besides its runs; None for any other batch."""
-
-    def state(self) -> BatchState:
-        """A frozen snapshot; a run that changed is another object than before."""
-
-    def table(self) -> list[dict[str, Any]]:
-        """A row per run with everything, for a file."""
-
-    def command(self, name: str, **args: Any) -> None:
-        """What the board's buttons do."""
 
 
 class Together:

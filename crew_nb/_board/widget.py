@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from crew_nb._board.sweep import Sweep
+    from crew_nb._board.together import Source
     from crew_nb._board.view import Json
     from crew_nb._state.events import TaskSpec
     from crew_nb._state.state import BatchState, RunState
@@ -53,28 +54,6 @@ VIEWS = 8
 LOOKED_AT = 64
 """Rows, cards or lanes that one view may look at."""
 LOG_LINES = 5_000
-
-
-class Source(Protocol):
-    """What a board is drawn from: a batch."""
-
-    def state(self) -> BatchState:
-        """A frozen snapshot; a run that changed is another object than before."""
-
-    def table(self) -> list[Json]:
-        """A row per run with everything, for a file; called in a thread of its own, as it may take long."""
-
-    @property
-    def sweep(self) -> Sweep | None:
-        """What is shown of a sweep besides its runs; None for any other batch."""
-
-    def command(self, name: str, **args: Any) -> None:
-        """Do what a person asked for; called on any thread, comes back at once.
-
-        Args:
-            name: `cancel` [run], `pause`, `resume`, `retry` [run], or `answer` (run, key, text, approve).
-            **args: The arguments of the command.
-        """
 
 
 class Paced(Protocol):

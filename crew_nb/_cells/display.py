@@ -38,8 +38,6 @@ saved widget is empty where there is no kernel; `Keeper` sees to that in Jupyter
 KEPT_SECONDS = 10.0
 """How old the words may be that a notebook's file has of a batch that is under way."""
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
-
 TERMINAL_SECONDS = 0.25
 
 _views: weakref.WeakValueDictionary[str, KernelView | SavedView | TerminalView] = weakref.WeakValueDictionary()
@@ -155,17 +153,15 @@ class Output:
         self._keeping: asyncio.TimerHandle | None = None
         self._settling: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._context = contextvars.copy_context()
-        self.keeper = Keeper(self._widget_bundle()[WIDGET])
+        self.keeper = Keeper(widget)
         """What looks after what a notebook's file has of it."""
-        self._handle: Any = display(self._live(), raw=True, display_id=True, metadata=self.keeper.metadata)  # type: ignore[no-untyped-call]
+        live = self._live(self._static())
+        self._handle: Any = display(live, raw=True, display_id=True, metadata=self.keeper.metadata)  # type: ignore[no-untyped-call]
 
-    def _widget_bundle(self) -> dict[str, Any]:
-        made: Any = self._widget._repr_mimebundle_() or {}
-        widget = made[0] if isinstance(made, tuple) else made
-        return {kind: data for kind, data in widget.items() if kind.startswith("application/")}
+    def _live(self, static: dict[str, str]) -> dict[str, Any]:
+        from crew_nb._board.keeper import view_of
 
-    def _live(self) -> dict[str, Any]:
-        return {**self._static(), **self._widget_bundle()}
+        return {**static, **view_of(self._widget)}
 
     def changed(self) -> None:
         """There is news: let the file have it in a while, and be live again if it is not over any more.
@@ -194,7 +190,7 @@ class Output:
         static = self._static()
         self.keeper.put(data=static)
         if not (self._redraws or self.frozen):
-            self._update({**static, **self._widget_bundle()})
+            self._update(self._live(static))
 
     def settle(self) -> None:
         """Be static in the file at once, and in the page after a while; on the engine's loop."""
@@ -246,7 +242,7 @@ class Output:
         """Be live again, where it has become static."""
         if self.frozen:
             self.frozen = False
-            self._update(self._live())
+            self._update(self._live(self._static()))
             self.keep()
             self.keeper.put(live=True)
 

@@ -32,6 +32,7 @@ from crew_nb._crewai.inputs import (
     rows_of,
     short,
 )
+from crew_nb._crewai.names import agents_of
 from crew_nb._crewai.placeholders import Data, filled, names_in
 from crew_nb._crewai.projects import closed_for_others, closing_project
 from crew_nb._state import labels
@@ -461,8 +462,8 @@ def named(step: TaskSpec, inputs: Mapping[str, Any], secrets: Secrets) -> TaskSp
 
 def roles(crew: Any, inputs: Mapping[str, Any]) -> set[str]:
     """The roles of a crew's agents, filled in."""
-    agents = [*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent]
-    return {filled(agent.role, _row(inputs)) for agent in agents if agent is not None}
+    row = _row(inputs)
+    return {filled(agent.role, row) for agent in agents_of(crew)}
 
 
 def unfilled(plan: Plan, subject: Any) -> str:

@@ -48,20 +48,8 @@ SETTLE_SECONDS = 0.5
 
 
 _FOR_VIEWS = {
-    *(
-        "asks_by",
-        "at_scored",
-        "command",
-        "created",
-        "ended",
-        "joined",
-        "key",
-        "make_board",
-        "observe",
-        "open_runs",
-        "options",
-    ),
-    *("start", "state", "sweep", "table", "taps", "wait_quietly"),
+    *("asks_by", "at_scored", "command", "created", "ended", "joined", "key", "make_board", "observe"),
+    *("open_runs", "options", "start", "state", "sweep", "table", "taps", "wait_quietly"),
 }
 
 

@@ -337,7 +337,7 @@ class Results(Sequence[Result]):
 
     def __dir__(self) -> list[str]:
         """What users are to use."""
-        hidden = ("loaded", "score_given", "state")
+        hidden = ("loaded", "state")
         return [name for name in super().__dir__() if name not in hidden and (name[0] != "_" or name[1] == "_")]
 
     @cached_property

@@ -78,8 +78,10 @@ class Rating:
         if self._factor is None:
             return [(run,) for run in self._outputs]
         if self._factor not in self._sheet.factors:
-            known = ", ".join(self._sheet.factors) or "none: these are no results of cnb.sweep(...)"
-            raise OptionError(f"pairs is {self._factor!r}, which is no factor of these results. They have {known}.")
+            raise OptionError(
+                f"pairs is {self._factor!r}, which is no factor of these results. They have "
+                f"{self._sheet.known_factors}."
+            )
         alike: dict[Any, list[int]] = {}
         for run in self._outputs:
             cell = self._sheet.cells[run]

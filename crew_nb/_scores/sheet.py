@@ -182,6 +182,11 @@ class Sheet:
         """The names of the factors, in the order given."""
         return tuple(dict.fromkeys(name for cell in self.cells for name in cell.variant))
 
+    @property
+    def known_factors(self) -> str:
+        """The same in words."""
+        return ", ".join(self.factors) or "none: these are no results of cnb.sweep(...)"
+
     def levels(self, factor: str) -> list[Any]:
         """The levels of a factor, in the order given."""
         return list(dict.fromkeys(cell.variant[factor] for cell in self.cells if factor in cell.variant))

@@ -134,8 +134,7 @@ def versus(
         OptionError: When there is no such factor, score or level, or nothing was scored.
     """
     if factor not in sheet.factors:
-        known = ", ".join(sheet.factors) or "none: these are no results of cnb.sweep(...)"
-        raise OptionError(f"{factor!r} is no factor of these results. They have {known}.")
+        raise OptionError(f"{factor!r} is no factor of these results. They have {sheet.known_factors}.")
     columns = sheet.columns(states)
     names = [name for name in columns if score is None or name == score or name.startswith(f"{score}=")]
     if not names:

@@ -9,7 +9,7 @@ CrewNbError
 │   └── RunTimeoutError (TimeoutError)  its timeout or idle_timeout passed
 ├── BudgetExceededError                 max_cost, max_total_tokens or max_errors stopped new work
 ├── NobodyToAskError                    a task asks a person where nobody can answer
-├── NotRecordedError                 answers= has no answer to what is asked
+├── NotRecordedError                    answers= has no answer to what is asked
 ├── NotFinishedError                    an output was read before its run was final
 ├── NestedLoopsError (RuntimeError)     nested loops would do harm here
 └── RecordError                         the store of past runs cannot be used
@@ -23,9 +23,9 @@ class CrewNbError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the user's lines and the sentence."""
-        from crew_nb._state import shown
+        from crew_nb._state import tracebacks
 
-        return shown.rendered(self)
+        return tracebacks.rendered(self)
 
 
 class BlueprintError(CrewNbError, TypeError):

@@ -20,17 +20,7 @@ from tests.support import crews
 from tests.support.kernel import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.server import Server
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path) -> Iterator[Path]:
-    """A record of its own."""
-    cnb.set_record(tmp_path / "runs.sqlite")
-    yield tmp_path / "runs.sqlite"
-    cnb.set_record(None)
 
 
 class Note(BaseModel):

@@ -13,8 +13,6 @@ import crew_nb as cnb
 from tests.support import crews
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from crewai import Crew
 
 ROWS = [{"topic": f"T{n}"} for n in range(8)]
@@ -31,12 +29,6 @@ def build(topic: str, llm: cnb.OfflineLLM) -> Crew:
 
 def sweep(levels: int = 2, **given: Any) -> cnb.Batch:
     return cnb.sweep(build, ROWS, {"llm": [llm(name) for name in LEVELS[:levels]]}, show=False, **given)
-
-
-@pytest.fixture(autouse=True)
-def record(tmp_path: Path) -> Path:
-    cnb.set_record(tmp_path / "record.sqlite")
-    return tmp_path / "record.sqlite"
 
 
 async def test_ratings_are_scores_and_blind() -> None:

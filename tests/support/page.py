@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-    from crew_nb._board.widget import Source
+    from crew_nb._board.together import Source
 
 STATIC = Path(__file__).parents[2] / "crew_nb" / "_board" / "static"
 BLANK = "http://board.example/"
