@@ -126,6 +126,9 @@ class Driver:
             lambda index: self.states[index].label,
         )
         self.taps: list[Callable[[ev.Event], object]] = [self.traces] if self.traces is not None else []
+        """Hear every event, and each piece of a stream as it comes."""
+        self.hearers: list[Callable[[ev.Event], object]] = []
+        """Hear every event, with pieces that came together as one."""
         self.observers: list[Callable[[], object]] = []
         self.at_end: list[Callable[[], Awaitable[object]]] = []
         self.under_way: Callable[[bool], object] = lambda runs_are: None
@@ -797,12 +800,13 @@ class Driver:
         if not isinstance(event, ev.CallChunk):
             self.events.append(event)
             self._events_of[event.run].append(event)
-        for tap in list(self.taps):
-            try:
-                tap(event)
-            except Exception as error:  # who listens must not keep a run from its end
-                self.taps.remove(tap)
-                self.notes.append(f"a listener was left out: {_failure.type_name(error)}: {_failure.said(error)}")
+        for told in (self.taps, self.hearers):
+            for tell in list(told):
+                try:
+                    tell(event)
+                except Exception as error:  # who listens must not keep a run from its end
+                    told.remove(tell)
+                    self.notes.append(f"a listener was left out: {_failure.type_name(error)}: {_failure.said(error)}")
         if not isinstance(event, ev.CallFinished | ev.CallFailed) or event.kind != "llm" or self.gate is None:
             pass
         elif isinstance(event, ev.CallFinished) or event.usage.total_tokens:

@@ -90,7 +90,7 @@ class Batch:
         self._scorer: Scorer | None = None
         self._scoring: set[asyncio.Task[None]] = set()
         if self._sheet.given:
-            self._driver.taps.append(self._score_ended)
+            self._driver.hearers.append(self._score_ended)
         self._snapshot: BatchState | None = None
         self._board: Any = None
         self.make_board: Callable[[Batch], object] | None = None

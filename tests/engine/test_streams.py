@@ -89,7 +89,8 @@ class Speaking(ScriptedLLM):
             return self._end(answer, messages, from_task, from_agent, None)
 
 
-def test_pieces_that_come_together_are_one_change_of_the_row() -> None:
+@pytest.mark.parametrize("scored", [False, True])
+def test_pieces_that_come_together_are_one_change_of_the_row(scored: bool) -> None:
     """Text is shown while the answer goes on, and a hundred pieces of it are drawn once, not a hundred times."""
     llm = Speaking(["the whole"])
     shown: list[str] = []
@@ -104,7 +105,12 @@ def test_pieces_that_come_together_are_one_change_of_the_row() -> None:
     async def at_end() -> None:
         pass
 
-    batch = cnb.kickoff_for_each(crews.one(llm), [{"topic": "A"}], stream=True, show=False)
+    given: dict[str, Any] = {"stream": True, "show": False}
+    if scored:
+        score = lambda output, inputs: 1.0  # noqa: E731
+        batch = cnb.sweep(crews.one(llm), [{}], {"topic": ["A"]}, scores=[score], **given)
+    else:
+        batch = cnb.kickoff_for_each(crews.one(llm), [{"topic": "A"}], **given)
     batch.observe(changed, at_end)
     changed()  # whoever has not looked is not told
     try:
