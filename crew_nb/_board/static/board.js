@@ -2163,7 +2163,7 @@ var Runs = class extends View {
     return columns.map(({ name, wide: wide2 }) => ({
       key: INPUT + name,
       name,
-      wide: wide2 > SHORT ? `minmax(60px, ${(1.6 * Math.min(wide2, LONG) / long).toFixed(2)}fr)` : `minmax(0, ${Math.ceil(7.8 * wide2) + 4}px)`,
+      wide: wide2 > SHORT ? `minmax(60px, ${(1.6 * Math.min(wide2, LONG) / long).toFixed(2)}fr)` : `minmax(0, ${Math.ceil(8.8 * wide2) + 4}px)`,
       of: (row) => row.cells?.[name] ?? (row.cells ? "" : row.label ?? "")
     }));
   }
@@ -2325,7 +2325,7 @@ var Scores = class extends View {
       const interval = least === null || most === null ? "" : ` [${figure2(least)}, ${figure2(most)}]`;
       const bar = least === null || most === null ? null : h("i", { style: `inset-inline:${at(least)}% ${100 - at(most)}%` });
       const point = mean === null ? null : h("b", { style: `inset-inline-start:${at(mean)}%` });
-      return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, variants[turn] ?? "")), h("td", { class: "cnb-track" }, h("span", { "aria-hidden": "true" }, bar, point)), h("td", {}, figure2(mean) + interval), h("td", { class: "cnb-quiet" }, `${count(scored)} runs`));
+      return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, variants[turn] ?? "")), h("td", { class: "cnb-interval" }, h("span", { "aria-hidden": "true" }, bar, point)), h("td", {}, figure2(mean) + interval), h("td", { class: "cnb-quiet" }, `${count(scored)} runs`));
     });
     return h("table", { class: "cnb-means" }, h("caption", {}, h("bdi", {}, score)), h("tbody", {}, lines));
   }

@@ -118,7 +118,7 @@ export class Runs extends View {
     return columns.map(({ name, wide }) => ({
       key: INPUT + name,
       name,
-      wide: wide > SHORT ? `minmax(60px, ${((1.6 * Math.min(wide, LONG)) / long).toFixed(2)}fr)` : `minmax(0, ${Math.ceil(7.8 * wide) + 4}px)`,
+      wide: wide > SHORT ? `minmax(60px, ${((1.6 * Math.min(wide, LONG)) / long).toFixed(2)}fr)` : `minmax(0, ${Math.ceil(8.8 * wide) + 4}px)`,
       of: (row) => row.cells?.[name] ?? (row.cells ? "" : (row.label ?? "")),
     }));
   }

@@ -64,7 +64,7 @@ export class Scores extends View {
       const interval = least === null || most === null ? "" : ` [${figure(least)}, ${figure(most)}]`;
       const bar = least === null || most === null ? null : h("i", { style: `inset-inline:${at(least)}% ${100 - at(most)}%` });
       const point = mean === null ? null : h("b", { style: `inset-inline-start:${at(mean)}%` });
-      return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, variants[turn] ?? "")), h("td", { class: "cnb-track" }, h("span", { "aria-hidden": "true" }, bar, point)), h("td", {}, figure(mean) + interval), h("td", { class: "cnb-quiet" }, `${count(scored)} runs`));
+      return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, variants[turn] ?? "")), h("td", { class: "cnb-interval" }, h("span", { "aria-hidden": "true" }, bar, point)), h("td", {}, figure(mean) + interval), h("td", { class: "cnb-quiet" }, `${count(scored)} runs`));
     });
     return h("table", { class: "cnb-means" }, h("caption", {}, h("bdi", {}, score)), h("tbody", {}, lines));
   }
