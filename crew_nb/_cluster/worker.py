@@ -319,11 +319,10 @@ class _HostedRun:
             plan = Plan(index=start.index, source=source, inputs=inputs, label=start.label, how=how)
             output = await _engine.kick_off(plan, self.attempt, stream=start.stream, keep_replay=start.keep_replay)
             self._end(Ended(number, output=packed_output(output), secrets=self._said_in(output)))
-        except asyncio.CancelledError:
-            self._end(Ended(number, dropped_calls=len(self.attempt.threads)))
         except BaseException as error:
-            if self.attempt.stop_reason:
-                self._end(Ended(number, dropped_calls=len(self.attempt.threads)))
+            if self.attempt.stop_reason or isinstance(error, asyncio.CancelledError):
+                await _driver.threads_back(self.attempt)
+                self._force()
                 return
             self.attempt.stop_reason = "the run has failed"
             self._cancel_tasks()
@@ -351,6 +350,7 @@ class _HostedRun:
         for task in list(self.attempt.tasks):
             if not task.done() and task is not asyncio.current_task():
                 task.cancel()
+        self.gate.hang_up(self.attempt)
 
     def _force(self) -> None:
         self._end(Ended(self._start.number, dropped_calls=len(self.attempt.threads)))

@@ -12,9 +12,11 @@ each request looks the pool through once, and not once a connection.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -22,10 +24,13 @@ import weakref
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from crew_nb._state import attempt as _attempt
 from crew_nb._state.secret_search import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from crew_nb._state.call import CallRecord
 
 CHECKED = "1.0."
 """The versions whose pool is known."""
@@ -189,3 +194,47 @@ def _open_one(idle: list[Any], origin: Any, closing: list[Any]) -> Any:
                 return connection
             closing.append(connection)
     return None
+
+
+_hanging_up = threading.Lock()
+"""A socket must not be shut that has just been read, and is another call's by now."""
+
+
+def let_hang_up() -> None:
+    """Know where the LLM calls of our runs wait, of the HTTP libraries that are loaded by now."""
+    for library in ("httpcore", "httpcore2"):
+        streams = sys.modules.get(f"{library}._backends.sync")
+        for name in ("SyncStream", "TLSinTLSStream"):
+            cls: Any = getattr(streams, name, None)
+            if cls is not None and not hasattr(cls.read, "_crew_nb"):
+                cls.read = _known(cls.read)
+
+
+def _known(read: Callable[..., bytes]) -> Callable[..., bytes]:
+    @functools.wraps(read)
+    def call(self: Any, *args: Any, **kwargs: Any) -> bytes:
+        record, where = _attempt.call.get(), self.get_extra_info("socket")
+        if record is None:
+            return read(self, *args, **kwargs)
+        with _hanging_up:
+            record.reading.add(where)
+        try:
+            return b"" if record.hung_up else read(self, *args, **kwargs)
+        finally:
+            with _hanging_up:
+                record.reading.discard(where)
+
+    call._crew_nb = True  # type: ignore[attr-defined]
+    return call
+
+
+def hang_up(record: CallRecord) -> None:
+    """End a call that is in flight, in a thread or on another loop than the engine's, where its client allows it."""
+    record.hung_up = True  # before the sockets are looked at: who comes later sees it
+    with contextlib.suppress(RuntimeError):  # its loop is closed
+        if record.cancel is not None:
+            record.cancel()
+    with _hanging_up:
+        for where in record.reading:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(where, socket.SHUT_RDWR)  # an SSLSocket's own forgets its TLS under the reader

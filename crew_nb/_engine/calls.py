@@ -17,6 +17,7 @@ import threading
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crew_nb._crewai import connections as _connections
 from crew_nb._crewai import listen as _listen
 from crew_nb._crewai import models as _models
 from crew_nb._crewai import names as _crewai
@@ -110,7 +111,7 @@ class Gate:
             if self._is_to_recall(again) and (known := await self._hop(self._recall(attempt, record))):
                 return self._given(record, known)
             async with self._admitted(attempt, record):
-                with self._under_way(attempt, record, again):
+                with self._under_way(attempt, record, again), self._elsewhere(record):
                     result = await operation()
                     self._take_answer(attempt, record, result, again)
                     return result
@@ -257,6 +258,17 @@ class Gate:
                 self._soon(self._adaptive.note_success)
             if attempt.stop_reason:
                 raise _crewai.abort(attempt.stop_reason)  # too late: the answer is dropped
+
+    @contextmanager
+    def _elsewhere(self, record: CallRecord) -> Iterator[None]:
+        """Where a tool or a step awaits its LLM on a loop of its own, which no stop reaches otherwise."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if loop is not self._loop and task is not None:
+            record.cancel = functools.partial(loop.call_soon_threadsafe, task.cancel)
+        try:
+            yield
+        finally:
+            record.cancel = None
 
     def _take_answer(self, attempt: Attempt, record: CallRecord, result: Any, again: _Again) -> None:
         if trouble := self.streams.trouble(record, result):
@@ -405,6 +417,11 @@ class Gate:
     def _give_back(self) -> None:
         self._slots.release()
         self._own.release()
+
+    def hang_up(self, attempt: Attempt) -> None:
+        """No answer is wanted any more: requests that are in flight are closed."""
+        for record in attempt.calls:
+            _connections.hang_up(record)
 
     def abandon(self, attempt: Attempt) -> None:
         """The attempt has ended: calls of it that cannot be stopped hold up nobody from now on."""

@@ -428,9 +428,8 @@ class Driver:
                 task.cancel()
                 # Siblings of the task that failed: CrewAI awaits only the first, and asyncio would print theirs.
                 task.add_done_callback(lambda sibling: sibling.cancelled() or sibling.exception())
-        until = time.monotonic() + UNWIND_SECONDS
-        while attempt.threads and time.monotonic() < until:  # noqa: ASYNC110 - threads come back without a word
-            await asyncio.sleep(UNWIND_SECONDS / 10)
+        attempt.gate.hang_up(attempt)
+        await threads_back(attempt)
 
     async def _keep(self, event: ev.RunFinished, output: CrewOutput | None) -> None:
         """Put the run's outcome into the record, and wait for that as long as it is worth it."""
@@ -642,6 +641,7 @@ class Driver:
             # One that has not begun sees by itself that it need not; cancelled now, it would never come to its end.
             if not task.done() and (attempt.begun or task is not attempt.main):
                 task.cancel()
+        attempt.gate.hang_up(attempt)
         for batch in attempt.inner:
             batch.cancel()
         self._forces[attempt.index] = asyncio.get_running_loop().call_later(STOP_SECONDS, self._force, attempt)
@@ -878,6 +878,13 @@ class _Timers:
     def end(self) -> None:
         for handle in self._handles.values():
             handle.cancel()
+
+
+async def threads_back(attempt: Attempt) -> None:
+    """Give its threads a moment to come back, once they have been told to."""
+    until = time.monotonic() + UNWIND_SECONDS
+    while attempt.threads and time.monotonic() < until:  # noqa: ASYNC110 - they come back without a word
+        await asyncio.sleep(UNWIND_SECONDS / 10)
 
 
 async def _look(look: Callable[[], T], otherwise: Callable[[BaseException], T], seconds: float | None = None) -> T:

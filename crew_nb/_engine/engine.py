@@ -118,6 +118,7 @@ class Engine:
             gc.freeze()
         self._froze = True
         _connections.share_clients(_calls.applies, self.here)  # of the providers that are loaded by now
+        _connections.let_hang_up()
 
     def here(self) -> bool:
         """Whether this code runs in the engine's thread."""

@@ -90,6 +90,9 @@ class Gate(Protocol):
     def within(self, attempt: Attempt, asked: Asked, /) -> AbstractContextManager[None]:
         """While a call is made within another one."""
 
+    def hang_up(self, attempt: Attempt, /) -> None:
+        """Close its requests that are in flight."""
+
     def abandon(self, attempt: Attempt, /) -> None:
         """The attempt has ended: its calls hold up nobody from now on."""
 

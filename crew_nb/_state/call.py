@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crew_nb._state import events as ev
 
 SETTINGS = (
@@ -117,6 +119,12 @@ class CallRecord:
     """Functions that the LLM's own class called meanwhile: name, arguments, result."""
     paces: list[tuple[float, str]] = field(default_factory=list)
     """The pieces of text, each with its time."""
+    reading: set[Any] = field(default_factory=set)
+    """Sockets at which threads wait for what comes of it."""
+    cancel: Callable[[], object] | None = None
+    """Cancels it where it is awaited on a loop of the user's."""
+    hung_up: bool = False
+    """Nobody wants the answer any more."""
     charges: list[Any] = field(default_factory=list)
     """What it holds besides a slot; only its gate knows what that is."""
 

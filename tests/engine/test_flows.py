@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import Any
@@ -316,7 +317,7 @@ def test_batches_within_batches_open_within_each_other(server: Server) -> None:
 
 @pytest.mark.parametrize("kind", ["flow", "agent"])
 def test_a_stop_and_a_timeout_reach_flows_and_agents(kind: str, server: Server) -> None:
-    """No request comes after them, as the server sees it; every row is final, and tried again it comes to its end."""
+    """No request comes after them and none stays open, as the server sees it; tried again, all come to their end."""
     subject: Any = make(llm(server)) if kind == "flow" else crews.agent(llm(server), "Editor of {topic}")
     rows = [{"topic": f"T{i}", **({"messages": f"topic=T{i}"} if kind == "agent" else {})} for i in range(4)]
     server.configure(hold=True)
@@ -324,17 +325,39 @@ def test_a_stop_and_a_timeout_reach_flows_and_agents(kind: str, server: Server) 
     server.wait_for(lambda stats: stats.in_flight == 4)
     batch.cancel()
     assert {r.status for r in batch.wait(120)} == {"cancelled"}
+    stats = server.wait_for(lambda stats: stats.in_flight == 0)
+    assert [r.disconnected for r in stats.requests] == [True] * 4
+    assert {r.state.dropped_calls for r in batch} == {0}
     server.configure(hold=False)
-    server.release()
-    server.wait_for(lambda stats: stats.in_flight == 0)
-    assert len(server.stats().requests) == 4
     assert {r.status for r in batch.retry().wait(240)} == {"done"}
     server.reset()
     server.configure(hold=True)
     late = cnb.kickoff_for_each(subject, rows, show=False, idle_timeout=1.0)
     assert {type(r.error).__name__ for r in late.wait(120)} == {"RunTimeoutError"}
     asked = len(server.stats().requests)
-    server.configure(hold=False)
-    server.release()
     server.wait_for(lambda stats: stats.in_flight == 0)
     assert len(server.stats().requests) == asked <= 4
+
+
+@pytest.mark.parametrize("way", ["call", "streamed", "kickoff", "loop"])
+def test_a_stop_closes_what_a_plain_step_waits_for(way: str, server: Server) -> None:
+    """A step that asks an LLM itself, has a crew do it, or runs a loop of its own: no request of it stays open."""
+    shared: Any = llm(server, stream=way == "streamed")
+    ways: dict[str, Any] = {
+        "kickoff": lambda topic: crews.one(shared).kickoff(inputs={"topic": topic}),
+        "loop": lambda topic: asyncio.run(crews.one(shared).akickoff(inputs={"topic": topic})),
+    }
+
+    class Plain(Flow[Draft]):
+        @start()
+        def ask(self) -> str:
+            return str(ways.get(way, lambda topic: shared.call(f"topic={topic}"))(self.state.topic))
+
+    server.configure(hold=True)
+    batch = cnb.kickoff_for_each(Plain, [{"topic": f"T{i}"} for i in range(3)], show=False)
+    server.wait_for(lambda stats: stats.in_flight == 3)
+    batch.cancel()
+    assert {r.status for r in batch.wait(60)} == {"cancelled"}
+    stats = server.wait_for(lambda stats: stats.in_flight == 0)
+    assert [r.disconnected for r in stats.requests] == [True] * 3
+    assert {r.state.dropped_calls for r in batch} == {0}
