@@ -18,7 +18,8 @@ from crew_nb._engine.driver import Driver
 from crew_nb._engine.engine import HERE, engine
 from crew_nb._engine.human import CellPrompt
 from crew_nb._engine.inside import Inside
-from crew_nb._handles.results import SHEET, Result, Results
+from crew_nb._handles.result import Result
+from crew_nb._handles.results import SHEET, Results
 from crew_nb._handles.run import Run
 from crew_nb._scores.scoring import Scorer
 from crew_nb._scores.sheet import Sheet

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._board import static as _static
+from crew_nb._state import loop as _loop
 from crew_nb._state import words as _words
 from crew_nb._state.html import Html, el, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from crew_nb._handles.result import Result
+    from crew_nb._scores.sheet import Sheet
     from crew_nb._scores.tables import Table
+    from crew_nb._state.state import BatchState
 
+EXAMPLES = 3
+"""Best, worst and failed runs that are shown, of each."""
 INPUTS = 200
 """Inputs that a page lists; of Markdown a tenth."""
 CHARACTERS = 4_000
@@ -88,6 +95,52 @@ class Report:
         parts.append(f"## Inputs ({len(listed):,} of {len(self.inputs):,})")
         parts.append(_rows([[_cut(row.get(name, ""), 80) for name in names] for row in listed], names))
         return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def of(
+    state: BatchState,
+    items: Sequence[Result],
+    sheet: Sheet,
+    *,
+    facts: Mapping[str, str],
+    tables: Mapping[str, Table],
+    png: bytes | None,
+) -> Report:
+    """What is told of a batch, or of a part of it: with the best, the worst and the failed runs by the first score."""
+    scored = sheet.columns([item.state for item in items]) if items else {}
+    first = next((values for values in scored.values() if values), {})
+    ranked = sorted((item for item in items if item.index in first), key=lambda item: first[item.index])
+    worst = ranked[: min(EXAMPLES, len(ranked) // 2)]
+    failed = [item for item in items if item.status in ("failed", "cancelled")][:EXAMPLES]
+    groups = (("best", ranked[::-1][:EXAMPLES]), ("worst", worst), ("failed", failed))
+    counts = {status: sum(item.status == status for item in items) for status in ("done", "failed", "cancelled")}
+    here = _loop.environment()
+    cells = {sheet.cells[item.index].input: item for item in items}
+    return Report(
+        title=state.name or "crew_nb results",
+        facts={
+            "runs": f"{len(items)}: " + ", ".join(f"{n} {status}" for status, n in counts.items()),
+            "began": time.strftime("%Y-%m-%d %H:%M", time.localtime(state.created)),
+            "versions": f"Python {here.python}, crew-nb {here.crew_nb}, crewai {here.crewai}",
+            **facts,
+        },
+        inputs=[item._secrets.scrub_inputs(sheet.cells[item.index].inputs) for item in cells.values()],
+        tables=tables,
+        png=png,
+        examples=[_example(why, item, sheet) for why, shown in groups for item in shown],
+    )
+
+
+def _example(why: str, item: Result, sheet: Sheet) -> Example:
+    state, (values, errors) = item.state, sheet.of(item.state)
+    told = state.error
+    return Example(
+        why=why,
+        label=f"run {state.index}, {state.label}",
+        words="; ".join(f"{name}: {value}" for name, value in {**values, **errors}.items())
+        + "".join(f" ({words})" for words in sheet.reasons(state).values()),
+        text=state.output if told is None else f"{told.type}: {told.message}",
+    )
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
-import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,276 +14,38 @@ from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import outputs as _outputs
 from crew_nb._engine import failure as _failure
 from crew_nb._engine.aside import Aside
+from crew_nb._handles import comparison as _comparison
 from crew_nb._handles import report as _report
 from crew_nb._handles import rows as _rows
+from crew_nb._handles.result import Result, as_it_was, failure
 from crew_nb._record import file as _file
 from crew_nb._scores import scoring as _scoring
 from crew_nb._scores.sheet import Sheet
-from crew_nb._state import errors as _errors
-from crew_nb._state import loop as _loop
-from crew_nb._state.errors import CrewNbError, NotFinishedError, OptionError, RunCancelledError, RunFailedError
-from crew_nb._state.html import el
-from crew_nb._state.plain import plain
-from crew_nb._state.secrets import Secrets, learn_environment, together
+from crew_nb._state.errors import CrewNbError, OptionError, RunFailedError
+from crew_nb._state.secrets import learn_environment, together
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
 
     from crew_nb._crewai.inputs import Key
     from crew_nb._crewai.names import CrewOutput, UsageMetrics
+    from crew_nb._handles.comparison import Comparison
     from crew_nb._record.loaded import LoadedBatch
     from crew_nb._scores.judge import Scale
     from crew_nb._scores.rating import Rating
-    from crew_nb._scores.sheet import Cell, Score
+    from crew_nb._scores.sheet import Score
     from crew_nb._scores.tables import Plot, Table
     from crew_nb._state.events import Event
-    from crew_nb._state.state import BatchState, RunState, Status
+    from crew_nb._state.state import BatchState, RunState
 
-EXAMPLES = 3
-"""Best, worst and failed runs that a report shows, of each."""
 SHEET = "sheet"
 """What the record calls the cells and scores of a batch."""
 
 Level = Literal["runs", "tasks", "calls", "events"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Result:
-    """One run's outcome. It reads like CrewAI's `CrewOutput`; reading the output of a failed run raises its error."""
-
-    state: RunState
-    """The whole record of the run."""
-    inputs: Mapping[str, Any] | None
-    error: BaseException | None
-    """The crew's own error, or why it was stopped; None where it is done or goes on."""
-    _output: Any
-    _unreadable: str = ""
-    """Why the output that was kept cannot be read, where it cannot."""
-    _secrets: Secrets = dataclasses.field(default_factory=Secrets)
-    _key: Key | None = None
-    """What the index that came in calls its row."""
-    cell: Cell | None = None
-    """Where it stands in a sweep: `input`, `variant` and `repeat`."""
-
-    @property
-    def index(self) -> int:
-        """Its place in the batch, also where it stands in a part of the results."""
-        return self.state.index
-
-    @property
-    def status(self) -> Status:
-        """The run's status word."""
-        return self.state.status
-
-    @property
-    def output(self) -> Any:
-        """What CrewAI itself would have returned: a `CrewOutput`, a `LiteAgentOutput`, or a flow's value.
-
-        Raises:
-            RunFailedError: When the run failed or was cancelled; the crew's error is its cause.
-            NotFinishedError: When it has not ended yet.
-        """
-        return _outputs.given(self._whole())
-
-    def _whole(self) -> Any:
-        state = self.state
-        check_done(state, self.error, "batch", self._secrets)
-        if self._output is None:
-            why = f"cannot be read ({self._unreadable})" if self._unreadable else "was not kept"
-            raise CrewNbError(
-                f"the output of run {state.index} ({state.label}) {why}; its text is in `result.state.output`."
-            )
-        return self._output
-
-    @property
-    def flow_state(self) -> Any:
-        """The state in which a flow ended: its model, or a dict."""
-        return self._whole().state
-
-    @property
-    def raw(self) -> str:
-        """The text of the output."""
-        return _outputs.text(self._whole())
-
-    @property
-    def pydantic(self) -> Any:
-        """The structured output of the last task, or None."""
-        return getattr(self._whole(), "pydantic", None)
-
-    @property
-    def json_dict(self) -> dict[str, Any] | None:
-        """The structured output of the last task as a dict, or None."""
-        return getattr(self._whole(), "json_dict", None)
-
-    @property
-    def tasks_output(self) -> list[Any]:
-        """CrewAI's output of each task, in the crew's order."""
-        return getattr(self._whole(), "tasks_output", [])
-
-    @property
-    def token_usage(self) -> UsageMetrics:
-        """Tokens and requests that this run alone has spent; known for failed runs too."""
-        return _crewai.usage_metrics(self.state.usage)  # type: ignore[no-any-return]
-
-    usage = token_usage
-
-    @property
-    def saved(self) -> UsageMetrics:
-        """Tokens and requests that it has not spent: what was taken over had taken them when it was run."""
-        return _crewai.usage_metrics(self.state.saved)  # type: ignore[no-any-return]
-
-    @property
-    def cost(self) -> float | None:
-        """US dollars; None where no call had a known price."""
-        return self.state.cost
-
-    @property
-    def seconds(self) -> float | None:
-        """From leaving the queue to the end."""
-        state = self.state
-        return None if state.started is None or state.finished is None else state.finished - state.started
-
-    @property
-    def json(self) -> str | None:
-        """The structured output of the last task as JSON, as `CrewOutput.json` gives it."""
-        output = self.output
-        return output.json if hasattr(output, "tasks_output") else None
-
-    @property
-    def usage_metrics(self) -> dict[str, Any]:
-        """`token_usage` as a dict."""
-        return self.token_usage.model_dump()
-
-    @property
-    def tool_failures(self) -> list[Any]:
-        """What tools failed at, in all tasks."""
-        return getattr(self.output, "tool_failures", [])
-
-    @property
-    def has_tool_failures(self) -> bool:
-        """Whether a tool failed, though the run may be done."""
-        return bool(self.tool_failures)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The structured output as a dict, as `CrewOutput.to_dict` gives it."""
-        return dict(self._whole().to_dict())
-
-    def __getattr__(self, name: str) -> Any:
-        """What else `CrewOutput` has: `model_dump`, say."""
-        if name.startswith("_") or not hasattr(_crewai.load().CrewOutput, name):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-        return getattr(self.output, name)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._whole()[key]
-
-    def __str__(self) -> str:
-        return _outputs.text(self._whole())
-
-    def __repr__(self) -> str:
-        state = self.state
-        words = state.error.message if state.error is not None else state.output
-        return f"<Result {state.index} ({state.label}): {state.status}{', ' + _short(words) if words else ''}>"
-
-    def _repr_html_(self) -> str:
-        return _static.results([self._card()])
-
-    def to_score(self) -> _scoring.Output:
-        """It as scores get it."""
-        return _scoring.Output(self.state, functools.partial(getattr, self, "output"), self._secrets)
-
-    def _said_in_all(self, results: Results) -> str:
-        """Its output or its error, and its scores, as one text."""
-        state, (values, _) = self.state, results._sheet.of(self.state)
-        told = state.output if state.error is None else f"{state.status}: {state.error.type}: {state.error.message}"
-        return "\n".join([told, *(f"{name}: {value}" for name, value in values.items())])
-
-    def _card(self) -> _static.ResultCard:
-        state, output = self.state, self._output
-        structured = None
-        if output is not None:
-            structured = self._secrets.scrub_values(_outputs.structured(output)) or None
-        return _static.ResultCard(
-            index=state.index,
-            label=state.label,
-            status=state.status,
-            raw=state.output,
-            structured=structured,
-            error=state.error,
-            usage=state.usage,
-            cost=state.cost,
-            seconds=self.seconds,
-            offline=state.offline,
-        )
-
-
-def check_done(state: RunState, error: BaseException | None, join: str, secrets: Secrets) -> None:
-    """Raise what reading the output of a run that is not done raises; `join` is what to await first."""
-    if not state.final:
-        raise NotFinishedError(f"run {state.index} ({state.label}) is {state.status}. Write `await {join}` first.")
-    if state.status != "done":
-        raise failure(state, error, secrets)
-
-
-def failure(state: RunState, error: BaseException | None, secrets: Secrets) -> RunFailedError:
-    """The error that reading the output of such a run raises, with the crew's error, if that is known, as its cause."""
-    if _failure.is_a(error, RunFailedError) and _is_of(error, state, secrets):  # type: ignore[arg-type]
-        assert isinstance(error, RunFailedError)
-        # New each time: a traceback grows wherever its error is raised.
-        found = type(error)(state.index, state.label, secrets.scrub(error.reason))
-        found.__cause__ = error.__cause__ if error.__traceback__ is None else error
-        return found
-    told, what = state.error, "for a reason that was not kept"
-    if told is not None:  # the error itself is the user's, and may raise when it is looked at
-        what = f"{told.type}: {told.message}"
-    elif error is not None:
-        what = f"{_failure.type_name(error)}: {_failure.said(error)}"
-    hint = f" ({told.hint})" if told is not None and told.hint else ""
-    kind = RunCancelledError if state.status == "cancelled" else RunFailedError
-    found = kind(state.index, state.label, secrets.scrub(f"{state.status}: {what}{hint}"))
-    found.__cause__ = error
-    return found
-
-
-def _is_of(error: RunFailedError, state: RunState, secrets: Secrets) -> bool:
-    """Whether the error tells of this very run; one of a batch that was started inside it names another."""
-    # What has become known as a secret meanwhile is gone from the state only.
-    return error.index == state.index and state.label in (error.label, secrets.scrub(error.label))
-
-
-def _as_it_was(state: RunState) -> BaseException | None:
-    """The error of a run that was read back: one of ours as it was, of any other what was kept of its words."""
-    if state.status not in ("failed", "cancelled"):
-        return None
-    told = state.error
-    kind = getattr(_errors, told.type, None) if told is not None else None
-    if told is None or not (isinstance(kind, type) and issubclass(kind, CrewNbError)):
-        return failure(state, None, Secrets())
-    if not issubclass(kind, RunFailedError):
-        return kind(told.message)
-    reason = told.message.removeprefix(f"run {state.index} ({state.label}) ")
-    # One that names another run came from a batch that was started inside this one.
-    return failure(state, None, Secrets()) if reason == told.message else kind(state.index, state.label, reason)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two outputs, word by word; draws itself in a cell."""
-
-    html: str
-    text: str
-
-    def _repr_html_(self) -> str:
-        return self.html
-
-    def __str__(self) -> str:
-        return self.text
-
-    __repr__ = __str__
 
 
 class Results(Sequence[Result]):
@@ -324,7 +83,7 @@ class Results(Sequence[Result]):
             except Exception as error:  # one that is damaged, or of another version, must not cost the others
                 unreadable = f"{type(error).__name__}: {_failure.said(error)}"
             inputs = stored.inputs if stored is not None else None
-            items.append(Result(state, inputs, _as_it_was(state), output, unreadable))
+            items.append(Result(state, inputs, as_it_was(state), output, unreadable))
         rows = {item.index: item.inputs for item in items}
         said = {run.state.index: run.scores for run in batch.runs if run is not None}
         sheet = Sheet.of_kept(batch.meta.get(SHEET, {}), rows, said) or Sheet.of_kept({}, rows, said)
@@ -424,9 +183,9 @@ class Results(Sequence[Result]):
         Raises:
             CrewNbError: When pandas is not installed, or the level is none of these.
         """
-        rows: list[dict[str, Any]]
+        keys: list[Key | None] = []
         if level == "runs":
-            rows = self.table()
+            rows, keys = self.table(), [item._key for item in self._items]
         elif level == "tasks":
             rows = [row for item in self._items for row in _rows.tasks(item.state)]
         elif level == "calls":
@@ -435,19 +194,7 @@ class Results(Sequence[Result]):
             rows = [{"event": type(e).__name__, **dataclasses.asdict(e)} for e in self.events]
         else:
             raise CrewNbError(f'level is {level!r}. Write "runs", "tasks", "calls" or "events".')
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise CrewNbError("to_frame() needs pandas. Write: pip install 'crew-nb[frames]'") from error
-        frame = pd.DataFrame([{_utf8(name): _utf8(value) for name, value in row.items()} for row in rows])
-        for name in {"at", "started", "finished"}.intersection(frame):
-            frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
-        keys = [item._key for item in self._items if item._key is not None]
-        if level == "runs" and keys and len(keys) == len(frame):
-            labels = [tuple(label for _, label in key) for key in keys]
-            index = pd.MultiIndex.from_tuples(labels, names=[name for name, _ in keys[0]])
-            frame.index = index if index.nlevels > 1 else index.get_level_values(0)
-        return frame
+        return _rows.frame(rows, keys)
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -594,37 +341,10 @@ class Results(Sequence[Result]):
             other = getattr(i, "results", i)
             if not isinstance(other, Results):
                 raise OptionError(f"{i!r:.60} is no run of these results, and no batch.")
-            return self._against(other)
+            return _comparison.of_batches(self._items, self._sheet, other._items, other._sheet)
         if j is None:
             raise OptionError("one run is nothing to compare. Write results.compare(0, 1), or results.compare(other).")
-        a, b = self[i], self[j]
-        shown = a.state.label, a._secrets.scrub(a.raw), b.state.label, b._secrets.scrub(b.raw)
-        return Comparison(_static.compare(*shown), _text.compare(*shown))
-
-    def _against(self, other: Results) -> Comparison:
-        mine, theirs = self._by_inputs(), other._by_inputs()
-        pairs = [(item, theirs[key]) for key, item in mine.items() if key in theirs]
-        if not pairs:
-            raise OptionError("no run of these results has the inputs of one of the others.")
-        told = [(a, b, a._said_in_all(self), b._said_in_all(other)) for a, b in pairs]
-        changed = [(a.state.label, said, b.state.label, now) for a, b, said, now in told if said != now]
-        lost = len(mine) + len(theirs) - 2 * len(pairs)
-        head = f"{len(changed):,} of {len(pairs):,} runs over the same inputs differ" + (
-            f"; {lost:,} runs have no counterpart" if lost else ""
-        )
-        html = el("div", el("p", el("strong", head)), (_static.compare(*each) for each in changed))
-        return Comparison(html, "\n\n".join([head, *(_text.compare(*each) for each in changed)]))
-
-    def _by_inputs(self) -> dict[tuple[str, int], Result]:
-        """The runs by what they were given; those that were given the same, in their order."""
-        found: dict[tuple[str, int], Result] = {}
-        seen: dict[str, int] = {}
-        for item in self._items:
-            cell = self._sheet.cells[item.index]
-            given = json.dumps(plain({**item._secrets.scrub_inputs(cell.inputs), **cell.variant}), sort_keys=True)
-            found[given, seen.setdefault(given, 0)] = item
-            seen[given] += 1
-        return found
+        return _comparison.of_runs(self[i], self[j])
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """One HTML file with the board and every output, whole; without script, and with nothing to load.
@@ -661,43 +381,20 @@ class Results(Sequence[Result]):
         return together([item._secrets for item in self._items]).scrub(text)
 
     def _told(self, *, plots: bool) -> _report.Report:
-        scored = self._sheet.columns(self._states) if self._items else {}
+        scored = any(self._sheet.columns(self._states).values()) if self._items else False
         tables = {"Summary": self.summary()} if self._items else {}
-        if any(scored.values()):
+        if scored:
             tables |= {f"Versus: {factor}": self.versus(factor) for factor in self._sheet.factors}
-        first = next((values for values in scored.values() if values), {})
-        ranked = sorted((item for item in self._items if item.index in first), key=lambda item: first[item.index])
-        worst = ranked[: min(EXAMPLES, len(ranked) // 2)]
-        failed = [item for item in self._items if item.status in ("failed", "cancelled")][:EXAMPLES]
-        groups = (("best", ranked[::-1][:EXAMPLES]), ("worst", worst), ("failed", failed))
-        counts = {
-            status: sum(item.status == status for item in self._items) for status in ("done", "failed", "cancelled")
-        }
-        known = {"runs": f"{len(self)}: " + ", ".join(f"{n} {status}" for status, n in counts.items())}
-        known["began"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.state.created))
-        here = _loop.environment()
-        known["versions"] = f"Python {here.python}, crew-nb {here.crew_nb}, crewai {here.crewai}"
-        known["tokens"] = f"{self.usage.total_tokens:,}"
-        known["cost"] = "unknown" if self.cost is None else f"US dollars {self.cost:,.4f}"
-        cells = {self._sheet.cells[item.index].input: item for item in self._items}
-        return _report.Report(
-            title=self.state.name or "crew_nb results",
-            facts=known,
-            inputs=[item._secrets.scrub_inputs(self._sheet.cells[item.index].inputs) for item in cells.values()],
+        return _report.of(
+            self.state,
+            self._items,
+            self._sheet,
+            facts={
+                "tokens": f"{self.usage.total_tokens:,}",
+                "cost": "unknown" if self.cost is None else f"US dollars {self.cost:,.4f}",
+            },
             tables=tables,
-            png=self.plot()._repr_png_() if plots and any(scored.values()) else None,
-            examples=[self._example(why, item) for why, items in groups for item in items],
-        )
-
-    def _example(self, why: str, item: Result) -> _report.Example:
-        state, (values, errors) = item.state, self._sheet.of(item.state)
-        told = state.error
-        return _report.Example(
-            why=why,
-            label=f"run {state.index}, {state.label}",
-            words="; ".join(f"{name}: {value}" for name, value in {**values, **errors}.items())
-            + "".join(f" ({words})" for words in self._sheet.reasons(state).values()),
-            text=state.output if told is None else f"{told.type}: {told.message}",
+            png=self.plot()._repr_png_() if plots and scored else None,
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -723,13 +420,3 @@ class Results(Sequence[Result]):
 
     def _repr_html_(self) -> str:
         return _static.results([item._card() for item in self._items])
-
-
-def _utf8(value: Any) -> Any:
-    """A text as pandas' own texts can hold it: half a character (a lone surrogate) is none."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value
-
-
-def _short(words: str) -> str:
-    line = " ".join(words.split())
-    return line if len(line) <= 60 else f"{line[:59]}…"

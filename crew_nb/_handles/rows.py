@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import outputs as _outputs
+from crew_nb._state.errors import CrewNbError
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    import pandas as pd
+
+    from crew_nb._crewai.inputs import Key
     from crew_nb._scores.sheet import Sheet
     from crew_nb._state.secrets import Secrets
     from crew_nb._state.state import RunState, TaskState
@@ -123,3 +127,29 @@ def calls(state: RunState) -> Iterator[Row]:
             "started": call.started,
             "finished": call.finished,
         }
+
+
+def frame(rows: Sequence[Row], keys: Sequence[Key | None]) -> pd.DataFrame:
+    """The rows as a pandas DataFrame; what the index that came in calls each, where it calls them all, is its index.
+
+    Raises:
+        CrewNbError: When pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise CrewNbError("to_frame() needs pandas. Write: pip install 'crew-nb[frames]'") from error
+    made = pd.DataFrame([{_utf8(name): _utf8(value) for name, value in row.items()} for row in rows])
+    for name in {"at", "started", "finished"}.intersection(made):
+        made[name] = pd.to_datetime(made[name], unit="s", utc=True)
+    known = [key for key in keys if key is not None]
+    if known and len(known) == len(made):
+        labels = [tuple(label for _, label in key) for key in known]
+        index = pd.MultiIndex.from_tuples(labels, names=[name for name, _ in known[0]])
+        made.index = index if index.nlevels > 1 else index.get_level_values(0)
+    return made
+
+
+def _utf8(value: Any) -> Any:
+    """A text as pandas' own texts can hold it: half a character (a lone surrogate) is none."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and not value.isascii() else value

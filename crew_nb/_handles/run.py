@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import outputs as _outputs
 from crew_nb._crewai.inputs import Copies
-from crew_nb._handles import results as _results
+from crew_nb._handles.result import check_done
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -88,7 +88,7 @@ class Run:
             RunFailedError: When the run failed or was cancelled; the crew's error is its cause.
             NotFinishedError: When it has not ended yet.
         """
-        _results.check_done(self.state, self.error, "run", self._batch._driver.hiding.of(self.index))
+        check_done(self.state, self.error, "run", self._batch._driver.hiding.of(self.index))
         output = self._batch._driver.outputs[self.index]
         return _outputs.given(output)
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._board.widget import FILE_THREAD, Board, Pacer
-from crew_nb._handles.results import Result, Results
+from crew_nb._handles.result import Result
+from crew_nb._handles.results import Results
 from crew_nb._state import events as ev
 from crew_nb._state.labels import Column
 from crew_nb._state.state import BatchState, advance, new_run
