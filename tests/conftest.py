@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import psutil
 import pytest
 
@@ -28,6 +29,10 @@ be_quiet(_HOME.name)
 # No test reaches a real provider, whoever runs it.
 for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
     os.environ.pop(_name, None)
+
+# How long an example takes is no test of ours: others may use the cores.
+hypothesis.settings.register_profile("crew_nb", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("crew_nb")
 
 GRACE = 30.0
 """Seconds that what a test has ended may take to be gone."""

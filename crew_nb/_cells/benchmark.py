@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from crew_nb._board import static as _static
 from crew_nb._cells import verbs as _notebook
-from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import startable as _startable
 from crew_nb._state.errors import OptionError
 from crew_nb._state.html import el
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from crew_nb._crewai.blueprint import CrewLike
+    from crew_nb._crewai.startable import CrewLike
     from crew_nb._handles.results import Results
     from crew_nb._state.state import BatchState
 
@@ -85,7 +85,7 @@ def benchmark(crew: CrewLike, n: int = 4, *, inputs: Mapping[str, Any] | None = 
             f"resume is {options['resume']!r}, but what comes from the record takes no time that could be measured. "
             "Leave it out."
         )
-    crew = _blueprint.startable(crew)
+    crew = _startable.startable(crew)
     pairs = [(crew, inputs)] * n
     show = {"show": False, **options}
     warm = _notebook.gather(pairs[0], **show).wait()  # imports and connections are no part of what is compared

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import factories as _factories
 from crew_nb._crewai import inputs as _inputs
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import startable as _startable
 from crew_nb._state.errors import BlueprintError
 
 Kind = Literal["text", "integer", "number", "choice", "switch", "date", "datetime", "file", "literal"]
@@ -137,7 +139,7 @@ def shape(source: Any) -> Shape:
     Raises:
         BlueprintError: When it is neither, cannot be copied, or the factory returns something else than a Crew.
     """
-    source = _blueprint.startable(source)
+    source = _startable.startable(source)
     kind = _kinds.find(source)
     if kind is not None:
         crew = kind.copy(source)  # refused here and not at the first Run
@@ -165,7 +167,7 @@ def title(source: Any) -> str:
     kind = _kinds.find(source)
     if kind is not None and kind.name != "crew":
         return kind.label(source)
-    name = str(source.name or "crew") if kind is not None else _blueprint._name(source)
+    name = str(source.name or "crew") if kind is not None else _factories.name_of(source)
     owner = getattr(source, "__self__", None)  # `ResearchCrew().crew` is named after its class
     if name == "crew" and owner is not None:
         name = type(owner).__name__
@@ -189,7 +191,7 @@ def _built(factory: Callable[[], Any]) -> Any:
     if inspect.iscoroutine(crew):
         crew.close()
     if _kinds.find(crew) is None:
-        name = _blueprint._name(factory)
+        name = _factories.name_of(factory)
         raise BlueprintError(f"{name}() returned a {type(crew).__name__}. A factory returns a crewai.Crew.")
     return crew
 
@@ -446,7 +448,7 @@ def faults(source: Any, inputs: Sequence[Mapping[str, Any]]) -> dict[int, str]:
     found = {}
     for place, row in enumerate(inputs):
         try:
-            _blueprint._plan(place, source, row, where=f"inputs[{place}]", verb="kickoff_for_each", checked=True)
+            _blueprint.planned(place, source, row, where=f"inputs[{place}]", verb="kickoff_for_each", checked=True)
         except BlueprintError as error:
             found[place] = str(error)
     return found

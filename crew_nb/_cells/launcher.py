@@ -25,6 +25,7 @@ from crew_nb._cells.controls import CONTROLS, HELD, holds, in_a_form, value_of, 
 from crew_nb._cells.sheet import Form, Sheet
 from crew_nb._cells.uploads import Uploads
 from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import startable as _startable
 from crew_nb._engine.engine import engine
 from crew_nb._state import loop as _loop
 from crew_nb._state.errors import BlueprintError, CrewNbError, NotFinishedError, OptionError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from crew_nb._cells.form import Field, Row
     from crew_nb._cells.verbs import BatchOptions
-    from crew_nb._crewai.blueprint import CrewLike
+    from crew_nb._crewai.startable import CrewLike
     from crew_nb._handles.batch import Batch
 
 
@@ -101,7 +102,7 @@ class Launcher:
         self._place = _loop.where()
         self._is_live = self._place.kind == "kernel" and not self._place.headless
         self._context = contextvars.copy_context()
-        self._startable = _blueprint.startable(crew)
+        self._startable = _startable.startable(crew)
         self._shape = _form.shape(self._startable)
         self._fixed = {name: value for name, value in given.items() if not holds(name, value)}
         fields, rows = _form.given(self._shape.fields, inputs) if inputs is not None else (self._shape.fields, [{}])

@@ -12,6 +12,7 @@ from crew_nb._cells import form as _form
 from crew_nb._cells.sweep import planned
 from crew_nb._cells.verbs import BatchOptions, launch_in_cell, spelled_out
 from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import startable as _startable
 from crew_nb._state import words as _words
 from crew_nb._state.errors import OptionError
 from crew_nb._state.options import check_whole, options
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from crew_nb._cells.estimate import Amount, Measured
-    from crew_nb._crewai.blueprint import CrewLike
+    from crew_nb._crewai.startable import CrewLike
     from crew_nb._handles.batch import Batch
     from crew_nb._state.options import Options
 
@@ -55,7 +56,7 @@ def estimate(
     else:
         plans, cells = planned(crew, inputs, over, repeats)  # type: ignore[arg-type] # a dict is refused there
         variants = [tuple(map(str, cell.variant.values())) for cell in cells]
-    title = _form.title(_blueprint.startable(crew))
+    title = _form.title(_startable.startable(crew))
     if not chosen.title:
         chosen = replace(chosen, name=f"{title}: pilot {uuid.uuid4().hex[:4]}")
     kinds = variants or [()] * len(plans)

@@ -12,6 +12,7 @@ from crew_nb._cells.verbs import BatchOptions, launch_in_cell, spelled_out
 from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import models as _models
+from crew_nb._crewai import startable as _startable
 from crew_nb._crewai.inputs import rows_of, short
 from crew_nb._scores.scoring import named
 from crew_nb._scores.sheet import Cell, Sheet
@@ -22,7 +23,8 @@ from crew_nb._state.options import options
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from crew_nb._crewai.blueprint import CrewLike, Plan
+    from crew_nb._crewai.blueprint import Plan
+    from crew_nb._crewai.startable import CrewLike
     from crew_nb._handles.batch import Batch
     from crew_nb._scores.sheet import Score
 
@@ -61,7 +63,7 @@ def planned(
     repeats: int,
 ) -> tuple[list[Plan], list[Cell]]:
     """The runs of a sweep, and where each of them stands."""
-    crew = _blueprint.startable(crew)
+    crew = _startable.startable(crew)
     rows = rows_of(inputs)
     names = _index(inputs, len(rows))
     variants = _variants(over)

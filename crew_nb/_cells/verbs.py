@@ -21,7 +21,8 @@ from crew_nb._state.options import Options, RunOptions, options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from crew_nb._crewai.blueprint import CrewLike, Plan
+    from crew_nb._crewai.blueprint import Plan
+    from crew_nb._crewai.startable import CrewLike
     from crew_nb._handles.run import Run
     from crew_nb._scores.sheet import Sheet
     from crew_nb._state.loop import Place

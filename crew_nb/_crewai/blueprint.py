@@ -7,65 +7,40 @@ its own.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import inspect
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from crew_nb._crewai import factories as _factories
 from crew_nb._crewai import kinds as _kinds
-from crew_nb._crewai.callables import looked_through
-from crew_nb._crewai.definitions import is_definition, started
+from crew_nb._crewai import naming as _naming
+from crew_nb._crewai.definitions import is_definition
 from crew_nb._crewai.inputs import (
     Copies,
     check_lasting,
     check_there,
-    is_crewais,
+    given,
     is_file,
-    is_named,
-    one_line,
+    missing_text,
     own,
     plain_value,
     row_keys,
     rows_of,
     short,
 )
-from crew_nb._crewai.names import agents_of
-from crew_nb._crewai.placeholders import Data, filled, names_in
+from crew_nb._crewai.placeholders import Data, names_in
 from crew_nb._crewai.projects import closed_for_others, closing_project
+from crew_nb._crewai.startable import startable, template
 from crew_nb._state import labels
 from crew_nb._state.errors import BlueprintError, CrewNbError, UnfaithfulCopyError
 from crew_nb._state.secret_looks import HIDDEN
-from crew_nb._state.secrets import Secrets, learn_environment
+from crew_nb._state.secrets import learn_environment
 
 if TYPE_CHECKING:
-    import os
-
-    from crewai import Agent, Crew, Flow
-    from crewai.flow.flow_definition import FlowDefinition
-    from crewai.project import CrewDefinition
-
-    from crew_nb._crewai.inputs import Key
+    from crew_nb._crewai.inputs import Key, Verb
     from crew_nb._crewai.kind import Kind
-    from crew_nb._state.events import TaskSpec
-
-    Definition = str | os.PathLike[str] | Mapping[str, Any] | CrewDefinition | FlowDefinition
-    Startable = Crew | Agent | Flow[Any] | type[Flow[Any]] | Definition
-    CrewLike = Startable | Callable[..., Startable]
-
-STEP_KEPT = 80
-"""Characters of a task's text in a label."""
-
-Verb = Literal["kickoff", "gather", "kickoff_for_each"]
-
-_ADVICE: dict[Verb, str] = {
-    "kickoff": "inputs={inputs}",
-    "gather": "a pair: (crew, {inputs})",
-    "kickoff_for_each": "inputs=[{inputs}, ...]",
-}
-"""How inputs are given to a verb."""
+    from crew_nb._state.secrets import Secrets
 
 BRACES_MEANT = "For braces that are meant as they are, give them as the value: {meant}."
 
@@ -104,18 +79,18 @@ class Plan:
         if given is not None:
             subject, written = given.copy(self.source), frozenset[int]()
         else:
-            subject, written = _call_factory(self.source, self.inputs)
+            subject, written = _factories.call(self.source, self.inputs)
         kind = given or _kinds.kind_of(subject)
         data = Data(self._taken, written)
         if not kind.takes_other_inputs(subject):
             names = kind.placeholders(subject, data)
             missing = sorted(names - set(self.inputs or {}) - set(self.defaults))
             if missing and (not self.is_taken or kind.needs & set(missing)):
-                raise BlueprintError(_missing_text(missing, self.inputs, names, self.verb, BRACES_MEANT))
+                raise BlueprintError(missing_text(missing, self.inputs, names, self.verb, BRACES_MEANT))
             reached = {
                 *names,
                 *kind.reads(subject),
-                *({} if given else factory_arguments(self.source, self.inputs or {})),
+                *({} if given else _factories.arguments(self.source, self.inputs or {})),
             }
             if unused := sorted(self.factors - reached):
                 raise BlueprintError(_unused_text(unused))
@@ -129,7 +104,7 @@ class Plan:
         """Whether no input is left for the crew's own texts: what is in braces there is no placeholder."""
         if _kinds.find(self.source):
             return not self.inputs
-        return set(self.inputs or {}) <= set(factory_arguments(self.source, self.inputs or {}))
+        return set(self.inputs or {}) <= set(_factories.arguments(self.source, self.inputs or {}))
 
     def relabel(
         self, words: str, columns: tuple[labels.Column, ...], secrets: Secrets
@@ -138,7 +113,7 @@ class Plan:
         if "…" not in words or not self.parts or not self.inputs:
             return secrets.scrub(words), tuple(map(secrets.scrub_fields, columns))
         # Where it was cut short, half a secret may be left that would not be known again.
-        row = _row(self.inputs, secrets)
+        row = _naming.row_of(self.inputs, secrets)
         whole = [replace(part, skip=0) if HIDDEN in row.get(part.name, "") else part for part in self.parts]
         whole = [part for part in whole if part.name in row]
         cells = {part.name: part.shown(row[part.name]) for part in whole}
@@ -149,7 +124,7 @@ class Plan:
         """The inputs of its kickoff, in the types that CrewAI's interpolation takes where that fills them in."""
         if kind.takes_objects:
             given = None if self.inputs is None else {k: own(v) for k, v in self.inputs.items()}
-            taken = set() if _kinds.find(self.source) else set(factory_arguments(self.source, self.inputs or {}))
+            taken = set() if _kinds.find(self.source) else set(_factories.arguments(self.source, self.inputs or {}))
             return kind.inputs(subject, given, taken)
         found = {**self.defaults, **self._shown}
         return found or (None if self.inputs is None else {})
@@ -159,14 +134,16 @@ class Plan:
         """What the factory takes where the inputs say nothing: a placeholder of the same name says the same."""
         if _kinds.find(self.source):
             return {}
-        return {name: value for name, value in _defaults(self.source).items() if name not in (self.inputs or {})}
+        return {
+            name: value for name, value in _factories.defaults(self.source).items() if name not in (self.inputs or {})
+        }
 
     @property
     def _taken(self) -> dict[str, Any]:
         """What a factory takes by name, as far as a prompt can show it."""
         if _kinds.find(self.source):
             return {}
-        taken = factory_arguments(self.source, self.inputs or {})
+        taken = _factories.arguments(self.source, self.inputs or {})
         return {name: value for name, value in self._shown.items() if name in taken}
 
     @property
@@ -194,13 +171,13 @@ def plans_for(crews: Iterable[Any], verb: Verb = "gather") -> list[Plan]:
         for index, item in enumerate(given):
             source, inputs = _pair(index, item) if isinstance(item, tuple) else (item, None)
             with _looking_at(f"crew {index}"):
-                plans.append(_plan(index, source, inputs, where=f"crew {index}", verb=verb, copies=copies))
+                plans.append(planned(index, source, inputs, where=f"crew {index}", verb=verb, copies=copies))
         _refuse_shared_servers(plans)
     finally:
         for item in given:
             if inspect.iscoroutine(item):
                 item.close()  # refused, and nobody else will await it
-    return _labelled(plans)
+    return _named(plans)
 
 
 def _pair(index: int, given: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -244,10 +221,10 @@ def plans_from(blueprint: Any, rows: Iterable[Any], *, from_frame: bool = False)
         where = f"inputs[{i}]"
         with _looking_at(where):
             plans.append(
-                _plan(i, blueprint, row, where=where, verb=verb, copies=copies, checked=True, from_frame=from_frame)
+                planned(i, blueprint, row, where=where, verb=verb, copies=copies, checked=True, from_frame=from_frame)
             )
     with _looking_at("inputs"):
-        plans[:] = _labelled(plans)
+        plans[:] = _named(plans)
     return plans
 
 
@@ -291,154 +268,6 @@ def with_arguments(plans: list[Plan], how: Mapping[str, Any]) -> list[Plan]:
     return [replace(plan, how={**plan.how, **how}) for plan in plans] if how else plans
 
 
-def template(source: Any) -> Any:
-    """The blueprint as it is now: what the user does to the Crew later does not reach the queued runs."""
-    kind = _kinds.find(source)
-    if kind is None:
-        return source
-    return kind.template(source)
-
-
-def startable(source: Any) -> Any:
-    """What is started: what CrewAI makes of a definition, anything else itself.
-
-    Raises:
-        BlueprintError: When it is no definition, nothing that can be started and no factory, with what to write.
-    """
-    if is_definition(source):
-        return started(source)
-    _check_source(source)
-    return source
-
-
-def _check_source(source: Any) -> None:
-    if _kinds.find(source):
-        return
-    kind = type(source).__name__
-    if inspect.iscoroutine(source) or inspect.isawaitable(source):
-        raise BlueprintError(
-            "got something awaitable, such as crew.akickoff(). Give the crew itself: cnb.gather(crew_a, crew_b); "
-            "it is kicked off for you."
-        )
-    if isinstance(source, list | set | Iterator):
-        raise BlueprintError(f"got a {kind} where a crew was expected. Write cnb.gather(*crews), with the star.")
-    if isinstance(source, Mapping | str | bytes | int | float) or source is None:
-        raise BlueprintError(
-            f"{short(source)} is not a crew. Give a Crew, a function that returns one, or the path of a definition."
-        )
-    if is_named(source, "BaseAgent"):
-        raise BlueprintError(
-            f"a {kind} cannot be started by itself. Write Crew(agents=[agent], tasks=[Task(..., agent=agent)])."
-        )
-    if is_named(source, "Task"):
-        raise BlueprintError("a Task is not a Crew. Write Crew(agents=[task.agent], tasks=[task]).")
-    if words := _starts(source):
-        raise BlueprintError(words)
-    if inspect.iscoroutinefunction(source) or inspect.isasyncgenfunction(source):
-        raise BlueprintError(
-            f"{_name(source)} is an async factory. Write a plain `def {_name(source)}(...)` that returns the Crew; "
-            "crews run in parallel anyway."
-        )
-    if not callable(source):
-        builds = callable(getattr(source, "crew", None))
-        line = f"`lambda: {kind}().crew()`" if builds else "a function that returns one"
-        raise BlueprintError(f"a {kind} is not a crew. Give a Crew, or {line}.")
-    if inspect.isclass(source):
-        line = f"`lambda: {source.__name__}().crew()`" if hasattr(source, "crew") else "`lambda: ...`"
-        raise BlueprintError(f"{source.__name__} is a class. Give a function that returns a Crew: {line}.")
-
-
-_STARTS = re.compile("a?kickoff(_for_each)?(_async)?|train|test|replay|fork")
-"""Methods that start what they belong to."""
-_OUTSIDE = {
-    "train": "It asks at the keyboard: write crew.train(n_iterations=2, filename='trained.pkl', inputs={...}) in a "
-    "cell of its own. What it has learnt is in every run of a Crew(..., trained_agents_file='trained.pkl').",
-    "test": "Write crew.test(n_iterations=2, eval_llm='openai/gpt-4o-mini', inputs={...}) in a cell of its own; or "
-    "here, at once and with intervals: cnb.sweep(build_crew, inputs=[...], over={...}, scores=[cnb.judge(...)]).",
-    "replay": "It knows the last kickoff only. Here a run goes on where it ended: batch.retry(), or the same cell with "
-    "resume=True. crew.replay(task_id=...) in a cell of its own needs keep_replay=True at the launch.",
-}
-"""What CrewAI does beside kickoffs, and what to write for it."""
-
-
-def _starts(source: Any) -> str:
-    """What to write in the place of a crew's own `kickoff`, or of a function that only calls it; empty for others."""
-    function = looked_through(source)
-    owner = getattr(function, "__self__", None)
-    name = getattr(function, "__name__", "")
-    if owner is None or not _STARTS.fullmatch(name) or not is_crewais(owner):
-        return ""
-    kind = _kinds.find(owner)
-    if name in _OUTSIDE:
-        return f"{name} of a {kind.name if kind else type(owner).__name__} is no kickoff. {_OUTSIDE[name]}"
-    return (
-        f"{name} of a {kind.name if kind else type(owner).__name__} starts it, and its calls are paid before there is "
-        "a run. Give the crew itself: cnb.kickoff(crew, inputs={...}) or cnb.kickoff_for_each(crew, inputs=[...])."
-    )
-
-
-def built(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> Any:
-    """What the factory returns for these inputs.
-
-    Raises:
-        BlueprintError: When that is no Crew, or an input is missing.
-    """
-    crew = factory(**factory_arguments(factory, inputs or {}))
-    if inspect.iscoroutine(crew):
-        crew.close()
-        raise BlueprintError(f"{_name(factory)}() returned a coroutine. Write a plain function that returns the Crew.")
-    if _kinds.find(crew) is None:
-        got = "nothing (is its `return` missing?)" if crew is None else f"a {type(crew).__name__}"
-        raise BlueprintError(f"{_name(factory)}() returned {got}. A factory returns a Crew, a Flow or an Agent.")
-    return crew
-
-
-def _call_factory(factory: Callable[..., Any], inputs: Mapping[str, Any] | None) -> tuple[Any, frozenset[int]]:
-    begun = datetime.datetime.now()  # in local time, as CrewAI's own stamps are
-    subject = built(factory, inputs)
-    return _kinds.kind_of(subject).adopt(subject, begun, factory)
-
-
-def factory_arguments(factory: Callable[..., Any], inputs: Mapping[str, Any], verb: Verb = "kickoff") -> dict[str, Any]:
-    """Those of the inputs that the factory's signature takes by name.
-
-    Raises:
-        BlueprintError: When a parameter without a default has no input.
-    """
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # builtins tell no signature
-        return {}
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        named = {p.name for p in parameters if p.kind is p.POSITIONAL_ONLY}
-        return {k: own(v) for k, v in inputs.items() if k not in named}
-    by_name = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    missing = [p.name for p in by_name if p.default is p.empty and p.name not in inputs]
-    if missing:
-        raise BlueprintError(_missing_text(missing, inputs, {p.name for p in by_name}, verb, of=f"{_name(factory)}()"))
-    unnamed = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
-    if unnamed:
-        raise BlueprintError(
-            f"{_name(factory)}() takes {', '.join(unnamed)} by position only, and inputs are given by name. "
-            f"Write def {_name(factory)}({', '.join(unnamed)}), without the slash."
-        )
-    return {p.name: own(inputs[p.name]) for p in by_name if p.name in inputs}
-
-
-def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
-    """The defaults of a factory's parameters that a prompt can show."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # builtins tell no signature
-        return {}
-    shown = {}
-    for parameter in parameters:
-        if parameter.default is not parameter.empty and parameter.default is not None:
-            with contextlib.suppress(BlueprintError):  # an LLM object, say
-                shown[parameter.name] = plain_value(parameter.default, parameter.name)
-    return shown
-
-
 def idle_inputs(plan: Plan, subject: Any) -> str:
     """In words, that no input of the plan reaches its Crew object; empty where one does, or a callback may use them."""
     names = set(plan.inputs or {})
@@ -455,17 +284,6 @@ def idle_inputs(plan: Plan, subject: Any) -> str:
     )
 
 
-def named(step: TaskSpec, inputs: Mapping[str, Any], secrets: Secrets) -> TaskSpec:
-    """A step whose name says with which inputs: a task without a name is called by its text."""
-    return replace(step, name=filled(step.name, _row(inputs, secrets))) if "{" in step.name else step
-
-
-def roles(crew: Any, inputs: Mapping[str, Any]) -> set[str]:
-    """The roles of a crew's agents, filled in."""
-    row = _row(inputs)
-    return {filled(agent.role, row) for agent in agents_of(crew)}
-
-
 def unfilled(plan: Plan, subject: Any) -> str:
     """In words, what stays in braces in the subject's texts as no input is there for it; empty where nothing does."""
     kind = _kinds.kind_of(subject)
@@ -477,27 +295,8 @@ def unfilled(plan: Plan, subject: Any) -> str:
         return ""
     names = [name for words in braces for name in names_in(words)]
     return f"Nothing was filled in for {', '.join(braces)}: no input has that name, and the text went out as it is." + (
-        f" Where it is a placeholder, write {_given(names, plan.verb)}." if names else ""
+        f" Where it is a placeholder, write {given(names, plan.verb)}." if names else ""
     )
-
-
-def _given(names: Iterable[str], verb: Verb) -> str:
-    return _ADVICE[verb].replace("{inputs}", "{" + ", ".join(f'"{name}": ...' for name in names) + "}")
-
-
-def _missing_text(
-    missing: list[str],
-    inputs: Mapping[str, Any] | None,
-    taken: set[str],
-    verb: Verb,
-    more: str = "",
-    of: str = "the crew",
-) -> str:
-    names = ", ".join(missing)
-    given = f"the inputs have only {', '.join(map(str, inputs))}" if inputs else "no inputs were given"
-    write = _given([*(k for k in inputs or {} if k in taken), *missing], verb)
-    meant = ", ".join(f'"{name}": "{{{name}}}"' for name in missing)
-    return f"{of} needs {names}, but {given}. Write {write}. {more.replace('{meant}', meant)}".strip()
 
 
 def _unused_text(factors: list[str]) -> str:
@@ -505,7 +304,7 @@ def _unused_text(factors: list[str]) -> str:
     return f"the factor {names} changes nothing: no parameter of the function and no text of the crew has that name."
 
 
-def _plan(
+def planned(
     index: int,
     source: Any,
     inputs: Any,
@@ -516,6 +315,11 @@ def _plan(
     checked: bool = False,
     from_frame: bool = False,
 ) -> Plan:
+    """One run: its inputs checked and copied.
+
+    Raises:
+        BlueprintError: When it cannot be run, with `where` it was given.
+    """
     try:
         if not checked:
             source = startable(source)
@@ -537,7 +341,7 @@ def _plan(
                     )
         # What a factory takes by name may be any object.
         kind = _kinds.find(source)
-        taken = factory_arguments(source, inputs or {}, verb) if kind is None else {}
+        taken = _factories.arguments(source, inputs or {}, verb) if kind is None else {}
         # A column that no text of the crew names may have gaps; of a factory nobody knows what it names.
         known = None if kind is None or kind.takes_other_inputs(source) else kind.placeholders(source)
         for key, value in (inputs or {}).items():
@@ -551,7 +355,7 @@ def _plan(
             names = kind.placeholders(source)
             missing = sorted(names - set(inputs or {}))
             if missing and (inputs or kind.needs) and not kind.takes_other_inputs(source):
-                raise BlueprintError(_missing_text(missing, inputs, names, verb, BRACES_MEANT))
+                raise BlueprintError(missing_text(missing, inputs, names, verb, BRACES_MEANT))
             if not checked:
                 source = template(source)
         copies = copies or Copies()
@@ -563,86 +367,9 @@ def _plan(
     return Plan(index=index, source=source, inputs=given, label="", verb=verb)
 
 
-def _labelled(plans: list[Plan]) -> list[Plan]:
-    """The plans, each with a label for people that tells it from the others: by its inputs, or by what is run."""
-    rows = [_row(plan.inputs or {}) for plan in plans]
-    bound = {n: _row(_bound(plan.source)) for n, plan in enumerate(plans) if not rows[n]}
-    first = labels.telling(bound.values())
-    kind = _kind_of_all(plans)
-    for n, row in bound.items():
-        rows[n] = {name: row[name] for name in first if name in row}
-    parts = labels.parts(rows)
-    telling = labels.telling(rows)
-    words = [
-        labels.label(part, row) if row else _title(plan.source)
-        for plan, part, row in zip(plans, parts, rows, strict=True)
-    ]
-    columns = [
-        labels.columns(part, row, telling) if row else (labels.Column(kind, word),)
-        for part, row, word in zip(parts, rows, words, strict=True)
-    ]
-    # The same inputs, or none, for different crews: what is run tells the rows apart.
-    for name, title in ((kind, _title), ("task", _first_task)):
-        alike = {word for word, count in Counter(words).items() if count > 1}
-        titles = [title(plan.source) if word in alike else "" for plan, word in zip(plans, words, strict=True)]
-        if len(set(titles) - {""}) > 1:
-            words = [_with(title, word) for title, word in zip(titles, words, strict=True)]
-            columns = [
-                (labels.Column(name, title), *column) if title else column
-                for title, column in zip(titles, columns, strict=True)
-            ]
+def _named(plans: list[Plan]) -> list[Plan]:
+    names = _naming.names([(plan.source, plan.inputs) for plan in plans])
     return [
-        replace(plan, label=word, parts=() if n in bound else parts[n], columns=column)
-        for n, (plan, word, column) in enumerate(zip(plans, words, columns, strict=True))
+        replace(plan, label=name.label, parts=name.parts, columns=name.columns)
+        for plan, name in zip(plans, names, strict=True)
     ]
-
-
-def _kind_of_all(plans: Iterable[Plan]) -> str:
-    """What people call what is run; of several kinds a word for all of them."""
-    kinds = {kind.name if (kind := _kinds.find(plan.source)) else "function" for plan in plans}
-    return kinds.pop() if len(kinds) == 1 else "what is run"
-
-
-def _with(title: str, word: str) -> str:
-    return _cut(word if word.startswith(title) else f"{title}: {word}", labels.LABEL_KEPT)
-
-
-def _cut(text: str, kept: int) -> str:
-    return text if len(text) <= kept else f"{text[: kept - 1]}…"
-
-
-def _row(inputs: Mapping[str, Any], secrets: Secrets | None = None) -> dict[str, str]:
-    """Inputs as people read them, a line each, without secrets."""
-    known = secrets if secrets is not None else Secrets(given=inputs)
-    return {str(name): one_line(value, known) for name, value in known.scrub_inputs(inputs).items()}
-
-
-def _title(source: Any) -> str:
-    kind = _kinds.find(source)
-    return _cut(kind.label(source) if kind else _name(source), labels.LABEL_KEPT)
-
-
-def _first_task(source: Any) -> str:
-    """What the first task of a crew is; empty for anything else."""
-    tasks = getattr(source, "tasks", None) or [None]
-    text = getattr(tasks[0], "name", "") or getattr(tasks[0], "description", "")
-    return _cut(one_line(text, Secrets(given={})), STEP_KEPT)
-
-
-def _bound(source: Any) -> dict[str, Any]:
-    """The values that a factory brings with it: its defaults (`lambda t=topic: ...`), a partial's, an object's."""
-    if _kinds.find(source):
-        return {}
-    function = getattr(source, "func", source)
-    function = getattr(function, "__func__", function)
-    found: dict[str, Any] = dict(getattr(getattr(source, "__self__", None), "__dict__", {}))
-    with contextlib.suppress(AttributeError, TypeError, ValueError):  # no function, or a cell that is not filled yet
-        found |= inspect.getclosurevars(function).nonlocals
-    with contextlib.suppress(TypeError, ValueError):  # builtins tell no signature
-        found |= zip(inspect.signature(function).parameters, getattr(source, "args", ()), strict=False)
-    return {n: v for n, v in {**found, **_defaults(source)}.items() if isinstance(v, str | int | float)}
-
-
-def _name(source: Any) -> str:
-    source = getattr(source, "func", source)  # of a partial
-    return str(getattr(source, "__name__", None) or getattr(type(source), "__name__", "factory"))

@@ -12,11 +12,11 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from crew_nb._crewai import blueprint as _blueprint
 from crew_nb._crewai import kinds as _kinds
-from crew_nb._crewai.blueprint import built
+from crew_nb._crewai import startable as _startable
 from crew_nb._crewai.callables import async_function
 from crew_nb._crewai.crews import CREW
+from crew_nb._crewai.factories import built
 from crew_nb._crewai.names import agents_of
 from crew_nb._crewai.placeholders import filled, names_in
 from crew_nb._crewai.projects import project_of
@@ -25,7 +25,7 @@ from crew_nb._state.errors import BlueprintError
 if TYPE_CHECKING:
     from crewai import Crew
 
-    from crew_nb._crewai.blueprint import CrewLike
+    from crew_nb._crewai.startable import CrewLike
     from crew_nb._state.html import Html
 
 Severity = Literal["error", "warning", "note"]
@@ -282,7 +282,7 @@ def check(*crews: CrewLike | tuple[CrewLike, dict[str, Any]]) -> Findings:
     for index, given in enumerate(crews):
         source, inputs = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
         name = f"crew {index}" if len(crews) > 1 else "the crew"
-        source = _blueprint.startable(source)
+        source = _startable.startable(source)
         kind = _kinds.find(source)
         if kind is None:
             first: Any

@@ -13,7 +13,7 @@ import types
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._state.errors import BlueprintError
 
@@ -36,6 +36,15 @@ _NO_DATA = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodTyp
 
 Key = tuple[tuple[Any, Any], ...]
 """What an index calls a row: name and label of each of its levels."""
+
+Verb = Literal["kickoff", "gather", "kickoff_for_each"]
+
+_ADVICE: dict[Verb, str] = {
+    "kickoff": "inputs={inputs}",
+    "gather": "a pair: (crew, {inputs})",
+    "kickoff_for_each": "inputs=[{inputs}, ...]",
+}
+"""How inputs are given to a verb."""
 
 DEEPEST = 40
 """Levels of nesting that an input may have; what a run is known by follows some more."""
@@ -277,3 +286,24 @@ def is_file(value: Any) -> bool:
 def is_named(value: Any, name: str) -> bool:
     """Whether it is one of CrewAI's classes of that name; loads nothing for the question."""
     return any(c.__name__ == name and c.__module__.startswith("crewai") for c in type(value).__mro__)
+
+
+def given(names: Iterable[str], verb: Verb) -> str:
+    """How inputs of these names are written for the verb."""
+    return _ADVICE[verb].replace("{inputs}", "{" + ", ".join(f'"{name}": ...' for name in names) + "}")
+
+
+def missing_text(
+    missing: list[str],
+    inputs: Mapping[str, Any] | None,
+    taken: set[str],
+    verb: Verb,
+    more: str = "",
+    of: str = "the crew",
+) -> str:
+    """That inputs are missing, and what to write."""
+    names = ", ".join(missing)
+    there = f"the inputs have only {', '.join(map(str, inputs))}" if inputs else "no inputs were given"
+    write = given([*(k for k in inputs or {} if k in taken), *missing], verb)
+    meant = ", ".join(f'"{name}": "{{{name}}}"' for name in missing)
+    return f"{of} needs {names}, but {there}. Write {write}. {more.replace('{meant}', meant)}".strip()

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import contextvars
 import functools
 import threading
 import time
-import uuid
-from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import names as _crewai
-from crew_nb._crewai import outputs as _outputs
 from crew_nb._engine import engine as _engine
 from crew_nb._engine import failure as _failure
 from crew_nb._engine import recorded as _recorded
@@ -28,9 +23,11 @@ from crew_nb._engine import traces as _traces
 from crew_nb._engine.calls import Gate
 from crew_nb._engine.engine import engine
 from crew_nb._engine.hide import Hiding
+from crew_nb._engine.inbox import Inbox
+from crew_nb._engine.kept import Kept
 from crew_nb._engine.limits import ErrorLimit, Slots, few_files
-from crew_nb._record import fingerprint as _fingerprint
-from crew_nb._record import record as _record
+from crew_nb._engine.looks import looked, text_of
+from crew_nb._engine.timers import Timers
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
@@ -42,16 +39,14 @@ from crew_nb._state.secrets import learn_environment
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 
     from crew_nb._crewai.blueprint import Plan
     from crew_nb._crewai.names import CrewOutput
-    from crew_nb._record.fingerprint import Key
-    from crew_nb._record.loaded import StoredRun, StoredTask
+    from crew_nb._record.loaded import StoredRun
     from crew_nb._state.options import Options
     from crew_nb._state.state import RunState
 
-T = TypeVar("T")
 Future = concurrent.futures.Future
 
 UNWIND_SECONDS = 0.1
@@ -65,21 +60,6 @@ END_SECONDS = 1.0
 
 RECORD_SECONDS = 0.3
 """How long a run without a result waits to be on disk before its row is final; one that is done waits as it must."""
-
-LOOK_SECONDS = 5.0
-"""How long a look at a user's own object (an error, an output) may take: its methods may hang."""
-
-ENCODE_SECONDS = 20.0
-"""The same for what is kept of it, which may be large."""
-
-PIECES_SECONDS = 0.1
-"""How old the text of a stream may be that is shown: its pieces are folded together, as no board draws more often."""
-
-KEY_SECONDS = 60.0
-"""The same for what all runs of a batch are known by."""
-
-_PLAIN = frozenset({str, int, float, bool, type(None)})
-"""What has no methods of the user's."""
 
 LOADING = "loading CrewAI…"
 
@@ -148,19 +128,13 @@ class Driver:
         """Runs that were cancelled before they had an attempt."""
         self._retries_due: set[int] = set()
         """Runs that are to be run again: at once, or when they have ended."""
-        self._inbox: deque[ev.Event] = deque()
-        self._drain_due = False
-        self._pieces: dict[int, dict[str, list[ev.CallChunk]]] = {}
-        """Text that was streamed and is not folded yet, by run and call."""
-        self._pieces_due = False
+        self._inbox = Inbox(self._fold, self._hide_learnt, lambda: bool(self.taps))
         self._forces: dict[int, asyncio.TimerHandle] = {}
         self._events_of: list[list[ev.Event]] = [[] for _ in plans]
         self._no_new_work = ""
         self._error_limit = ErrorLimit(options.max_errors, len(plans))
         self._runner = runner
-        self._store = _record.get()
-        self._run_keys: Sequence[str] = [""] * len(plans)
-        self._keyed: asyncio.Future[None] | None = None
+        self.kept = Kept(key, self.created, plans, options, self.hiding, self.note)
         self._work: set[asyncio.Future[None]] = set()
         """What goes on beside the runs and is to come to its end."""
         self._looked_through: set[int] = set()
@@ -170,13 +144,6 @@ class Driver:
         """What the tasks of runs that are not done have done, by position."""
         self._restarts: set[int] = set()
         """Runs that are to be run again from their first task."""
-        self._hidden_inputs: dict[int, Mapping[str, object] | None] = {}
-        """Inputs of runs that the record had, as it has them: without secrets."""
-        self._name = ""
-        self.kept_too: Callable[[], Mapping[str, Any]] = dict
-        """What else of the batch is to be in the record."""
-        self.put_score = functools.partial(self._store.put_score, key)
-        """Puts a score of one of its runs into the record."""
         self.recalled: Callable[[int, StoredRun], object] = lambda index, stored: None
         """Called with each run that the record had."""
 
@@ -193,11 +160,11 @@ class Driver:
         self._meet_witnesses(self.gate)
         if self._slots is None:  # a server's batches share theirs
             self._slots = Slots(self.options.concurrency)
-        self._name = name
+        self.kept.name = name
         if self._runner is _engine.HERE and (words := few_files(min(len(self.states), self.options.concurrency))):
             self.note(words)
         self.put_batch()
-        self._keyed = self._beside(self._key())
+        self.kept.keyed = self._beside(self.kept.know())
         if self.options.resume:
             self._beside(self._resume())
         else:
@@ -219,29 +186,11 @@ class Driver:
         task.add_done_callback(self._work.discard)
         return task
 
-    async def _key(self) -> None:
-        """What each run is known by: the content of its blueprint and inputs, and how often it stands in the batch."""
-        try:
-            # Modules that a factory imports late are imported for it, and those may import CrewAI.
-            with contextlib.suppress(Exception):
-                await engine.prepare()
-            work = asyncio.ensure_future(_engine.work_out(_run_keys, self._plans))
-            self._run_keys = await asyncio.wait_for(asyncio.shield(work), KEY_SECONDS)
-        except Exception as error:  # the user's objects are walked; the runs must end all the same
-            self.note(f"resume=True will not know these runs: their content cannot be read ({_failure.said(error)})")
-            self._run_keys = [uuid.uuid4().hex for _ in self._plans]
-
     async def _resume(self) -> None:
         """Take from the record what is there, and run the rest."""
-        assert self._keyed is not None
-        await self._keyed
-        name = self.options.resume if isinstance(self.options.resume, str) else None
-        found = await asyncio.to_thread(self._store.find_done, self._run_keys, name)
-        kept = await asyncio.to_thread(_readable, found)
-        begun = await asyncio.to_thread(self._store.find_tasks, set(self._run_keys) - set(kept), name)
-        done = await asyncio.to_thread(_readable_tasks, begun)
+        kept, done = await self.kept.found()
         for index in self._turns:
-            key = self._run_keys[index]
+            key = self.kept.keys[index]
             self._done[index] = done.get(key, {})
             self._launch(index, kept.get(key))
             if unseen := getattr(key, "unseen", ()):
@@ -307,7 +256,7 @@ class Driver:
                 self.states[attempt.index], label=stored.state.label, columns=stored.state.columns
             )
         if HIDDEN in stored.inputs_json:
-            self._hidden_inputs[attempt.index] = stored.inputs
+            self.kept.inputs[attempt.index] = stored.inputs
         self.recalled(attempt.index, stored)
         return output
 
@@ -338,7 +287,11 @@ class Driver:
 
     async def _kick_off(self, attempt: Attempt) -> Any:
         self.post(ev.RunStarted(run=attempt.index, at=_clock.now()))
-        timers = _Timers(self, attempt)
+        timers = Timers(
+            self.options,
+            functools.partial(self._state_now, attempt.index),
+            functools.partial(self.time_out, attempt),
+        )
         try:
             timers.begin()
             stream = self.options.stream
@@ -349,6 +302,10 @@ class Driver:
             return await self._runner.kick_off(plan, attempt, stream=stream, keep_replay=self.options.keep_replay)
         finally:
             timers.end()
+
+    def _state_now(self, index: int) -> RunState:
+        self._inbox.drain(index)
+        return self.states[index]
 
     def _stopped(self, attempt: Attempt) -> BaseException:
         label = self.states[attempt.index].label
@@ -377,7 +334,7 @@ class Driver:
         try:
             if error is not None:
                 await self._unwind(attempt)
-            self._drain(attempt.index)
+            self._inbox.drain(attempt.index)
             learn_environment()  # the run may have set some
             event, error, output = await self._outcome(attempt, error, output, kept)
             *rest, event = self.hiding.clean(event)  # type: ignore[assignment]
@@ -436,7 +393,12 @@ class Driver:
         if self.recorded is not None:
             await self.recorded.settle()
         never_began = event.status == "cancelled" and self.states[event.run].started is None
-        recorded = self._beside(self._record(event.run, event, output, wait=not never_began))
+
+        def ended() -> tuple[RunState, Sequence[ev.Event]]:
+            index = event.run
+            return _state.advance(self.states[index], event), [*self._events_of[index], event]
+
+        recorded = self._beside(self.kept.put_end(ended, output, wait=not never_began))
         if event.status == "done":  # paid for
             await asyncio.shield(recorded)
         elif not never_began:  # ten thousand rows of those wait for no disk
@@ -446,7 +408,7 @@ class Driver:
         """A task or a step of a run is done: it is on disk before the next one begins."""
         if attempt.ending:
             return
-        self._drain(attempt.index)
+        self._inbox.drain(attempt.index)
         index = attempt.index
         state = self.states[index]
         own = place if done.step is None else done.step
@@ -456,16 +418,7 @@ class Driver:
         cost = functools.reduce(_state.total, (call.cost for call in calls), None)
         attempt.done[place] = replace(done, usage=usage, cost=cost)
         # A stop waits for no disk.
-        await asyncio.shield(self._beside(self._record_task(index, place, attempt.done[place])))
-
-    async def _record_task(self, index: int, place: int, done: DoneTask) -> None:
-        if self._keyed is not None:
-            await asyncio.wait([self._keyed])
-        encode = functools.partial(_record.encoded_task, done, _outputs.encode_task, self.hiding.of(index))
-        text = await _look(encode, lambda trouble: "", ENCODE_SECONDS)
-        asked = done.asked if text else ""  # it cannot be read, and so not taken over
-        written = self._store.put_task(self.key, index, self._run_keys[index], place, asked, text or "{}")
-        await asyncio.wrap_future(written)
+        await asyncio.shield(self._beside(self.kept.put_task(index, place, attempt.done[place])))
 
     async def _outcome(
         self, attempt: Attempt, error: BaseException | None, output: CrewOutput | None, kept: RunState | None
@@ -477,7 +430,7 @@ class Driver:
         index = attempt.index
         if error is None:
             usage = _crewai.usage_metrics(self.states[index].usage)
-            text: str | BaseException = await _look(lambda: _text_of(output, usage), lambda trouble: trouble)
+            text: str | BaseException = await looked(lambda: text_of(output, usage), lambda trouble: trouble)
             if isinstance(text, str):
                 told: dict[str, Any] = {}
                 if kept is not None:
@@ -490,7 +443,7 @@ class Driver:
         if type(error) in (RunCancelledError, RunTimeoutError, BudgetExceededError):
             info = _failure.info(error, self.hiding.of(index))  # one of ours
         else:
-            info = await _look(
+            info = await looked(
                 lambda: _failure.info(failed, self.hiding.of(index)), lambda trouble: _failure.bare(failed)
             )
         cancelled = _failure.is_a(error, RunCancelledError, BudgetExceededError)
@@ -503,50 +456,12 @@ class Driver:
         )
         return ended, error, None
 
-    async def _record(self, index: int, event: ev.RunFinished, output: CrewOutput | None, *, wait: bool) -> None:
-        """Put the run's outcome into the record; returns when it is on disk, if that is to be waited for."""
-
-        def tell(written: Future[str | None]) -> None:
-            if trouble := written.result():
-                engine.call(self.note, f"kept in memory only: {trouble}")
-
-        if self._keyed is not None:
-            await asyncio.wait([self._keyed])
-        state, events = _state.advance(self.states[index], event), [*self._events_of[index], event]
-        written = await self._put_run(index, state, output, events)
-        written.add_done_callback(tell)
-        if wait:
-            await asyncio.wrap_future(written)
-            while self._store.notes:  # of a file that was damaged, or can be written again
-                self.note(self._store.notes.pop(0))
-
-    async def _put_run(
-        self, index: int, state: RunState, output: CrewOutput | None, events: Sequence[ev.Event]
-    ) -> Future[str | None]:
-        inputs, key = self._hidden_inputs.get(index, self._plans[index].inputs), self._run_keys[index]
-        secrets = self.hiding.of(index)
-        kept = None
-        if output is not None or not all(type(value) in _PLAIN for value in (inputs or {}).values()):
-
-            def unreadable(trouble: BaseException) -> _record.Encoded:
-                self.note(f"run {index} is kept without its output and inputs: they cannot be read")
-                return _record.encoded(None, None)
-
-            encode = functools.partial(_record.encoded, inputs, output, _outputs.encode, secrets)
-            kept = await _look(encode, unreadable, ENCODE_SECONDS)
-        return self._store.put_run(
-            self.key, index, key, state, inputs=inputs, kept=kept, events=events, secrets=secrets
-        )
-
     async def _put_again(self, index: int, state: RunState) -> None:
-        await self._put_run(index, state, self.outputs[index], self._events_of[index])
+        await self.kept.put_run(state, self._events_of[index], self.outputs[index])
 
     def put_batch(self) -> None:
         """Write what the record has of the batch besides its runs; on the loop."""
-        name, labels = self.hiding.title(self._name), self.hiding.labels(self.states)
-        options = {k: self.hiding.title(v) if isinstance(v, str) else v for k, v in self.options.shown().items()}
-        meta = {"options": options, **self.kept_too()}
-        self._store.put_batch(self.key, name, self.created, labels, meta, secrets=self.hiding.secrets)
+        self.kept.put_batch(self.states)
 
     def _meet(self, index: int) -> None:
         """A factory's first crew is there, or failed: what was held back until then is stored."""
@@ -562,7 +477,7 @@ class Driver:
             if clean.final:
                 self._beside(self._put_again(index, clean))
             for place, done in self._done.get(index, {}).items():
-                self._beside(self._record_task(index, place, done))
+                self._beside(self.kept.put_task(index, place, done))
         if found:
             self.put_batch()
             self.changed()
@@ -719,7 +634,7 @@ class Driver:
                 self._restarts.discard(place)
                 self._forget_tasks(place)
             self.left += 1
-            self._drain(place)  # what an earlier try has said comes before the next one
+            self._inbox.drain(place)  # what an earlier try has said comes before the next one
             self.outputs[place] = self.errors[place] = None
             self._apply(ev.RunQueued(run=place, at=_clock.now(), attempt=self.states[place].attempt + 1))
             self._launch(place)
@@ -727,7 +642,7 @@ class Driver:
     def _forget_tasks(self, index: int) -> None:
         """What its tasks have done is not taken over by any later try."""
         for place in self._done.pop(index, {}):
-            self._beside(self._record_task(index, place, DoneTask(asked="")))
+            self._beside(self.kept.put_task(index, place, DoneTask(asked="")))
 
     def answer(self, run: int, key: str, text: str, approve: bool) -> None:
         """What a person said to a question of a run."""
@@ -738,55 +653,8 @@ class Driver:
     # --- events --------------------------------------------------------------------------------------------------
 
     def post(self, event: ev.Event) -> None:
-        """Take an event from any thread; those of a run are folded in the order in which they came.
-
-        Text of a stream waits a little for more of it, unless somebody listens for each event.
-        """
-        self._inbox.append(event)
-        if self._drain_due:
-            return
-        if not isinstance(event, ev.CallChunk) or self.taps:
-            self._drain_due = True
-            engine.call(self._drain)
-        elif not self._pieces_due:
-            self._pieces_due = True
-            engine.call(self._wait_for_pieces)
-
-    def _drain(self, index: int | None = None) -> None:
-        """Fold what has come, and all that there is of the run at `index`; of others, text alone waits for its time."""
-        self._take()
-        if index is not None:
-            self._fold_pieces(index)
-        if self._pieces and not self._pieces_due:
-            self._pieces_due = True
-            self._wait_for_pieces()
-        self._hide_learnt()
-
-    def _wait_for_pieces(self) -> None:
-        asyncio.get_running_loop().call_later(PIECES_SECONDS, self._drain_pieces)
-
-    def _drain_pieces(self) -> None:
-        self._pieces_due = False
-        self._take()
-        for index in list(self._pieces):
-            self._fold_pieces(index)
-        self._hide_learnt()
-
-    def _take(self) -> None:
-        self._drain_due = False
-        while self._inbox:
-            event = self._inbox.popleft()
-            if isinstance(event, ev.CallChunk):
-                self._pieces.setdefault(event.run, {}).setdefault(event.call, []).append(event)
-                if not self.taps:
-                    continue
-            self._fold_pieces(event.run)
-            if not isinstance(event, ev.CallChunk):
-                self._fold(event)
-
-    def _fold_pieces(self, index: int) -> None:
-        for pieces in self._pieces.pop(index, {}).values():
-            self._fold(replace(pieces[-1], text="".join(piece.text for piece in pieces)))
+        """Take an event from any thread; those of a run are folded in the order in which they came."""
+        self._inbox.post(event)
 
     def _fold(self, event: ev.Event) -> None:
         # What is shown, kept and saved is made from events: here is where a secret ends.
@@ -841,45 +709,6 @@ class Driver:
                     self.notes.append(f"the board stands still: {type(error).__name__}: {_failure.said(error)}")
 
 
-class _Timers:
-    """`timeout` and `idle_timeout` of one attempt, which CrewAI's own `max_execution_time` does not keep."""
-
-    def __init__(self, driver: Driver, attempt: Attempt) -> None:
-        self._driver = driver
-        self._attempt = attempt
-        self._handles: dict[str, asyncio.TimerHandle] = {}
-
-    def begin(self) -> None:
-        loop = asyncio.get_running_loop()
-        options = self._driver.options
-        if options.timeout is not None:
-            words = f"timed out after {options.timeout:g} s"
-            self._handles["whole"] = loop.call_later(options.timeout, self._driver.time_out, self._attempt, words)
-        if options.idle_timeout is not None:
-            self._look_in(options.idle_timeout, options.idle_timeout)
-
-    def _look_in(self, seconds: float, limit: float) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + seconds
-        self._handles["idle"] = loop.call_at(due, self._look, limit, due)
-
-    def _look(self, limit: float, due: float) -> None:
-        self._driver._drain(self._attempt.index)
-        state = self._driver.states[self._attempt.index]
-        # While the loop itself stood still nobody could tell that something happened.
-        stood = asyncio.get_running_loop().time() - due
-        # A wait for a limit, a retry or a person is no idleness of the run's.
-        left = limit if state.waits else state.last_event + limit + stood - _clock.now()
-        if left <= 0:
-            self._driver.time_out(self._attempt, f"timed out: nothing happened for {limit:g} s")
-        else:
-            self._look_in(left, limit)
-
-    def end(self) -> None:
-        for handle in self._handles.values():
-            handle.cancel()
-
-
 async def threads_back(attempt: Attempt) -> None:
     """Give its threads a moment to come back, once they have been told to."""
     until = time.monotonic() + UNWIND_SECONDS
@@ -887,71 +716,8 @@ async def threads_back(attempt: Attempt) -> None:
         await asyncio.sleep(UNWIND_SECONDS / 10)
 
 
-async def _look(look: Callable[[], T], otherwise: Callable[[BaseException], T], seconds: float | None = None) -> T:
-    """What a look at an object of the user's gives: in a thread and not for ever, as its methods may raise and hang."""
-    work = asyncio.get_running_loop().run_in_executor(None, look)
-    work.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody may be there to hear of it
-    await asyncio.wait([work], timeout=seconds or LOOK_SECONDS)
-    try:
-        return work.result()
-    except BaseException as trouble:  # InvalidStateError: it goes on
-        return otherwise(trouble)
-
-
-def _text_of(output: Any, usage: Any) -> str:
-    """The text of an output, which is told the tokens of its run where it can be."""
-    if usage is not None:
-        with contextlib.suppress(Exception):
-            _outputs.stamp(output, usage)
-    return str.__str__(_outputs.text(output))
-
-
 def _promise() -> Future[None]:
     """A future that nobody who waits for it can cancel: the others wait for it too."""
     promise: Future[None] = Future()
     promise.set_running_or_notify_cancel()
     return promise
-
-
-def _readable(found: Mapping[str, StoredRun]) -> dict[str, tuple[StoredRun, CrewOutput]]:
-    """What was found, with its outputs; a run whose output cannot be read any more is left out, and run again."""
-    kept = {}
-    for key, stored in found.items():
-        with contextlib.suppress(Exception):  # its classes are the user's, and may have changed
-            if stored.tree is not None:
-                kept[key] = stored, _outputs.decode(stored.tree)
-    return kept
-
-
-def _readable_tasks(begun: Mapping[str, Mapping[int, StoredTask]]) -> dict[str, dict[int, DoneTask]]:
-    """What was found of runs that are not done; a task that cannot be read any more is left out, and run again."""
-    done: dict[str, dict[int, DoneTask]] = {}
-    for key, tasks in begun.items():
-        for place, stored in tasks.items():
-            with contextlib.suppress(Exception):
-                tree = stored.tree
-                output = None if tree["output"] is None else _outputs.decode_task(tree["output"])
-                usage, cost = Usage.from_dict(tree["usage"]), tree["cost"]
-                if not isinstance(cost, int | float | None):
-                    continue
-                done.setdefault(key, {})[place] = DoneTask(
-                    asked=stored.asked, output=output, usage=usage, cost=cost, unfit=str(tree["unfit"])
-                )
-    return done
-
-
-def _run_keys(plans: Sequence[Plan]) -> list[Key]:
-    blueprints: dict[int, Key] = {}
-    repeats: dict[str, int] = {}
-    keys = []
-    for plan in plans:
-        if id(plan.source) not in blueprints:
-            kind = _kinds.find(plan.source)
-            known_by = plan.source if kind is None else kind.known_by(plan.source)
-            blueprints[id(plan.source)] = _fingerprint.fingerprint(known_by)
-        blueprint = blueprints[id(plan.source)]
-        inputs = {**(plan.inputs or {}), **{f" {name}": value for name, value in plan.how.items()}}
-        first = _fingerprint.run_key(blueprint, inputs)
-        repeat = repeats[first] = repeats.get(first, -1) + 1
-        keys.append(_fingerprint.run_key(blueprint, inputs, repeat) if repeat else first)
-    return keys

@@ -25,6 +25,7 @@ from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai import listen as _listen
 from crew_nb._crewai import models as _models
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import naming as _naming
 from crew_nb._crewai import patches
 from crew_nb._crewai.crews import CREW
 from crew_nb._engine import calls as _calls
@@ -228,7 +229,7 @@ async def _kick_off(plan: Plan, attempt: Attempt, *, stream: bool | None, keep_r
         ev.CrewReady(
             run=attempt.index,
             at=_clock.now(),
-            tasks=tuple(_blueprint.named(step, inputs or {}, attempt.secrets) for step in ready.steps),
+            tasks=tuple(_naming.named(step, inputs or {}, attempt.secrets) for step in ready.steps),
             path=ready.path,
             why=ready.why,
             offline=bool(ready.llms) and all(getattr(llm, "is_offline", False) for llm in ready.llms),
@@ -239,7 +240,7 @@ async def _kick_off(plan: Plan, attempt: Attempt, *, stream: bool | None, keep_r
         attempt.note(words)
     if CREW.owns(subject):
         if attempt.models:
-            _models.check_roles(attempt.models, _blueprint.roles(subject, inputs or {}))
+            _models.check_roles(attempt.models, _naming.roles(subject, inputs or {}))
         for finding in _check.inspect_crew(subject, f"the crew of run {plan.index}"):
             if finding.severity != "note" and attempt.is_met(finding.among):  # notes are about bare CrewAI only
                 attempt.note(f"{finding.what} Write: {finding.instead}")

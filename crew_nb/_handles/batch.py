@@ -80,8 +80,8 @@ class Batch:
         self._keys = [plan.key for plan in plans]
         self._sheet = sheet or Sheet.of_rows([plan.inputs for plan in plans])
         is_sweep = bool(self._sheet.factors)
-        self._driver.kept_too = lambda: {SHEET: self._sheet.kept()}
-        self._sheet.keep = self._driver.put_score
+        self._driver.kept.also = lambda: {SHEET: self._sheet.kept()}
+        self._sheet.keep = self._driver.kept.put_score
         self._sheet.changed = functools.partial(engine.call, self._driver.changed)
         self.sweep = Shown(self._sheet, lambda: self._driver.states, self._sheet.changed) if is_sweep else None
         """What its board shows of a sweep besides its runs; None for any other batch."""

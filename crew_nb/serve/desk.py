@@ -15,6 +15,7 @@ from fastapi import HTTPException, Request
 
 from crew_nb._cluster import runner_for
 from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import startable as _startable
 from crew_nb._engine.engine import engine
 from crew_nb._engine.limits import Slots
 from crew_nb._handles.batch import Batch
@@ -56,7 +57,7 @@ class Desk:
     """What one router has accepted: the queue that all its requests share, and the batches in the background."""
 
     def __init__(self, crew: Any, options: Any, *, max_queued: int, keep: int, keep_seconds: float) -> None:
-        self._crew = _blueprint.template(crew)
+        self._crew = _startable.template(crew)
         self._options = options
         self._max_queued = max_queued
         self._keep = keep

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import factories as _factories
 from crew_nb._crewai import kinds as _kinds
 from crew_nb._crewai.inputs import DEEPEST
 from crew_nb._crewai.placeholders import names_in
@@ -162,7 +162,7 @@ def _built(crew: Any, *, or_none: bool) -> Any:
     if _kinds.find(crew):
         return crew
     try:
-        return _blueprint.built(crew, None)
+        return _factories.built(crew, None)
     except Exception:  # it needs an argument after all
         if or_none:
             return None

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field, create_model
 from sse_starlette import EventSourceResponse
 
-from crew_nb._crewai import blueprint as _blueprint
+from crew_nb._crewai import startable as _startable
 from crew_nb._state.errors import OptionError
 from crew_nb._state.options import RunOptions, check_whole
 from crew_nb._state.options import options as checked_options
@@ -24,7 +24,7 @@ from crew_nb.serve.desk import Desk, join_or_stop
 from crew_nb.serve.requests import Route, as_json, item_model
 
 if TYPE_CHECKING:
-    from crew_nb._crewai.blueprint import CrewLike
+    from crew_nb._crewai.startable import CrewLike
 
 RUN_SECONDS = 300.0
 """`timeout` of a run where the router is given none: a server must not hold a hung run for ever."""
@@ -75,7 +75,7 @@ def router(
     if given["show"]:
         raise OptionError(f"show is {given['show']!r}, but a server has no cell to show a board in. Leave it out.")
     chosen = checked_options(**given)
-    crew = _blueprint.startable(crew)
+    crew = _startable.startable(crew)
     desk = Desk(crew, chosen, max_queued=max_queued, keep=keep, keep_seconds=keep_seconds)
     item = item_model(crew, max_length)
     body_model = create_model(

@@ -10,6 +10,7 @@ import pytest
 from crewai import Agent, Crew, Task
 
 import crew_nb as cnb
+from crew_nb._record import record as _record
 from tests.support import crews
 from tests.support.server import Server, llm
 
@@ -256,6 +257,7 @@ def test_ten_thousand_inputs_are_taken(server: Server) -> None:
     results = batch.wait(120)
     assert len(results) == 10_000
     assert {r.status for r in results} == {"cancelled"}
+    _record.get().flush()
 
 
 def test_one_agent_at_two_async_tasks(server: Server) -> None:

@@ -14,7 +14,7 @@ from crewai import BaseLLM
 from crewai.tools import tool
 
 import crew_nb as cnb
-from crew_nb._engine import driver as _driver
+from crew_nb._engine import known as _known
 from crew_nb._engine.engine import engine
 from crew_nb._record import record as _record
 from tests.support import crews
@@ -288,14 +288,14 @@ def test_a_batch_that_a_tool_has_just_launched_ends_too(server: Server, monkeypa
     """Its run is stopped before the record was looked through: every row of the inner batch is final."""
     server.configure(topics={"topic=OUT": {"tool_calls": [{"name": "study", "arguments": {"question": "x"}}]}})
     shared, inner, read = llm(server), [], threading.Event()
-    work_out = _driver._run_keys
+    work_out = _known.run_keys
 
     def slowly(plans: Sequence[Plan]) -> list[str]:
         if len(plans) == 20:
             read.wait(60)
         return work_out(plans)
 
-    monkeypatch.setattr("crew_nb._engine.driver._run_keys", slowly)
+    monkeypatch.setattr("crew_nb._engine.known.run_keys", slowly)
 
     @tool("study")
     def study(question: str) -> str:
@@ -318,13 +318,13 @@ def test_a_locked_record_holds_up_no_stop(server: Server) -> None:
     server.configure(hold=True)
     batch = cnb.kickoff_for_each(crews.one(llm(server)), _inputs(2), show=False)
     server.wait_for(lambda stats: stats.in_flight == 2)
-    batch._driver._store.flush()
+    batch._driver.kept._store.flush()
     with contextlib.closing(sqlite3.connect(_record.default_path(), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         batch.cancel()
         assert {r.status for r in batch.wait(_record.BUSY_SECONDS / 2)} == {"cancelled"}
         other.execute("ROLLBACK")
-    batch._driver._store.flush()
+    batch._driver.kept._store.flush()
     assert _record.runs()[0].cancelled == 2
 
 

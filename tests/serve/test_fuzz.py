@@ -31,7 +31,7 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 
 @pytest.mark.timeout(900)
 @schema.exclude(path_regex="events").parametrize()
-@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=CASES, suppress_health_check=list(HealthCheck))
 def test_no_body_breaks_the_server(case: schemathesis.Case) -> None:
     """Valid and invalid requests of every operation: answers are those that the OpenAPI promises."""
     response = case.call()

@@ -37,7 +37,7 @@ FLAGS = (
     "--no-first-run",
     "--no-default-browser-check",
 )
-WAIT = 60.0
+WAIT = 120
 
 ROOT = Path(__file__).parents[2]
 FIND_CHROMIUM = ROOT / ".ci" / "chromium"

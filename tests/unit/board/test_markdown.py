@@ -14,7 +14,7 @@ from tests.support.safety import VECTORS, dangers, words
 
 
 @given(st.text(st.characters(codec=None), max_size=400))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_string_is_taken(text: str) -> None:
     """Control characters, half characters, anything: it renders, and nothing in it is dangerous."""
     assert dangers(_markdown.render(text)) == []
@@ -25,7 +25,7 @@ PARTS = [*"<>&\"'`[]()!*_#|-~:\\/= \n\tabj", "javascript:", "onerror=", "<script
 
 
 @given(st.lists(st.sampled_from(PARTS), max_size=60).map("".join))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_marks_and_tags_in_any_order_are_harmless(text: str) -> None:
     """Markup characters in any order leave nothing outside of the allow-list."""
     assert dangers(_markdown.render(text)) == []

@@ -167,7 +167,7 @@ def test_a_limit_that_cannot_be_meant_is_refused(limit: Any) -> None:
         Slots(limit)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), limit=st.integers(1, 5), workers=st.integers(1, 25))
 def test_permits_are_never_lost_or_doubled_under_random_cancellation(seed: int, limit: int, workers: int) -> None:
     """Whatever is cancelled, released and retuned when: never too many inside, in order, and all permits back."""
@@ -519,7 +519,7 @@ def test_an_error_in_on_wait_leaves_no_waiter_behind() -> None:
     play(main())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     per_minute=st.integers(1, 6),
@@ -642,7 +642,7 @@ def test_settling_after_the_window_changes_nothing() -> None:
     play(main())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     calls=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=1, max_size=30),
