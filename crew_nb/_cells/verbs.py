@@ -67,7 +67,8 @@ _OPTIONS = """    Options, the same for `kickoff`, `gather` and `kickoff_for_eac
         response_format: The pydantic model that an Agent's answer is to fill.
         answers: The file that keeps what LLMs answer the first time, and answers in their place every other time.
         answers_missing: "ask" asks the LLM what the file does not have, "error" fails the run; None asks where the
-            file is a new one. answers_speed: How many times faster than recorded; 0 is at once.
+            file is a new one. answers_speed: How many times faster than recorded; 0 is at once. answers_tools: Whether
+            what tools say is kept too, and taken from there; they are not run then.
         keep_replay: Write CrewAI's own store of task outputs too, for `crewai replay`.
 
     Raises:

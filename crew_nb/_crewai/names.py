@@ -67,6 +67,9 @@ NAMES = {
     "crewai_core.user_data:": "_load_user_data",
     "crewai.core.providers.human_input:": "set_provider reset_provider",
     "crewai.types.usage_metrics:UsageMetrics": "from_provider_dict",
+    "crewai.tools.base_tool:BaseTool": "_claim_usage _validate_kwargs",
+    "crewai.tools.structured_tool:CrewStructuredTool": "_increment_usage_count _original_tool _parse_args",
+    "crewai.memory.unified_memory:Memory": "_embedder",
     "crewai.crew:Crew": (
         "_cache_handler _create_manager_agent _drain_memory_writes _handle_crew_planning _interpolate_inputs _memory "
         "_rpm_controller _task_output_handler _train calculate_usage_metrics"

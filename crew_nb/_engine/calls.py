@@ -149,6 +149,11 @@ class Gate:
                 assert again.error is not None
                 raise again.error
 
+    def rest(self, attempt: Attempt, seconds: float) -> None:
+        """Wait in a worker thread until the time is over or the run is stopped."""
+        if seconds and threading.get_ident() != self._thread:
+            self._join(attempt, asyncio.sleep(seconds))
+
     def price(self, llm: Any, usage: Usage) -> float | None:
         """US dollars for tokens of that LLM; None where the price is unknown."""
         if getattr(llm, "is_offline", False):
@@ -171,8 +176,8 @@ class Gate:
 
     def _record(self, attempt: Attempt, asked: Asked, again: _Again) -> CallRecord:
         if attempt.models and (words := _models.trouble(attempt.models, asked)):
-            attempt.refused = words
-            raise _crewai.abort(words) from BlueprintError(words)
+            attempt.refused = BlueprintError(words)
+            raise _crewai.abort(words) from attempt.refused
         place = _listen.place_of(attempt, asked.task_id)
         record = CallRecord(asked=asked, task=place, within=_attempt.tool.get(), tries=again.tries)
         if again.first is None:

@@ -280,6 +280,8 @@ class Driver:
         try:
             if moved := await engine.prepare():
                 self.note(moved)
+            if self._gate_now().witnesses:
+                _recorded.see_lookups()
             engine.begin()
             await self._runner.prepare(self.states)
         finally:

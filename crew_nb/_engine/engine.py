@@ -40,7 +40,6 @@ from crew_nb._record import record as _record
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
-from crew_nb._state.errors import BlueprintError
 from crew_nb._state.secrets import learn_environment
 
 if TYPE_CHECKING:
@@ -210,10 +209,14 @@ async def work_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 async def kick_off(plan: Plan, attempt: Attempt, *, stream: bool | None, keep_replay: bool) -> Any:
     """Build what is to run, and run it, in the context of its attempt; called on the engine's loop."""
     attempt.models = plan.how.get(_models.LLMS, {})
-    with _models.on(attempt.models):
-        output = await _kick_off(plan, attempt, stream=stream, keep_replay=keep_replay)
-    if attempt.refused:
-        raise BlueprintError(attempt.refused)
+    try:
+        with _models.on(attempt.models):
+            output = await _kick_off(plan, attempt, stream=stream, keep_replay=keep_replay)
+    except Exception:
+        if attempt.refused is None:
+            raise
+    if attempt.refused is not None:
+        raise attempt.refused
     return output
 
 

@@ -1,4 +1,4 @@
-"""`Recorded`: one batch's way to a file of recorded answers, as a witness of its calls.
+"""`Recorded`: one batch's way to a file of recorded answers, as a witness of its calls, its tools and its embedders.
 
 Which answer is whose does not depend on what ran at once: a question is known by its content, the run that asks it by
 its inputs, and the same question again by how often its task has asked it.
@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
+import threading
 import weakref
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from crew_nb._crewai import listen as _listen
+from crew_nb._crewai import lookups as _lookups
 from crew_nb._crewai import names as _crewai
 from crew_nb._engine.engine import engine
 from crew_nb._record import answers as _answers
 from crew_nb._record.answers import Kept
+from crew_nb._state import attempt as _attempt
 from crew_nb._state import question as _question
-from crew_nb._state.call import SETTINGS, Answer
+from crew_nb._state.call import SETTINGS, Answer, Lookup
 from crew_nb._state.errors import NotRecordedError, RecordError
 from crew_nb._state.plain import dumps, plain, unplain_as
 from crew_nb._state.usage import Usage
@@ -28,8 +33,8 @@ if TYPE_CHECKING:
 
     from crew_nb._crewai.blueprint import Plan
     from crew_nb._record.answers import Answers, Place
-    from crew_nb._state.attempt import Attempt
-    from crew_nb._state.call import CallRecord
+    from crew_nb._state.attempt import Attempt, Witness
+    from crew_nb._state.call import CallRecord, Found
     from crew_nb._state.options import Options
     from crew_nb._state.secrets import Secrets
 
@@ -49,6 +54,13 @@ class Question:
     place: Place
     order: int
 
+    def kept(self, **answer: Any) -> Kept:
+        """It with its answer."""
+        run, repeat, task, turn = self.place
+        return Kept(
+            call=self.call, run=run, repeat=repeat, task=task, turn=turn, order=self.order, asked=self.tree, **answer
+        )
+
 
 class Recorded:
     """The recorded answers of one batch.
@@ -58,15 +70,20 @@ class Recorded:
         origin: The batch's key.
         asks: Whether the LLM is asked what the file does not have.
         speed: How many times faster than recorded answers come; 0 is at once.
+        tools: Whether what tools say is kept and replayed, too.
         note: Puts a line for people into the head of the board.
     """
 
-    def __init__(self, answers: Answers, origin: str, asks: bool, speed: float, note: Callable[[str], object]) -> None:
+    def __init__(
+        self, answers: Answers, origin: str, asks: bool, speed: float, tools: bool, note: Callable[[str], object]
+    ) -> None:
         self._answers = answers
         self._origin = origin
         self._asks = asks
         self._speed = speed
+        self._tools = tools
         self._note = note
+        self._counting = threading.Lock()  # tools are in threads
         self._counts: weakref.WeakKeyDictionary[Attempt, Counter[Any]] = weakref.WeakKeyDictionary()
         self._flushing: asyncio.Task[None] | None = None
         if answers.damaged:
@@ -82,14 +99,16 @@ class Recorded:
         """
         if record.asked.llm is None:
             return None
-        question = self._place(attempt, record.task, _question.question(record.asked, attempt.secrets.scrub))
+        tree = _question.question(record.asked, attempt.secrets.scrub)
+        question = self._place(attempt, record.task, tree, is_call=True)
         record.question = question
         kept = self._answers.find(question.call, question.place, self._origin)
         if kept is not None:
             return self._again(kept, record)
         if self._asks:
             return None
-        raise self._missing(question, record.asked.agent)
+        missing = self._missing(question, record.asked.agent)
+        raise _crewai.abort(str(missing)) from missing
 
     def after(self, attempt: Attempt, record: CallRecord) -> None:
         """Keep what was answered."""
@@ -100,15 +119,8 @@ class Recorded:
         own = bool(record.ran) and str(record.ran[-1][2]) == str(record.answer)
         ran = [[name, arguments] for name, arguments, _ in record.ran]
         self._keep(
-            Kept(
-                call=question.call,
-                run=question.place[0],
-                repeat=question.place[1],
-                task=question.place[2],
-                turn=question.place[3],
-                order=question.order,
+            question.kept(
                 agent=scrub(record.asked.agent),
-                asked=question.tree,
                 answer=None if own else plain(record.answer, scrub),
                 ran=plain(ran, scrub),
                 usage={name: count for name, count in record.usage.to_dict().items() if count},
@@ -119,14 +131,50 @@ class Recorded:
             )
         )
 
+    def look_up(self, attempt: Attempt, lookup: Lookup) -> Found:
+        """The recorded result of a tool, or the vector of a text; else who keeps it.
+
+        Raises:
+            Exception: Where there is none and nobody is to be asked; its cause is a `NotRecordedError`.
+        """
+        if lookup.kind == "tool" and not self._tools:
+            return None
+        tree = _question.lookup(lookup, attempt.secrets.scrub)
+        if lookup.kind == "tool":
+            question = self._place(attempt, _listen.place_of(attempt), tree)
+        else:  # the same vector, whoever asks
+            question = Question(tree, _question.digest(tree), ("", 0, None, 0), 0)
+        kept = self._answers.find(question.call, question.place, self._origin)
+        if kept is not None:
+            value = unplain_as(self._answers.whole(kept.answer), lookup.models)
+            seconds = kept.seconds / self._speed if self._speed else 0.0
+            return Answer(value=value, raised=kept.raised, seconds=seconds)
+        if self._asks:
+            return functools.partial(self._told, attempt, question)
+        attempt.refused = self._missing(question, f"the {lookup.kind} {lookup.name}")  # CrewAI may go on without it
+        raise _crewai.abort(str(attempt.refused)) from attempt.refused
+
+    def _told(self, attempt: Attempt, question: Question, answer: Answer) -> None:
+        scrub = attempt.secrets.scrub
+        self._keep(
+            question.kept(
+                answer=plain(answer.value, scrub),
+                raised=answer.raised,
+                seconds=round(answer.seconds, 3),
+                origin=self._origin,
+                used=True,
+            )
+        )
+
     # ---------------------------------------------------------------------------------------------------------------
 
-    def _place(self, attempt: Attempt, task: int | None, tree: dict[str, Any]) -> Question:
+    def _place(self, attempt: Attempt, task: int | None, tree: dict[str, Any], *, is_call: bool = False) -> Question:
         call = _question.digest(tree)
-        counts = self._counts.setdefault(attempt, Counter())
-        turn, order = counts[task, call], counts[task]
-        counts[task, call] += 1
-        counts[task] += 1
+        with self._counting:
+            counts = self._counts.setdefault(attempt, Counter())
+            turn, order = counts[task, call], counts[task]
+            counts[task, call] += 1
+            counts[task] += is_call
         return Question(tree, call, (*attempt.known_as, task, turn), order)
 
     def _again(self, kept: Kept, record: CallRecord) -> Answer:
@@ -145,7 +193,7 @@ class Recorded:
             pieces=tuple(pieces),
         )
 
-    def _missing(self, question: Question, who: str) -> Exception:
+    def _missing(self, question: Question, who: str) -> NotRecordedError:
         run, repeat, task, _ = question.place
         nearest = self._answers.nearest(question.tree, question.place)
         differs = "it has none" if nearest is None else _question.difference(question.tree, nearest)
@@ -154,11 +202,9 @@ class Recorded:
         )
         words = (
             f"{self._answers.path.name} has no answer to what {asker or 'this run'} asks; {differs}. "
-            'answers_missing="ask" asks the LLM, and adds what it says.'
+            'answers_missing="ask" asks, and adds what is said.'
         )
-        error = _crewai.abort(words)
-        error.__cause__ = NotRecordedError(words)
-        return error
+        return NotRecordedError(words)
 
     def _keep(self, kept: Kept) -> None:
         self._answers.add(kept)
@@ -195,7 +241,34 @@ def recorded_for(options: Options, origin: str, note: Callable[[str], object]) -
         return None
     answers = _answers.opened(options.answers)
     asks = answers.is_new if options.answers_missing is None else options.answers_missing == "ask"
-    return Recorded(answers, origin, asks, options.answers_speed, note)
+    return Recorded(answers, origin, asks, options.answers_speed, options.answers_tools, note)
+
+
+@functools.cache
+def see_lookups() -> None:
+    """Let witnesses see tools and embedders; once CrewAI is loaded."""
+    _lookups.install(_look_up, _sleep, lambda: bool(_witnesses()))
+
+
+def _witnesses() -> Sequence[Witness]:
+    attempt = _attempt.current.get()
+    return () if attempt is None else attempt.gate.witnesses
+
+
+def _look_up(lookup: Lookup) -> Found:
+    attempt = _attempt.current.get()
+    for witness in _witnesses():
+        assert attempt is not None
+        found = witness.look_up(attempt, lookup)
+        if found is not None:
+            return found
+    return None
+
+
+def _sleep(seconds: float) -> None:
+    attempt = _attempt.current.get()
+    if attempt is not None:
+        attempt.gate.rest(attempt, seconds)
 
 
 def known_as(plans: Sequence[Plan], secrets: Callable[[int], Secrets], above: str = "") -> list[tuple[str, int]]:

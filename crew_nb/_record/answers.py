@@ -56,10 +56,12 @@ class Kept:
     turn: int = 0
     """How often the task had asked the same before."""
     order: int = 0
-    """How many calls of its task came before it."""
+    """How many LLM calls of its task came before it."""
     agent: str = ""
     asked: dict[str, Json]
     answer: Json = None
+    raised: str = ""
+    """The class of the error that a tool raised; the answer is what it says."""
     ran: Json = None
     """Functions that the LLM's own class called for it, with their arguments."""
     usage: dict[str, int] = field(default_factory=dict)
@@ -79,11 +81,12 @@ class Kept:
     @property
     def turn_in_file(self) -> tuple[Any, ...]:
         """By what lines are in order."""
-        return self.run, self.repeat, -1 if self.task is None else self.task, self.order, self.turn, self.call
+        task = -1 if self.task is None else self.task
+        return self.run, self.repeat, task, self.order, "model" in self.asked, self.turn, self.call
 
     def line(self) -> dict[str, Json]:
         """As it stands in the file, what is at its default left out."""
-        names = ("call", "run", "repeat", "task", "turn", "order", "agent", "asked", "answer", "ran", "usage")
+        names = ("call", "run", "repeat", "task", "turn", "order", "agent", "asked", "answer", "raised", "ran", "usage")
         values = {name: getattr(self, name) for name in (*names, "seconds", "pieces")}
         return {name: value for name, value in values.items() if value not in (None, 0, "", [], {})}
 
@@ -432,7 +435,7 @@ def _last(asked: Mapping[str, Any]) -> Json:
     messages = asked.get("messages")
     if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
         return messages[-1].get("content")
-    return asked.get("arguments") or asked.get("texts")
+    return asked.get("arguments") or asked.get("text")
 
 
 def _state_of(stat: os.stat_result) -> tuple[int, int, int]:

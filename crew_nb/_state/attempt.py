@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from crew_nb._state.call import Answer, Asked, CallRecord
+    from crew_nb._state.call import Answer, Asked, CallRecord, Found, Lookup
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,13 +67,16 @@ def _dropped(what: object) -> None:
 
 
 class Witness(Protocol):
-    """Sees every LLM call of a batch at its gate, and may answer in the LLM's place; `Gate.witnesses` has them."""
+    """Sees what a batch asks of LLMs, tools and embedders, and may answer in their place; `Gate.witnesses` has them."""
 
     def before(self, attempt: Attempt, record: CallRecord) -> Answer | None:
         """On the engine's loop, once a call, before it waits for a slot: None where the LLM is to be asked."""
 
     def after(self, attempt: Attempt, record: CallRecord) -> None:
         """The call has ended, with `answer` or with `error`; in whichever thread it ran, and it must not wait."""
+
+    def look_up(self, attempt: Attempt, lookup: Lookup) -> Found:
+        """What is known of a tool's result, or a text's vector; in whichever thread, and it must not wait."""
 
 
 class Gate(Protocol):
@@ -92,6 +95,9 @@ class Gate(Protocol):
 
     def hang_up(self, attempt: Attempt, /) -> None:
         """Close its requests that are in flight."""
+
+    def rest(self, attempt: Attempt, seconds: float, /) -> None:
+        """Wait in a worker thread, until the run is stopped at the latest."""
 
     def abandon(self, attempt: Attempt, /) -> None:
         """The attempt has ended: its calls hold up nobody from now on."""
@@ -162,7 +168,7 @@ class Attempt:
         """Keeps a task that is done; returns when it is on disk. On the engine's loop."""
         self.models: Mapping[str, str] = {}
         """The models that it is to be on, by role; empty where its crew chooses."""
-        self.refused = ""
+        self.refused: Exception | None = None
         """Why a call of it was refused, which fails it, whoever caught the error."""
         self.timed_out = False
         self.begun = False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from crew_nb._state.usage import Usage
 
@@ -67,6 +68,24 @@ class Answer:
     """How long it takes to come."""
     pieces: tuple[tuple[float, str], ...] = ()
     """What comes of it when, in seconds from the beginning."""
+    raised: str = ""
+    """The class of the error that a tool raised; the value is what it says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lookup:
+    """What a run asks besides LLMs: a tool, or an embedder for the vector of one text."""
+
+    kind: Literal["tool", "embedder"]
+    name: str
+    asks: Any
+    """A tool's arguments, or the text."""
+    models: tuple[type, ...] = ()
+    """Pydantic classes that the answer may be of."""
+
+
+Found = Answer | Callable[[Answer], None] | None
+"""What an `attempt.Witness` has of a lookup: the answer, or whom to tell of the one that comes."""
 
 
 @dataclass(slots=True, eq=False)

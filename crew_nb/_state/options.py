@@ -41,6 +41,7 @@ class RunOptions(TypedDict, total=False):
     answers: str | os.PathLike[str] | None
     answers_missing: Literal["ask", "error"] | None
     answers_speed: float
+    answers_tools: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,7 @@ class Options:
     answers: str | os.PathLike[str] | None = None
     answers_missing: Literal["ask", "error"] | None = None
     answers_speed: float = 1.0
+    answers_tools: bool = False
 
     def __post_init__(self) -> None:
         if self.max_concurrency is not None and self.max_concurrency != "auto":
@@ -97,7 +99,7 @@ class Options:
                     "Write a count from 1 (max_errors=5), a fraction of the runs (max_errors=0.1), "
                     "or fail_fast=True to stop everything at the first."
                 )
-        for option in ("fail_fast", "show", "keep_replay"):
+        for option in ("fail_fast", "show", "keep_replay", "answers_tools"):
             if not isinstance(getattr(self, option), bool):
                 raise OptionError(f"{option} is {getattr(self, option)!r}. Write {option}=True or {option}=False.")
         if self.input_files is not None and not isinstance(self.input_files, Mapping):

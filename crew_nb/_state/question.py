@@ -1,4 +1,4 @@
-"""What one LLM call asks, as plain JSON that is the same in every kernel; pure.
+"""What one LLM call asks, or one lookup, as plain JSON that is the same in every kernel; pure.
 
 It holds what can change the answer: model, messages, tools, the model to fill, settings. Left out are keys, addresses,
 ids (calls of tools are known by their order), whether the answer streams, and the day that `inject_date` adds.
@@ -18,7 +18,7 @@ from crew_nb._state.plain import Json, Scrub, plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crew_nb._state.call import Asked
+    from crew_nb._state.call import Asked, Lookup
 
 _IDS = frozenset({"id", "tool_call_id", "call_id", "tool_use_id", "toolUseId", "item_id"})
 _LEFT_OUT = frozenset({"raw_tool_call_parts", "cache_breakpoint"})
@@ -52,6 +52,17 @@ def question(asked: Asked, scrub: Scrub) -> dict[str, Json]:
         "messages": [_without_ids(message, ids) for message in messages or ()],
     }
     return {name: plain(value, scrub) for name, value in whole.items() if value}
+
+
+def lookup(asked: Lookup, scrub: Scrub) -> dict[str, Json]:
+    """What a tool, or an embedder, is asked; never raises.
+
+    Args:
+        asked: The lookup.
+        scrub: Applied to every text in it.
+    """
+    names = {"tool": "arguments", "embedder": "text"}
+    return {asked.kind: plain(asked.name, scrub), names[asked.kind]: plain(asked.asks, scrub)}
 
 
 def _without_ids(value: Any, ids: dict[str, str]) -> Any:
@@ -105,16 +116,23 @@ def digest(tree: Json) -> str:
 
 def nearness(asked: Mapping[str, Any], known: Mapping[str, Any]) -> tuple[int, int]:
     """How alike two questions are: whether they are of one model, and how many characters their prompts share."""
-    pair = [json.dumps(each.get("messages"), ensure_ascii=False) for each in (asked, known)]
+    names = ("model", "tool", "embedder")
+    pair = [json.dumps([v for k, v in each.items() if k not in names], ensure_ascii=False) for each in (asked, known)]
     alike = common(*pair) + common(*(text[::-1] for text in pair))
-    return int(asked.get("model") == known.get("model")), alike
+    return int(all(asked.get(name) == known.get(name) for name in names)), alike
+
+
+_PARTS = {
+    **{"model": "the model", "fills": "the model to fill", "tools": "the tools"},
+    **{"tool": "the tool", "arguments": "its arguments", "embedder": "the embedder", "text": "the text"},
+}
 
 
 def difference(asked: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     """The first thing in which a question differs from one that is known, in words."""
-    for part, words in (("model", "the model"), ("fills", "the model to fill"), ("tools", "the tools")):
+    for part, words in _PARTS.items():
         if asked.get(part) != known.get(part):
-            return f"{words} differ{'s' * (part != 'tools')}: {_pair(asked.get(part), known.get(part))}"
+            return f"{words} differ{'s' * (words[-1] != 's')}: {_pair(asked.get(part), known.get(part))}"
     if asked.get("settings") != known.get("settings"):
         one, other = asked.get("settings") or {}, known.get("settings") or {}
         name = next(name for name in sorted({*one, *other}) if one.get(name) != other.get(name))
