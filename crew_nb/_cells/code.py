@@ -37,7 +37,7 @@ def cell(
     """
     needed = dict.fromkeys(["import crew_nb as cnb", *imports])
     values = [value for row in inputs for value in row.values()]
-    if any(isinstance(v, PathLike) for v in values):
+    if any(isinstance(v, PathLike) for v in (*values, *options.values())):
         needed["from pathlib import Path"] = None
     if any(isinstance(v, datetime.date) for v in values):
         needed["import datetime as dt"] = None  # under a name that neither way of importing it has

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crew_nb._engine.engine import HERE
-from crew_nb._state.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +26,6 @@ def runner_for(plans: Sequence[Plan], options: Options) -> Runner:
     """
     if options.on is None:
         return HERE
-    if options.answers is not None:
-        raise OptionError("answers= and on= do not go together: replayed answers need no more than this machine.")
     if isinstance(options.on, str | int):
         from crew_nb._cluster.cores import on_cores
 

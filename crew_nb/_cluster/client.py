@@ -21,6 +21,7 @@ from crew_nb._cluster import said
 from crew_nb._cluster import worker as there
 from crew_nb._cluster.travel import travelling
 from crew_nb._engine import prices as _prices
+from crew_nb._engine.recorded import Recorded
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state.attempt import Attempt
@@ -134,11 +135,23 @@ class Cluster:
         for trouble in self._unfit.values():
             attempt.note(_left_out(trouble))
         losses = 0
+        recorded = _recorded_of(attempt)
+        secrets = frozenset() if recorded is None else attempt.secrets.known()
         while True:
             worker = await self._pick()
             number = next(self._numbers)
-            start = said.Start(number, blueprint.key, plan.index, plan.label, inputs, stream, keep_replay)
-            run = worker.start(blueprint, start, attempt)
+            start = said.Start(
+                number,
+                blueprint.key,
+                plan.index,
+                plan.label,
+                inputs,
+                stream,
+                keep_replay,
+                known_as=attempt.known_as,
+                secrets=secrets,
+            )
+            run = worker.start(blueprint, start, attempt, recorded)
             try:
                 ended = await asyncio.shield(run.ended)
             except asyncio.CancelledError:
@@ -375,6 +388,7 @@ class _Worker:
         """The Dask task that keeps it, by its number."""
         self._retired: asyncio.Task[bool] | None = None
         self._known: set[int] = set()
+        self._is_taught = False
         self._commands: list[said.Command] = []
         self._told = 0
         self._news = asyncio.Event()
@@ -383,9 +397,14 @@ class _Worker:
         self._serving = loop.create_task(self._serve(), context=contextvars.Context())
         self._telling: asyncio.Task[None] | None = None
 
-    def start(self, blueprint: said.Blueprint, start: said.Start, attempt: Attempt) -> _RemoteRun:
+    def start(
+        self, blueprint: said.Blueprint, start: said.Start, attempt: Attempt, recorded: Recorded | None
+    ) -> _RemoteRun:
         """Give it a run."""
         self.keep()
+        if recorded is not None and not self._is_taught:
+            self._is_taught = True
+            self.tell(said.Lesson(recorded.lent()))
         run = self.runs[start.number] = _RemoteRun(self, start.number, attempt)
         if blueprint.key not in self._known:
             self._known.add(blueprint.key)
@@ -539,6 +558,9 @@ class _RemoteRun:
             self._release(message.ticket, message.tokens, message.answered)
         elif isinstance(message, said.Judged):
             self._gate._note(message.verdict)
+        elif isinstance(message, said.Answered):
+            if (recorded := _recorded_of(self.attempt)) is not None:
+                recorded.hear(message.call, message.place, message.kept)
         elif not self.ended.done():
             self.ended.set_result(message)
 
@@ -597,6 +619,10 @@ class _RemoteRun:
                 gate._adaptive.note_success()
         elif call.asking is not None:
             call.asking.cancel()
+
+
+def _recorded_of(attempt: Attempt) -> Recorded | None:
+    return next((each for each in attempt.gate.witnesses if isinstance(each, Recorded)), None)
 
 
 class _Asker(Attempt):

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from crew_nb._crewai.names import CrewOutput
+    from crew_nb._engine.recorded import Lent
     from crew_nb._engine.retry import Verdict
+    from crew_nb._record.answers import Kept, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,13 @@ class Blueprint:
 
 
 @dataclass(frozen=True, slots=True)
+class Lesson:
+    """Recorded answers, sent once to each worker, before its first run."""
+
+    lent: Lent
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Run one plan."""
 
@@ -52,6 +61,10 @@ class Start:
     """They, and further arguments of the kickoff."""
     stream: bool | None
     keep_replay: bool
+    known_as: tuple[str, int] = ("", 0)
+    """The run in recorded answers."""
+    secrets: frozenset[str] = frozenset()
+    """What is hidden in them: a worker that hides something else asks something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,7 @@ class LetGo:
     number: int
 
 
-Command = Blueprint | Start | Cancel | Grant | LetGo
+Command = Blueprint | Lesson | Start | Cancel | Grant | LetGo
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +131,16 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A recorded answer was used, or there is a new one."""
+
+    number: int
+    call: str
+    place: Place
+    kept: Kept | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A run is over: with an output, an error, or neither where it was cancelled."""
 
@@ -130,7 +153,7 @@ class Ended:
     """What stands in the output and only this worker knows to be secret."""
 
 
-Message = Happened | Ask | Release | Judged | Ended
+Message = Happened | Ask | Release | Judged | Answered | Ended
 
 
 def pickled(value: object) -> bytes:

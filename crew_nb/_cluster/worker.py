@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import WorkerPlugin, get_worker, secede
 
 from crew_nb._cluster.said import (
+    Answered,
     Ask,
     Blueprint,
     Cancel,
@@ -31,6 +32,7 @@ from crew_nb._cluster.said import (
     Happened,
     Hello,
     Judged,
+    Lesson,
     LetGo,
     Message,
     Release,
@@ -47,6 +49,7 @@ from crew_nb._engine import driver as _driver
 from crew_nb._engine import engine as _engine
 from crew_nb._engine import failure as _failure
 from crew_nb._engine import prices as _prices
+from crew_nb._engine import recorded as _recorded
 from crew_nb._engine.calls import Gate
 from crew_nb._engine.engine import engine
 from crew_nb._engine.hide import Stream
@@ -59,9 +62,11 @@ from crew_nb._state.attempt import Attempt
 from crew_nb._state.errors import BudgetExceededError, NobodyToAskError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
+    from crew_nb._engine.recorded import Lent
     from crew_nb._engine.retry import Verdict
+    from crew_nb._record.answers import Answers, Kept, Place
     from crew_nb._state.call import CallRecord
 
 LISTEN_SECONDS = 5.0
@@ -155,6 +160,9 @@ class Host:
         """Factories of which a crew has been looked through, by id; `_factories` keeps them."""
         self.writers: dict[str, int] = {}
         self.met: dict[Hashable, int] = {}
+        self.lent: Lent | None = None
+        self.answers: Answers | None = None
+        """The recorded answers that the client has lent."""
         self._key = key
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
@@ -253,6 +261,8 @@ class Host:
     def _do(self, command: Command) -> None:
         if isinstance(command, Blueprint):
             self._blueprints[command.key] = command.pickled
+        elif isinstance(command, Lesson):
+            self.lent, self.answers = command.lent, command.lent.copy.opened()
         elif isinstance(command, Start):
             self._runs[command.number] = _HostedRun(self, command)
         elif isinstance(command, LetGo):
@@ -295,6 +305,11 @@ class _HostedRun:
         self.gate = RemoteGate(host, start.number)
         self.attempt = Attempt(start.index, self._post, self.gate)
         self.attempt.looked_through = host.looked_through
+        self.attempt.known_as = start.known_as
+        self.attempt.secrets.learn(start.secrets)
+        if host.lent is not None and host.answers is not None:
+            self.gate.witnesses = [_Borrowed(host.lent, host.answers, self.attempt.note, self._tell_answer)]
+            _recorded.see_lookups()
         self._stream = Stream(self.attempt.secrets)
         self.attempt.met = host.met
         self.attempt.writers = host.writers
@@ -309,6 +324,9 @@ class _HostedRun:
             event = replace(event, worker=self._host.name)
         for clean in self._stream.clean(event):  # the client knows no keys that only this worker has
             self._host.post(Happened(self._start.number, clean))
+
+    def _tell_answer(self, call: str, place: Place, kept: Kept | None) -> None:
+        self._host.post(Answered(self._start.number, call, place, kept))
 
     async def _drive(self) -> None:
         start = self._start
@@ -360,6 +378,30 @@ class _HostedRun:
             self._ended = self.attempt.closed = True
             self._host.forget(self._start.number)
             self._host.post(ended)
+
+
+class _Borrowed(_recorded.Recorded):
+    """The client's recorded answers on this worker: what is used, and what is new, is told to the client."""
+
+    def __init__(
+        self,
+        lent: Lent,
+        answers: Answers,
+        note: Callable[[str], object],
+        tell: Callable[[str, Place, Kept | None], None],
+    ) -> None:
+        super().__init__(answers, lent.origin, lent.asks, lent.speed, lent.tools, note)
+        self._tell = tell
+
+    def _find(self, call: str, place: Place) -> Kept | None:
+        kept = super()._find(call, place)
+        if kept is not None:
+            self._tell(call, place, None)
+        return kept
+
+    def _keep(self, kept: Kept) -> None:
+        self._tell(kept.call, kept.place, replace(kept))  # before its texts are set apart
+        self._answers.add(kept)
 
 
 class RemoteGate(Gate):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from crew_nb._crewai.blueprint import Plan
-    from crew_nb._record.answers import Answers, Place
+    from crew_nb._record.answers import Answers, Copy, Place
     from crew_nb._state.attempt import Attempt, Witness
     from crew_nb._state.call import CallRecord, Found
     from crew_nb._state.options import Options
@@ -60,6 +60,17 @@ class Question:
         return Kept(
             call=self.call, run=run, repeat=repeat, task=task, turn=turn, order=self.order, asked=self.tree, **answer
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """The recorded answers of a batch, as a worker of a cluster has them."""
+
+    copy: Copy
+    origin: str
+    asks: bool
+    speed: float
+    tools: bool
 
 
 class Recorded:
@@ -102,7 +113,7 @@ class Recorded:
         tree = _question.question(record.asked, attempt.secrets.scrub)
         question = self._place(attempt, record.task, tree, is_call=True)
         record.question = question
-        kept = self._answers.find(question.call, question.place, self._origin)
+        kept = self._find(question.call, question.place)
         if kept is not None:
             return self._again(kept, record)
         if self._asks:
@@ -144,7 +155,7 @@ class Recorded:
             question = self._place(attempt, _listen.place_of(attempt), tree)
         else:  # the same vector, whoever asks
             question = Question(tree, _question.digest(tree), ("", 0, None, 0), 0)
-        kept = self._answers.find(question.call, question.place, self._origin)
+        kept = self._find(question.call, question.place)
         if kept is not None:
             value = unplain_as(self._answers.whole(kept.answer), lookup.models)
             seconds = kept.seconds / self._speed if self._speed else 0.0
@@ -206,6 +217,9 @@ class Recorded:
         )
         return NotRecordedError(words)
 
+    def _find(self, call: str, place: Place) -> Kept | None:
+        return self._answers.find(call, place, self._origin)
+
     def _keep(self, kept: Kept) -> None:
         self._answers.add(kept)
         engine.call(self._flush)
@@ -221,6 +235,19 @@ class Recorded:
             await asyncio.to_thread(write)
         except RecordError as error:
             self._note(str(error))
+
+    # --- on a cluster, where a worker has a copy ------------------------------------------------------------------
+
+    def lent(self) -> Lent:
+        """What a worker needs to answer as here."""
+        return Lent(self._answers.copied(), self._origin, self._asks, self._speed, self._tools)
+
+    def hear(self, call: str, place: Place, kept: Kept | None) -> None:
+        """A worker has found that answer in its copy, or this one is new."""
+        if kept is None:
+            self._find(call, place)
+        else:
+            self._keep(kept)
 
     async def settle(self) -> None:
         """Returns when all that was answered is in the file."""

@@ -14,7 +14,7 @@ import os
 import shutil
 import threading
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -49,8 +49,8 @@ class Kept:
 
     call: str
     """What its question is known by."""
-    run: str
-    """The run that asked, by its inputs."""
+    run: str = ""
+    """The run that asked, by its inputs; empty where that makes no difference."""
     repeat: int = 0
     task: int | None = None
     turn: int = 0
@@ -91,7 +91,24 @@ class Kept:
         return {name: value for name, value in values.items() if value not in (None, 0, "", [], {})}
 
 
+_TREES = ("asked", "answer", "ran")
+"""What texts are set apart in."""
 _ANY = Kept(call="", run="", asked={})
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Recorded answers on their way to another process, which does not have the file."""
+
+    path: str
+    kept: tuple[Kept, ...]
+
+    def opened(self) -> Answers:
+        """They again; nothing of it is written."""
+        answers = Answers(Path(self.path))
+        for kept in self.kept:
+            answers.add(kept)
+        return answers
 
 
 class Answers:
@@ -238,12 +255,19 @@ class Answers:
             trees = [self.whole(kept.asked) for kept in fit]
             return max(trees, key=lambda tree: _question.nearness(asked, tree), default=None)
 
+    def copied(self) -> Copy:
+        """All of it, for another process."""
+        with self._lock:
+            whole = (replace(k, **{name: self.whole(getattr(k, name)) for name in _TREES}) for k in self._all())
+            return Copy(str(self.path), tuple(whole))
+
     def add(self, kept: Kept) -> None:
         """Take in an answer; `flush` puts it into the file."""
         with self._lock:
             known = self._by_call.setdefault(kept.call, {})
             if kept.place not in known:
-                kept.asked, kept.answer, kept.ran = (self._apart(v) for v in (kept.asked, kept.answer, kept.ran))
+                for name in _TREES:
+                    setattr(kept, name, self._apart(getattr(kept, name)))
                 known[kept.place] = kept
                 self._waiting.append(kept)
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from crew_nb._state import events as ev
 
 SETTINGS = (

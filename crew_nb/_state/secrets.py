@@ -211,6 +211,10 @@ class Secrets:
         """Those of the secrets that stand in the text."""
         return {text[start:end] for values in self._levels() for start, end in values.spans(text)}
 
+    def known(self) -> frozenset[str]:
+        """All of them, those above too: for another process, where they are to be hidden as here."""
+        return frozenset(value for values in self._levels() for value in values.all)
+
     def scrub_fields(self, record: R) -> R:
         """The frozen dataclass with its texts scrubbed, and those of the records in it; itself where nothing was."""
         changed: dict[str, Any] = {}

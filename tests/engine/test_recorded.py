@@ -454,7 +454,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
         _run(crews.one(model), answers=tmp_path / "a.jsonl", answers_missing="maybe")
     with pytest.raises(cnb.OptionError, match="answers="):
         cnb.kickoff(crews.one(model), TOPICS[0], show=False, answers_missing="ask")
-    with pytest.raises(cnb.OptionError, match="on="):
-        cnb.kickoff(crews.one(model), TOPICS[0], show=False, answers=tmp_path / "a.jsonl", on=2)
+    with pytest.raises(cnb.OptionError, match="answers="):
+        cnb.kickoff(crews.one(model), TOPICS[0], show=False, answers_tools=True)
     assert not model.asked
     assert other.read_text() == '{"a": 1}\n'

@@ -22,6 +22,7 @@ from tests.support.server import ROOT, llm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import httpx
     from crewai import Crew
@@ -53,6 +54,27 @@ async def test_a_failed_run_is_an_error_in_its_place(site: Make, client: httpx.A
     assert bad["error"]["type"] == "AuthenticationError"
     assert set(bad["error"]) == {"type", "message"}
     assert "Traceback" not in answer.text
+
+
+async def test_answers_are_recorded_and_replayed(site: Make, client: httpx.AsyncClient, server: Server, tmp_path: Path):
+    """One file for all requests: what was asked once is asked no more, whoever asks it, in the background too."""
+    url = site(answers=tmp_path / "demo.jsonl", answers_missing="ask", answers_speed=0).research
+    first = (await client.post(url, json=topics("a", "b"))).json()["results"]
+    again = (await client.post(url, json=topics("b", "a"))).json()["results"]
+    assert [r["raw"] for r in again] == [first[1]["raw"], first[0]["raw"]]
+    started = await client.post(f"{url}/batches", json=topics("a"))
+    where = f"{url}/batches/{started.json()['id']}"
+    async with client.stream("GET", f"{where}/events") as told:
+        async for _ in told.aiter_lines():
+            pass
+    done = (await client.get(where)).json()["results"]
+    assert [r["raw"] for r in done] == [first[0]["raw"]]
+    assert len(server.stats().requests) == 2
+    strict = site(answers=tmp_path / "demo.jsonl", answers_missing="error", answers_speed=0).research
+    missed = (await client.post(strict, json=topics("a", "c"))).json()["results"]
+    assert [r["status"] for r in missed] == ["done", "failed"]
+    assert missed[1]["error"]["type"] == "NotRecordedError"
+    assert len(server.stats().requests) == 2
 
 
 async def test_no_traceback_leaves_in_a_message(site: Make, client: httpx.AsyncClient):

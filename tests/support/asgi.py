@@ -103,6 +103,7 @@ class Llm:
         self.settings = Settings()
         self.records: list[Record] = []
         self.others: list[str] = []
+        self.embedded: list[str] = []
         self.tries: dict[str, int] = {}
         self.spent: dict[Fault, int] = {}
         self.in_flight = 0
@@ -129,7 +130,13 @@ class Llm:
         if not prompts:
             for request in requests:
                 del request["prompt"]
-        return {"in_flight": self.in_flight, "peak": self.peak, "others": self.others, "requests": requests}
+        return {
+            "in_flight": self.in_flight,
+            "peak": self.peak,
+            "others": self.others,
+            "embedded": self.embedded,
+            "requests": requests,
+        }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         arrived = time.time()
@@ -379,6 +386,18 @@ async def _write(send: Any, data: bytes, *, slow: bool, last: bool = False) -> N
             await asyncio.sleep(0.001)
 
 
+USED_BY_EMBEDDING = {"prompt_tokens": 1, "total_tokens": 1}
+
+
+def _vector(text: str) -> list[float]:
+    """Texts that share words lie near each other."""
+    vector = [0.01] * 32
+    for word in re.findall(r"\w+", text.lower()):
+        vector[blake2b(word.encode(), digest_size=1).digest()[0] % 32] += 1.0
+    length = sum(x * x for x in vector) ** 0.5
+    return [x / length for x in vector]
+
+
 def _app() -> Starlette:
     llm = Llm()
 
@@ -397,6 +416,13 @@ def _app() -> Starlette:
     async def stats(request: Any) -> JSONResponse:
         return JSONResponse(llm.stats(prompts="prompts" in request.query_params))
 
+    async def embed(request: Any) -> JSONResponse:
+        asked = await request.json()
+        texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+        llm.embedded += texts
+        found = [{"object": "embedding", "index": n, "embedding": _vector(text)} for n, text in enumerate(texts)]
+        return JSONResponse({"object": "list", "data": found, "model": asked["model"], "usage": USED_BY_EMBEDDING})
+
     async def other(request: Any) -> JSONResponse:
         llm.others.append(f"{request.method} {request.url.path}")
         return JSONResponse({"error": {"message": "no such endpoint", "code": "not_found"}}, status_code=404)
@@ -404,6 +430,7 @@ def _app() -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/chat/completions", endpoint=llm),
+            Route("/v1/embeddings", embed, methods=["POST"]),
             Route("/_configure", configure, methods=["POST"]),
             Route("/_reset", reset, methods=["POST"]),
             Route("/_release", release, methods=["POST"]),

@@ -64,6 +64,8 @@ class Stats:
     requests: list[Request]
     others: list[str]
     """Requests to endpoints that the server does not have."""
+    embedded: list[str]
+    """Texts that it was asked to embed."""
 
     @property
     def by_topic(self) -> Counter[str]:

@@ -48,6 +48,7 @@ async def verbs(crew: Crew) -> None:
         answers="lesson.jsonl",
         answers_missing="ask",
         answers_speed=0,
+        answers_tools=True,
     )
     assert_type(cnb.answers("lesson.jsonl").prune(), int)
     assert callable(cnb.judge("Is it good?", "openai/gpt-4o", (1, 5), name="quality"))

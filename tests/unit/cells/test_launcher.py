@@ -424,6 +424,25 @@ def test_words_that_are_typed_come_back_to_other_views_only(build: Any) -> None:
     assert [(next(iter(m["words"])), m.get("but")) for m in sent(launcher)] == [("rows", "v"), ("estimate", None)]
 
 
+def test_a_form_replays_what_it_recorded(server: Server, build: Any, tmp_path: Path) -> None:
+    """Options of recorded answers are the form's, and the code's, which runs as it is."""
+    lesson = tmp_path / "lesson.jsonl"
+    launcher = cnb.launcher(build, answers=lesson, answers_missing="ask", answers_speed=0, answers_tools=True)
+    outputs = []
+    for _ in range(2):
+        say(launcher, "run", rows=rows("A", "B"), options={})
+        assert launcher.batch is not None
+        outputs.append([result.raw for result in launcher.batch.wait(60)])
+    assert outputs[0] == outputs[1]
+    assert len(server.stats().requests) == 2
+    names: dict[str, Any] = {"build_one_crew": build}
+    code = launcher.code().partition("batch = ")
+    exec(code[0], names)
+    line = next(line for line in code[2].splitlines() if "answers=" in line)
+    assert eval(f"dict({line})", names) == {"answers": lesson}
+    assert "answers_tools=True" in code[2]
+
+
 def test_a_cell_that_is_run_again_leaves_no_widget_behind(build: Any) -> None:
     """Its form is closed and its board is the one that was, however often; the batch has one observer of the form."""
     first = cnb.launcher(build, rows("A"))
