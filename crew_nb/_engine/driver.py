@@ -510,10 +510,14 @@ class Driver:
         self._runner.close()
         if self.traces is not None:
             self.traces.end(self.finished)
-        if self.recorded is not None:
-            self._beside(self.recorded.tidy())
+        self._beside(self.tidy_answers())
         self.changed()
         self._beside(self._tell_end())
+
+    async def tidy_answers(self) -> None:
+        """What was recorded is in the file, in its order: the runs' answers, or those of judges after them."""
+        if self.recorded is not None:
+            await self.recorded.tidy()
 
     async def _tell_end(self) -> None:
         """The last message of every view goes out before those who join go on, and the record has what it can take."""

@@ -124,9 +124,10 @@ class Recorded:
     def after(self, attempt: Attempt, record: CallRecord) -> None:
         """Keep what was answered."""
         question: Question | None = record.question
-        if question is None or record.error is not None or record.saved is not None:
-            return
         scrub = attempt.secrets.scrub
+        # What comes after the run's end is nobody's, and what was secret in the run is forgotten.
+        if question is None or record.error is not None or record.saved is not None or attempt.closed:
+            return
         own = bool(record.ran) and str(record.ran[-1][2]) == str(record.answer)
         ran = [[name, arguments] for name, arguments, _ in record.ran]
         self._keep(
@@ -167,6 +168,8 @@ class Recorded:
 
     def _told(self, attempt: Attempt, question: Question, answer: Answer) -> None:
         scrub = attempt.secrets.scrub
+        if attempt.closed:
+            return
         self._keep(
             question.kept(
                 answer=plain(answer.value, scrub),

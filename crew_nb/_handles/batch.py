@@ -433,6 +433,7 @@ class Batch:
         scorer, self._scorer = self._scorer, None
         if scorer is not None:
             scorer.close()
+            await self._driver.tidy_answers()
             self._driver.put_batch()
             await asyncio.gather(*(told() for told in self.at_scored))
 
