@@ -135,7 +135,7 @@ def test_every_way_of_a_tool_is_replayed(lesson: Path) -> None:
     """Results, models, errors and spent limits come again as they were, and no tool is run; without the option, all."""
     first = _outputs(_run(Tools, [{}], answers=lesson))
     count = len(called)
-    assert count == 11
+    assert count == 12
     assert "sk-proj" in first[0]
     assert "sk-proj" not in lesson.read_text()
     _answers._opened.clear()
