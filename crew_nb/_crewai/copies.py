@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticUndefined
 
 from crew_nb._crewai import models as _models
+from crew_nb._crewai import rpm as _rpm
 from crew_nb._state.errors import UnfaithfulCopyError
 
 if TYPE_CHECKING:
@@ -137,10 +138,9 @@ class Copies:
 def _equip_agent(agent: Any, original: Any) -> None:
     """What CrewAI makes for an agent when it is made: its limiter, and its cache if it asked for one."""
     from crewai.agents.cache.cache_handler import CacheHandler
-    from crewai.utilities.rpm_controller import RPMController
 
     if agent.max_rpm:
-        agent._rpm_controller = RPMController(max_rpm=agent.max_rpm, logger=agent._logger)
+        agent._rpm_controller = _rpm.limiter(agent.max_rpm, agent._logger)
     _models.resolve(agent)
     if getattr(agent, "_constructor_cache_opt_in", False):
         given = original.cache_handler
@@ -148,9 +148,7 @@ def _equip_agent(agent: Any, original: Any) -> None:
 
 
 def _equip_crew(crew: Any) -> None:
-    from crewai.utilities.rpm_controller import RPMController
-
-    crew._rpm_controller = RPMController(max_rpm=crew.max_rpm, logger=crew._logger)
+    crew._rpm_controller = _rpm.limiter(crew.max_rpm, crew._logger)
     _equip_agents(crew)
 
 

@@ -92,6 +92,7 @@ NAMES = {
         "_aggregated_usage_metrics _completed_methods _execute_method _method_execution_counts _method_outputs "
         "_persist_method_completion _request_human_feedback _resolve_input_provider _usage_aggregation_handler"
     ),
+    "crewai.utilities.rpm_controller:RPMController": "_current_rpm _reset_request_count _timer",
     "crewai.utilities.agent_utils:": (
         "_proactively_summarize_context _setup_before_llm_call_hooks _validate_and_finalize_llm_response"
     ),

@@ -14,6 +14,7 @@ import functools
 import itertools
 import random
 import threading
+import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,7 @@ from crew_nb._crewai import listen as _listen
 from crew_nb._crewai import models as _models
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import patches
+from crew_nb._crewai import rpm as _rpm
 from crew_nb._crewai import tokens as _tokens
 from crew_nb._engine import failure as _failure
 from crew_nb._engine import prices as _prices
@@ -516,8 +518,18 @@ class Gate:
         again.tries += 1
         if again.tries > self.max_retries and attempt.stream:
             again.without_stream = True  # something on the way may break off streams only
+        await self._sit_out(attempt, "retry", words, seconds)
+
+    def sit_out(self, attempt: Attempt, words: str, seconds: float) -> None:
+        """Wait for a limit of CrewAI's own, in a thread; shown in the row, and ended by a stop."""
+        if threading.get_ident() == self._thread:
+            time.sleep(seconds)  # as CrewAI does; its executors ask in threads
+        else:
+            self._join(attempt, self._sit_out(attempt, "rate limit", words, seconds))
+
+    async def _sit_out(self, attempt: Attempt, reason: ev.WaitReason, words: str, seconds: float) -> None:
         key = f"wait-{next(self._keys)}"
-        self._post_wait(attempt, key, "retry", words, _clock.now() + seconds)
+        self._post_wait(attempt, key, reason, words, _clock.now() + seconds)
         try:
             await asyncio.sleep(seconds)
         finally:
@@ -618,8 +630,18 @@ async def acall(asked: Asked, operation: Callable[[], Awaitable[Any]]) -> Any:
     return await attempt.gate.acall(attempt, asked, operation)
 
 
+def sit_out(words: str, seconds: float) -> None:
+    """Wait for a limit of CrewAI's own, as the current run's gate lets it."""
+    attempt = _attempt.current.get()
+    if attempt is None:
+        time.sleep(seconds)
+    else:
+        attempt.gate.sit_out(attempt, words, seconds)
+
+
 def install() -> str:
     """Put the gate before every LLM call of our runs; returns what could not be, in words."""
     patches.install_sdk_retry_switch(in_call)
     _tokens.install()
+    _rpm.install(applies, sit_out)
     return patches.install_gate(applies, call, acall)

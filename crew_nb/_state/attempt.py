@@ -93,6 +93,9 @@ class Gate(Protocol):
     def within(self, attempt: Attempt, asked: Asked, /) -> AbstractContextManager[None]:
         """While a call is made within another one."""
 
+    def sit_out(self, attempt: Attempt, words: str, seconds: float, /) -> None:
+        """Wait in a thread; shown in the row, and ended by a stop."""
+
     def hang_up(self, attempt: Attempt, /) -> None:
         """Close its requests that are in flight."""
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import resource
+import threading
 import time
-from typing import TYPE_CHECKING
+
+import pytest
+from crewai import Crew
 
 import crew_nb as cnb
+from crew_nb._crewai import rpm
 from crew_nb._engine import limits
 from crew_nb._engine.engine import engine
 from tests.support import crews
 from tests.support.server import Server, llm
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def _inputs(n: int) -> list[dict[str, str]]:
@@ -114,3 +115,54 @@ def test_more_calls_than_files_may_be_open_are_told_before_they_fail() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [len(notes) for notes in told] == [1, 0, 0]
     assert "max_concurrency=412" in told[0][0]
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["direct", "stock"])
+@pytest.mark.parametrize("made", ["before", "by the run"])
+def test_a_crews_own_max_rpm_waits_in_its_row(
+    made: str, stock: bool, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third call of a minute waits, its row says for what, a stop ends it; no thread counts minutes."""
+    if stock:
+        monkeypatch.setattr("crew_nb._crewai.fast.why_not", lambda crew: "asked for by the test")
+
+    def build() -> Crew:
+        crew = crews.chain(llm(server), 3)
+        return Crew(agents=crew.agents, tasks=crew.tasks, max_rpm=2)
+
+    given = build()
+    before = _timers()
+    batch = cnb.kickoff_for_each(given if made == "before" else build, _inputs(2), show=False)
+    until = time.monotonic() + 60
+    while not all(run.state.waits for run in batch):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert {(w.reason, w.detail) for run in batch for w in run.state.waits} == {
+        ("rate limit", "max_rpm=2 of the crew or agent itself")
+    }
+    assert _timers() == before
+    batch.cancel()
+    results = batch.wait(60)
+    assert {r.status for r in results} == {"cancelled"}
+    assert {r.state.dropped_calls for r in results} == {0}
+    assert len(server.stats().requests) == 4
+
+
+def test_an_agents_own_max_rpm_counts_on_in_the_next_minute(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has waited goes on, and a counter that CrewAI stops after a task counts on."""
+    monkeypatch.setattr(rpm, "MINUTE", 0.3)
+    worker = crews.agent(llm(server), "Writer", max_rpm=1)
+    crew = crews.chain(llm(server), 3)
+    crew.agents = [worker]
+    for task in crew.tasks:
+        task.agent = worker
+    waits = []
+    batch = cnb.kickoff_for_each(crew, _inputs(1), show=False)
+    batch.taps.append(lambda event: waits.append(event) if type(event).__name__ == "WaitStarted" else None)
+    assert batch.wait(60)[0].status == "done"
+    assert len(server.stats().requests) == 3
+    assert [w.reason for w in waits] == ["rate limit"] * len(waits)
+
+
+def _timers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)}
