@@ -110,6 +110,8 @@ class Cluster:
         self._shown = _Shown(client, self._session)
         self._note: Callable[[str], None] = lambda text: None
 
+    where = ""  # each row names its worker, and they come and go
+
     @property
     def waits_for(self) -> str:
         """What runs wait for, in words; empty where a worker is ready."""

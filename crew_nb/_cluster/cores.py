@@ -82,6 +82,13 @@ class _Cores:
             return ""
         return f"starting {self._count} processes; the first {FIRST_HERE} runs begin without them…"
 
+    @property
+    def where(self) -> str:
+        """On how many processes it is; empty until they are there."""
+        if not self._ready:
+            return ""
+        return f"runs are spread over {self._count} process{'es' * (self._count != 1)} of this machine"
+
     async def prepare(self, states: Sequence[RunState]) -> None:
         """Returns at once for the first runs; for the others when the processes are ready.
 
@@ -140,19 +147,31 @@ def _start(count: int, future: Future[Client]) -> None:
 
         dask: Any = distributed
         cluster = dask.LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None)
-        future.set_result(dask.Client(cluster, set_as_default=False))
+        client = dask.Client(cluster, set_as_default=False)
     except BaseException as error:
         future.set_exception(error)
+        return
+    with _keeping:
+        if is_kept := _kept.get(count) is future:
+            future.set_result(client)
+    if not is_kept:
+        try:
+            _end(client)
+        finally:
+            future.set_exception(RuntimeError("the processes were stopped while they started"))
 
 
 def stop() -> None:
-    """End the processes that were kept."""
+    """End the processes that were kept; those that only start end once they have."""
     with _keeping:
         kept = list(_kept.values())
         _kept.clear()
     for future in kept:
         if future.done() and not future.exception():
-            client: Any = future.result()
-            cluster = client.cluster
-            client.close()
-            cluster.close()
+            _end(future.result())
+
+
+def _end(client: Any) -> None:
+    cluster = client.cluster
+    client.close()
+    cluster.close()

@@ -46,8 +46,9 @@ NAMES = {
     "crewai.events.stream_context:": "_stream_sinks",
     "crewai.events.event_context:": "_event_id_stack _default_config",
     "crewai.events.event_bus:crewai_event_bus": (
-        "_prepare_event _record_event _sync_handlers _async_handlers _handler_dependencies"
+        "_acall_handlers _prepare_event _record_event _sync_handlers _async_handlers _handler_dependencies"
     ),
+    "crewai.events.event_bus:": "is_call_handler_safe",
     "crewai.events.event_listener:EventListener": "_telemetry",
     "crewai.events.listeners.tracing.utils:": "_load_user_data set_suppress_tracing_messages",
     "crewai.hooks.dispatch:": "_scoped_hooks_var HookAborted InterceptionPoint get_scoped_hooks",

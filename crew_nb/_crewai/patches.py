@@ -54,6 +54,43 @@ def hear_prints(hear: Callable[[str], None]) -> None:
     Printer.print = staticmethod(say)  # type: ignore[method-assign]
 
 
+def hear_failing_listeners(applies: Callable[[], bool], tell: Callable[[Any, Exception], None]) -> None:
+    """Tell of each error that a handler of the user's on CrewAI's event bus raises, which the bus drops in silence."""
+    try:
+        event_bus: Any = importlib.import_module("crewai.events.event_bus")  # noqa: TID251 - CrewAI's
+        stock, astock = event_bus.is_call_handler_safe, event_bus.CrewAIEventsBus._acall_handlers
+    except (ImportError, AttributeError):
+        return
+    if hasattr(stock, "_crew_nb"):
+        return
+
+    @functools.wraps(stock)
+    def is_call_handler_safe(handler: Any, *args: Any, **more: Any) -> Exception | None:
+        error: Exception | None = stock(handler, *args, **more)
+        if error is not None and applies():
+            tell(handler, error)
+        return error
+
+    def told(handler: Any) -> Any:
+        @functools.wraps(handler)
+        async def call(*args: Any) -> Any:
+            try:
+                return await handler(*args)
+            except Exception as error:
+                tell(handler, error)
+                raise
+
+        return call
+
+    @functools.wraps(astock)
+    async def acall_handlers(self: Any, source: Any, event: Any, handlers: Any, *args: Any) -> None:
+        await astock(self, source, event, frozenset(map(told, handlers)) if applies() else handlers, *args)
+
+    is_call_handler_safe._crew_nb = True  # type: ignore[attr-defined]
+    event_bus.is_call_handler_safe = is_call_handler_safe
+    event_bus.CrewAIEventsBus._acall_handlers = acall_handlers
+
+
 SyncGate = Callable[[Asked, Callable[[], Any]], Any]
 
 

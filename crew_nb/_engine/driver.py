@@ -286,6 +286,8 @@ class Driver:
             await self._runner.prepare(self.states)
         finally:
             self._unnote(words)
+        if where := self._runner.where:
+            self.note(where)
 
     async def _kick_off(self, attempt: Attempt) -> Any:
         self.post(ev.RunStarted(run=attempt.index, at=_clock.now()))

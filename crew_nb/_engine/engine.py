@@ -29,6 +29,7 @@ from crew_nb._crewai import naming as _naming
 from crew_nb._crewai import patches
 from crew_nb._crewai.crews import CREW
 from crew_nb._engine import calls as _calls
+from crew_nb._engine import failure as _failure
 from crew_nb._engine import human as _human
 from crew_nb._engine import imports as _imports
 from crew_nb._engine import limits as _limits
@@ -273,6 +274,10 @@ class Runner(Protocol):
     def waits_for(self) -> str:
         """What runs wait for before they can begin, in words; empty where it is ready."""
 
+    @property
+    def where(self) -> str:
+        """Where runs are carried out from now on, in words; empty where that is here."""
+
     async def prepare(self, states: Sequence[RunState]) -> None:
         """Returns when runs can begin; `states` are those of the batch's runs, at any moment."""
 
@@ -286,7 +291,7 @@ class Runner(Protocol):
 class _Here:
     """The runner that is this process."""
 
-    waits_for = ""
+    waits_for = where = ""
     kick_off = staticmethod(kick_off)
 
     async def prepare(self, states: Sequence[RunState]) -> None:
@@ -305,6 +310,18 @@ def _print_to_row(text: str) -> None:
         attempt.log(text)
 
 
+def _tell_of_listener(handler: Any, error: Exception) -> None:
+    """Once a batch, however often it fails; CrewAI's own are left to CrewAI."""
+    attempt = _attempt.current.get()
+    name = getattr(handler, "__qualname__", None) or repr(handler)
+    if attempt is None or ("listener", name) in attempt.met or str(handler.__module__).startswith("crewai."):
+        return
+    attempt.met["listener", name] = attempt.index
+    words = f"a listener of CrewAI's events failed: {name}: {_failure.type_name(error)}: {_failure.said(error)}"
+    attempt.log(words)
+    engine.call(attempt.note, attempt.secrets.scrub(words))
+
+
 def _line(record: logging.LogRecord) -> str:
     try:
         words = record.getMessage()
@@ -320,6 +337,7 @@ def _of_no_run(record: logging.LogRecord) -> bool:
 
 def _take_logging() -> None:
     patches.hear_prints(_print_to_row)
+    patches.hear_failing_listeners(_calls.applies, _tell_of_listener)
     patches.mute_scope_warnings()
     stock = logging.Logger.callHandlers
     if getattr(stock, "_crew_nb", False):

@@ -16,6 +16,7 @@ import functools
 import json
 import os
 import sqlite3
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -116,7 +117,6 @@ class Record:
         self._batches: dict[str, store.BatchRow] = {}  # the one that was written to last comes last
         self._unsaved = store.no_rows()
         self._again_at = 0.0
-        self._closes_at_exit = False
         self._pid = os.getpid()
 
     def describe(self) -> str:
@@ -283,9 +283,7 @@ class Record:
         done: Future[str | None] = Future()
         with self._wake:
             self._queue.append((rows, done))
-            if not self._closes_at_exit:
-                self._closes_at_exit = True
-                atexit.register(self.close)
+            _written_to.add(self)
             if self._writer is not None:
                 self._wake.notify_all()
                 return done
@@ -429,13 +427,27 @@ class Record:
         if writer is not None and writer.is_alive():
             writer.join()
         self._closing = False
-        self._closes_at_exit = False
-        atexit.unregister(self.close)
+        _written_to.discard(self)
         with self._io:
             self._disconnect()
             if self._memory is not None and not any(self._unsaved[1:]) and self.path is not None:
                 self._memory.close()
                 self._memory = None
+
+    @property
+    def lost(self) -> str:
+        """What ends with this process, as it could not be written, in words; empty where nothing does."""
+        with self._io:
+            if os.getpid() != self._pid or self.path is None or not self._unsaved.runs:
+                return ""
+            places: dict[str, set[int]] = {}
+            for row in self._unsaved.runs:
+                places.setdefault(row.batch, set()).add(row.place)
+            named = [
+                f"{len(runs)} of {getattr(self._batches.get(key), 'name', '') or key}" for key, runs in places.items()
+            ]
+            count = sum(map(len, places.values()))
+            return f"crew_nb: {count} run{'s' * (count != 1)} ({', '.join(named)}) not kept: {self.problem}"
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -643,6 +655,18 @@ def _reason(path: Path, error: BaseException) -> str:
     if isinstance(error, RecordError):
         return str(error)
     return f"{path} cannot be written ({error})"
+
+
+_written_to: set[Record] = set()
+"""Those that are to be closed."""
+
+
+@atexit.register  # before the engine's own: what that stops is written, too
+def _close_at_exit() -> None:
+    for record in list(_written_to):
+        record.close()
+        if words := record.lost:
+            print(words, file=sys.stderr)
 
 
 # -- the record of this process --------------------------------------------------------------------------------

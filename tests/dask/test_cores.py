@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 import crew_nb as cnb
@@ -72,11 +73,13 @@ async def test_warm_processes_take_all_of_the_next_batch_but_not_a_small_one(
     """They are the same ones; what is small runs in the kernel."""
     monkeypatch.setattr(cores, "FIRST_HERE", 0)
     known = cores._started(2).result(LONG)
-    results = await cnb.kickoff_for_each(build, rows(20), on=2, show=False, max_concurrency=20)
-    assert {r.state.worker for r in results} == {"0", "1"}
+    batch = cnb.kickoff_for_each(build, rows(20), on=2, show=False, max_concurrency=20)
+    assert {r.state.worker for r in await batch} == {"0", "1"}
+    assert "runs are spread over 2 processes of this machine" in batch.state().notes
     assert cores._started(2).result() is known
-    small = await cnb.kickoff_for_each(build, rows(3), on=2, show=False)
-    assert {r.state.worker for r in small} == {""}
+    small = cnb.kickoff_for_each(build, rows(3), on=2, show=False)
+    assert {r.state.worker for r in await small} == {""}
+    assert small.state().notes == ()
 
 
 async def test_a_stop_ends_what_runs_in_both_places(
@@ -105,3 +108,19 @@ def test_what_cannot_travel_is_said_before_launch(server: Server) -> None:
     with pytest.raises(cnb.BlueprintError, match="cannot travel"):
         cnb.kickoff_for_each(crews.one(cnb.OfflineLLM()), rows(1), on="cores", show=False)
     assert not server.stats().requests
+
+
+def test_a_stop_while_they_start_ends_them_too() -> None:
+    """Processes that are there only afterwards do not stay behind; who waits for them is told."""
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with cores._keeping:
+        kept, cores._kept = cores._kept, {}
+    try:
+        starting = cores._started(1)
+        cores.stop()
+        with pytest.raises(RuntimeError, match="stopped while they started"):
+            starting.result(LONG)
+    finally:
+        with cores._keeping:
+            cores._kept = kept
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before

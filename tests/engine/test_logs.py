@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from crewai.events import TaskStartedEvent, crewai_event_bus
 from crewai.tools import tool
 
 import crew_nb as cnb
@@ -114,3 +116,38 @@ def test_logging_can_be_set_up_as_ever(monkeypatch: pytest.MonkeyPatch, capfd: C
     assert "warning: loud" in row
     assert (tmp_path / "log").read_text().splitlines() == ["WARNING:root:loud"]
     logging.root.handlers[0].close()
+
+
+def test_a_listener_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of handlers on CrewAI's event bus, sync and async, stand in the head and in one row; the runs go on."""
+    calls: list[str] = []
+    done = threading.Semaphore(0)
+
+    def count(source: Any, event: Any) -> None:
+        calls.append("sync")
+        done.release()
+        raise KeyError("no such sk-proj-Zx81nfQ0dRq2Lm7TbVw4")
+
+    async def acount(source: Any, event: Any) -> None:
+        calls.append("async")
+        done.release()
+        raise ValueError("broken")
+
+    with crewai_event_bus.scoped_handlers():
+        crewai_event_bus.register_handler(TaskStartedEvent, count)
+        crewai_event_bus.register_handler(TaskStartedEvent, acount)
+        batch = cnb.kickoff_for_each(crews.one(cnb.OfflineLLM(latency=0.2)), [{"topic": t} for t in "abc"], show=False)
+        assert {r.status for r in batch.wait(60)} == {"done"}
+        for _ in range(6):
+            assert done.acquire(timeout=30)
+    assert sorted(calls) == ["async"] * 3 + ["sync"] * 3
+    until = time.monotonic() + 30
+    while len(notes := [note for note in batch.state().notes if "listener" in note]) < 2:
+        assert time.monotonic() < until, notes
+        time.sleep(0.01)
+    assert {note.rpartition("<locals>.")[2] for note in notes} == {
+        "count: KeyError: 'no such ***'",
+        "acount: ValueError: broken",
+    }
+    lines = [line.text for run in batch.runs for line in run.state.log if "listener" in line.text]
+    assert sorted(lines) == sorted(notes)

@@ -872,3 +872,43 @@ def test_ten_thousand_runs(path: Path, record_testsuite_property: Any) -> None:
     spent = {name: round(at - before, 3) for (_, before), (name, at) in pairwise(times)}
     record_testsuite_property("ten_thousand_runs_seconds", json.dumps(spent))
     print(f"10,000 runs: {spent}, {path.stat().st_size / 1e6:.1f} MB")
+
+
+LOCKED = """
+import sqlite3, sys
+import crew_nb as cnb
+from crew_nb._record import record
+from tests.support import crews
+
+path = cnb.set_record(sys.argv[1]) and sys.argv[1]
+crew = crews.one(cnb.OfflineLLM(latency=0))
+cnb.kickoff_for_each(crew, [{"topic": "before"}], show=False).wait()
+record.BUSY_SECONDS = 0.1
+record.get()._disconnect()
+lock = sqlite3.connect(path, isolation_level=None)
+lock.execute("BEGIN IMMEDIATE")
+batch = cnb.kickoff_for_each(crew, [{"topic": t} for t in "abc"], name="the sweep", show=False)
+print({r.status for r in batch.wait()})
+if sys.argv[2] == "released":
+    lock.execute("ROLLBACK")
+"""
+
+
+@pytest.mark.parametrize("end", ["held", "released"])
+def test_what_is_lost_with_the_process_is_told_as_it_ends(end: str, path: Path) -> None:
+    """A store that another program keeps locked to the end: how many runs of which batch are not kept, and why."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOCKED, str(path), end], check=False, capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stdout) == (0, "{'done'}\n"), done.stderr
+    with opened(path) as kept:
+        held = {info.name: info.done for info in kept.runs()}
+    if end == "released":
+        assert done.stderr == ""
+        assert held.pop("the sweep") == 3
+    else:
+        assert done.stderr == (
+            f"crew_nb: 3 runs (3 of the sweep) not kept: {path} cannot be written (database is locked)\n"
+        )
+        assert "the sweep" not in held
+    assert list(held.values()) == [1]
