@@ -25,7 +25,7 @@ class Sweep(Protocol):
 
     @property
     def grid(self) -> Json:
-        """Names of factors, inputs and variants, and how many repeats there are."""
+        """Names of factors, inputs and variants, what the inputs are (`by`), and how many repeats there are."""
 
     @property
     def log(self) -> Sequence[int]:
@@ -54,7 +54,8 @@ def static(state: BatchState, sweep: Sweep) -> Html | None:
 
 def _grid(state: BatchState, grid: Json, by_run: dict[int, Json], name: str) -> Html:
     variants, repeats = grid["variants"], grid["repeats"]
-    head = el("tr", el("th", ", ".join(grid["factors"])), (el("th", words, scope="col") for words in variants))
+    corner = f"{grid['by']} by {', '.join(grid['factors'])}"
+    head = el("tr", el("th", corner, style="text-align:left"), (el("th", words, scope="col") for words in variants))
     rows = []
     for place, words in enumerate(grid["inputs"][:ROWS]):
         cells = []

@@ -51,11 +51,15 @@ class Shown:
         """Inputs and variants by name. Runs go input by input, variant by variant, repeat by repeat."""
         sheet = self._sheet
         inputs = {cell.input: cell for cell in sheet.cells}
-        names = [", ".join(f"{name}={value}" for name, value in cell.inputs.items()) for cell in inputs.values()]
+        names = list(dict.fromkeys(name for cell in inputs.values() for name in cell.inputs))
+        # The name of the only input is the column's.
+        shown = (lambda name, value: str(value)) if len(names) == 1 else "{}={}".format
+        words = [", ".join(shown(name, value) for name, value in cell.inputs.items()) for cell in inputs.values()]
         variants = [", ".join(map(str, levels)) for levels in sheet.variants]
         return {
             "factors": [one_line(name, 60) for name in sheet.factors],
-            "inputs": _fitted(names),
+            "by": one_line(names[0], 60) if len(names) == 1 else "inputs",
+            "inputs": _fitted(words),
             "variants": _fitted(variants),
             "repeats": max(cell.repeat for cell in sheet.cells) + 1,
         }

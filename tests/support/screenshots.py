@@ -47,6 +47,11 @@ THOUSAND = SETUP + (
 FORM = SETUP + (
     "form = cnb.launcher(notice, inputs={'topic': ['the office move', 'the canteen'], 'tone': ['plain', 'formal']})"
 )
+SWEEP = SETUP + (
+    "llms = [clerk('small', 0.55, 0.4), clerk('medium', 0.8, 0.7), clerk('large', 0.95, 1.2)]\n"
+    "batch = cnb.sweep(router, [{'ticket': t} for t in TICKETS], over={'llm': llms, 'prompt': ['plainly', 'by example']},"
+    " repeats=3, scores=[right], max_concurrency=40, name='which model sorts best')"
+)
 VERDICTS = SETUP + "batch = cnb.kickoff_for_each(verdict, inputs=[{'topic': t} for t in TOPICS], name='verdicts')"
 
 
@@ -208,6 +213,17 @@ def table(studio: Studio, page: LabPage) -> None:
     studio.take(page, "table")
 
 
+def sweep(studio: Studio, page: LabPage) -> None:
+    """The grid of a sweep and what its scores come to."""
+    board = page.board()
+    ended(page)
+    tab(page, board, "grid")
+    studio.take(page, "grid")
+    tab(page, board, "scores")
+    board.locator(".cnb-means").first.wait_for()
+    studio.take(page, "scores")
+
+
 def form(studio: Studio, page: LabPage) -> None:
     """The launcher: filled, and with its batch at work."""
     page.page.locator(".cnb-launch tbody tr").nth(3).wait_for()
@@ -224,6 +240,7 @@ SESSIONS: dict[str, tuple[str, Act, float]] = {
     "three": (THREE, three, 1.0),
     "thousand": (THOUSAND, thousand, 1.0),
     "table": (VERDICTS, table, 1.0),
+    "sweep": (SWEEP, sweep, 1.0),
     "launcher": (FORM, form, 1.0),
 }
 """What is run, what is done with its board, and the scale of the pictures."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import time
-from typing import TYPE_CHECKING, Literal
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
 
 from crewai import Agent, Crew, Task
 from crewai.tools import tool
@@ -105,6 +107,47 @@ def verdict(topic: str) -> Crew:
         name="verdict", agent=judge, description=f"Judge {topic}.", expected_output="A verdict", output_pydantic=Verdict
     )
     return Crew(agents=[judge], tasks=[task], name="verdict")
+
+
+TICKETS = {
+    "The invoice is paid twice": "billing",
+    "The app closes when I log in": "fault",
+    "Can I change my address?": "account",
+    "My card was charged in March": "billing",
+    "Nothing loads since the update": "fault",
+    "Please delete my profile": "account",
+    "A refund has not arrived": "billing",
+    "The export is an empty file": "fault",
+}
+"""What customers write, and where it belongs."""
+
+
+def clerk(name: str, quality: float, latency: float) -> cnb.OfflineLLM:
+    """A model that sorts tickets, and is right as often as `quality` says."""
+    asked: Counter[str] = Counter()
+
+    def answer(messages: list[Any]) -> str:
+        said = str(messages)
+        ticket = next(text for text in TICKETS if text in said)
+        asked[ticket] += 1
+        luck = random.Random(f"{name} {ticket} {asked[ticket]}").random() + 0.15 * ("by example" in said)
+        return TICKETS[ticket] if luck > 1 - quality else "other"
+
+    return cnb.OfflineLLM(answer, model=name, latency=latency, tokens_per_second=None)
+
+
+def router(ticket: str, llm: cnb.OfflineLLM, prompt: str) -> Crew:
+    """One task: where a ticket belongs."""
+    agent = Agent(role="Clerk", goal="Sort tickets", backstory="Reads twice.", llm=llm)
+    task = Task(
+        name="sort", agent=agent, description=f"Sort, {prompt}: {ticket}", expected_output="billing, fault or account"
+    )
+    return Crew(agents=[agent], tasks=[task], name="router")
+
+
+def right(output: Any, inputs: dict[str, str]) -> bool:
+    """Whether a ticket is where it belongs."""
+    return bool(output.raw == TICKETS[inputs["ticket"]])
 
 
 def notice(topic: str, tone: Literal["plain", "formal"] = "plain", words: int = 80, urgent: bool = False) -> Crew:

@@ -872,6 +872,7 @@ var View = class {
 
 // board/grid/grid.js
 var [ROW, NAMES, COLUMN] = [34, 170, 92];
+var [LETTER, LONG] = [7.6, 460];
 var figure = (n) => String(Number(n.toPrecision(3)));
 var Grid = class extends View {
   /** @override */
@@ -891,7 +892,7 @@ var Grid = class extends View {
     this.acts = { cell: (run) => this.open(run), "cell-compare": () => board.compare(this.picked) };
   }
   get grid() {
-    return this.store.grid ?? { factors: [], inputs: [], variants: [], repeats: 1 };
+    return this.store.grid ?? { factors: [], by: "", inputs: [], variants: [], repeats: 1 };
   }
   /** Names of the scores that have come. */
   get names() {
@@ -948,9 +949,9 @@ var Grid = class extends View {
   }
   /** @override */
   draw() {
-    const { variants, factors } = this.grid;
+    const { variants, factors, by } = this.grid;
     morph(this.bar, h("div", { class: "cnb-tools" }, this.tools()));
-    const names = [h("span", { class: "cnb-gridname", role: "columnheader" }, factors.join(", ")), ...variants.map((name) => h("bdi", { role: "columnheader", title: name }, name))];
+    const names = [h("span", { class: "cnb-gridname", role: "columnheader" }, `${by} by ${factors.join(", ")}`), ...variants.map((name) => h("bdi", { role: "columnheader", title: name }, name))];
     morph(this.head, h("div", { class: "cnb-gridhead", role: "row", style: this.columns }, names));
     const per = Math.max(1, variants.length * this.grid.repeats);
     const inputs = [...new Set(this.places.map((run) => Math.floor(run / per)))];
@@ -960,7 +961,9 @@ var Grid = class extends View {
   }
   get columns() {
     const { length } = this.grid.variants;
-    return `grid-template-columns:${NAMES}px repeat(${length},minmax(${COLUMN}px,1fr));min-width:${NAMES + COLUMN * length}px`;
+    const longest = Math.max(0, ...this.grid.inputs.map((name) => name.length));
+    const names = Math.max(NAMES, Math.min(LONG, Math.ceil(LETTER * longest) + 16));
+    return `grid-template-columns:minmax(${NAMES}px,${names}px) repeat(${length},minmax(${COLUMN}px,1fr));min-width:${NAMES + COLUMN * length}px`;
   }
   tools() {
     const { names, picked } = this;
@@ -2074,7 +2077,7 @@ var Work = class {
 };
 
 // board/runs/runs.js
-var [SHORT, LONG] = [14, 40];
+var [SHORT, LONG2] = [14, 40];
 var NUMBERS = ["time", "tokens", "cost"];
 var Runs = class extends View {
   /** @override */
@@ -2159,11 +2162,11 @@ var Runs = class extends View {
       const names = [...this.store.columns.keys()];
       return [{ key: INPUT + names[0], name: names.join(" · "), wide, of: called }];
     }
-    const long = columns.filter((column) => column.wide > SHORT).reduce((sum, column) => sum + Math.min(column.wide, LONG), 0);
+    const long = columns.filter((column) => column.wide > SHORT).reduce((sum, column) => sum + Math.min(column.wide, LONG2), 0);
     return columns.map(({ name, wide: wide2 }) => ({
       key: INPUT + name,
       name,
-      wide: wide2 > SHORT ? `minmax(60px, ${(1.6 * Math.min(wide2, LONG) / long).toFixed(2)}fr)` : `minmax(0, ${Math.ceil(8.8 * wide2) + 4}px)`,
+      wide: wide2 > SHORT ? `minmax(60px, ${(1.6 * Math.min(wide2, LONG2) / long).toFixed(2)}fr)` : `minmax(0, ${Math.ceil(8.8 * wide2) + 4}px)`,
       of: (row) => row.cells?.[name] ?? (row.cells ? "" : row.label ?? "")
     }));
   }

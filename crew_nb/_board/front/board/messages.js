@@ -39,7 +39,7 @@
  *   unpriced_calls: number, speedup: number|null, worked: number, at_work: number, offline: number, from_record: number,
  *   dropped_calls: number}} Batch
  * @typedef {number | boolean | string} Score
- * @typedef {{factors: string[], inputs: string[], variants: string[], repeats: number}} Grid
+ * @typedef {{factors: string[], by: string, inputs: string[], variants: string[], repeats: number}} Grid
  * @typedef {{score: string, rows: [number, number | null, number | null, number | null, number][]}} Mean by variant: the mean,
  *   its interval, and of how many runs
  * @typedef {{t?: string, revision: number, full: boolean, batch: Batch, now: number, shapes?: Record<string, Spec[]>,

@@ -9,6 +9,8 @@ import { View } from "../view.js";
 
 /** Pixels of a row, of the names of inputs, and of a column. */
 const [ROW, NAMES, COLUMN] = [34, 170, 92];
+/** Pixels of a letter and the most that names of inputs take, where there is room. */
+const [LETTER, LONG] = [7.6, 460];
 
 /** @param {number} n */
 const figure = (n) => String(Number(n.toPrecision(3)));
@@ -38,7 +40,7 @@ export class Grid extends View {
   }
 
   get grid() {
-    return this.store.grid ?? { factors: [], inputs: [], variants: [], repeats: 1 };
+    return this.store.grid ?? { factors: [], by: "", inputs: [], variants: [], repeats: 1 };
   }
 
   /** Names of the scores that have come. */
@@ -102,9 +104,9 @@ export class Grid extends View {
 
   /** @override */
   draw() {
-    const { variants, factors } = this.grid;
+    const { variants, factors, by } = this.grid;
     morph(this.bar, h("div", { class: "cnb-tools" }, this.tools()));
-    const names = [h("span", { class: "cnb-gridname", role: "columnheader" }, factors.join(", ")), ...variants.map((name) => h("bdi", { role: "columnheader", title: name }, name))];
+    const names = [h("span", { class: "cnb-gridname", role: "columnheader" }, `${by} by ${factors.join(", ")}`), ...variants.map((name) => h("bdi", { role: "columnheader", title: name }, name))];
     morph(this.head, h("div", { class: "cnb-gridhead", role: "row", style: this.columns }, names));
     const per = Math.max(1, variants.length * this.grid.repeats);
     const inputs = [...new Set(this.places.map((run) => Math.floor(run / per)))];
@@ -115,7 +117,9 @@ export class Grid extends View {
 
   get columns() {
     const { length } = this.grid.variants;
-    return `grid-template-columns:${NAMES}px repeat(${length},minmax(${COLUMN}px,1fr));min-width:${NAMES + COLUMN * length}px`;
+    const longest = Math.max(0, ...this.grid.inputs.map((name) => name.length));
+    const names = Math.max(NAMES, Math.min(LONG, Math.ceil(LETTER * longest) + 16));
+    return `grid-template-columns:minmax(${NAMES}px,${names}px) repeat(${length},minmax(${COLUMN}px,1fr));min-width:${NAMES + COLUMN * length}px`;
   }
 
   tools() {
