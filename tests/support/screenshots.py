@@ -49,7 +49,8 @@ FORM = SETUP + (
 )
 SWEEP = SETUP + (
     "llms = [clerk('small', 0.55, 0.4), clerk('medium', 0.8, 0.7), clerk('large', 0.95, 1.2)]\n"
-    "batch = cnb.sweep(router, [{'ticket': t} for t in TICKETS], over={'llm': llms, 'prompt': ['plainly', 'by example']},"
+    "batch = cnb.sweep(router, [{'ticket': t} for t in TICKETS],"
+    " over={'llm': llms, 'prompt': ['plainly', 'by example']},"
     " repeats=3, scores=[right], max_concurrency=40, name='which model sorts best')"
 )
 VERDICTS = SETUP + "batch = cnb.kickoff_for_each(verdict, inputs=[{'topic': t} for t in TOPICS], name='verdicts')"
