@@ -440,7 +440,7 @@ def lacks(fields: Sequence[Field], inputs: Sequence[Mapping[str, Any]]) -> dict[
     """What is needed and not given: row, then field, then words for people."""
     needed = [f.name for f in fields if f.required]
     missing = {place: [name for name in needed if name not in row] for place, row in enumerate(inputs)}
-    return {place: dict.fromkeys(names, "is needed. Fill it in.") for place, names in missing.items() if names}
+    return {place: {n: f"{n} is needed. Fill it in." for n in names} for place, names in missing.items() if names}
 
 
 def faults(source: Any, inputs: Sequence[Mapping[str, Any]]) -> dict[int, str]:

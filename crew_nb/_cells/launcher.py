@@ -364,7 +364,10 @@ class Launcher:
 
     def _take(self, fields: tuple[Field, ...], rows: list[Row], *, replace: bool) -> None:
         if not rows:
-            raise ValueError("nothing was found in it.")
+            raise ValueError("no row was found in what was given.")
+        if replace:  # columns that only the rows before had go with them
+            filled = {name for row in rows for name, words in row.items() if words.strip()}
+            fields = tuple(f for f in fields if f.name in self._kept.own or f.name in filled)
         self._fields = fields
         before = [] if replace else [row for row in self._rows() if not _form.is_blank(row)]
         if len(before) + len(rows) > _form.ROWS_MOST:

@@ -97,7 +97,7 @@ def test_bad_rows_and_options_are_marked_and_nothing_starts(server: Server, buil
     say(launcher, "run", rows=bad, options={"max_rpm": "0", "max_cost": "much", "timeout": "soon", "max_tpm": "None"})
     problems = launcher.form.problems
     assert problems["alert"] == "Nothing was started: 2 rows and 3 options cannot be used as they are."
-    assert problems["rows"]["1"] == {"topic": "is needed. Fill it in."}
+    assert problems["rows"]["1"] == {"topic": "topic is needed. Fill it in."}
     assert problems["rows"]["2"] == {"count": "“x” is not a whole number."}
     assert set(problems["options"]) == {"max_rpm", "max_cost", "timeout"}
     assert (
@@ -134,7 +134,7 @@ def test_a_blank_form_says_what_is_needed(build: Any) -> None:
     """In the cell that is empty."""
     launcher = cnb.launcher(build)
     say(launcher, "run", rows=[{}], options={})
-    assert launcher.form.problems["rows"] == {"0": {"topic": "is needed. Fill it in."}}
+    assert launcher.form.problems["rows"] == {"0": {"topic": "topic is needed. Fill it in."}}
 
 
 def test_a_default_that_the_form_shows_reaches_the_crew(server: Server) -> None:
@@ -265,6 +265,7 @@ def test_rows_come_from_text_in_parts_a_grid_and_a_variable(build: Any, monkeypa
     assert launcher.form.names == ["frame", "words"]
     say(launcher, "read", how="variable", name="frame", replace=True)
     assert launcher.form.rows == [{"topic": "E", "count": "2"}]
+    assert [f["name"] for f in launcher.form.fields] == ["topic", "count"], "a column that nothing stands in is gone"
     say(launcher, "read", how="variable", name="words")
     assert launcher.form.rows == [{"topic": "E", "count": "2"}, {"topic": "F"}]
     for name, said in (("nothing", "there is no variable 'nothing'."), ("other", "inputs is 3. Write inputs=")):
