@@ -32,6 +32,7 @@ def install() -> None:
     patches.ask_for_models(_is_ours_here, _is_in_call, _offload.waiting)
     patches.keep_output(_is_ours_here)
     patches.wait_for_files(_offload.wait, _offload.can_wait)
+    patches.wait_in_threads(_is_ours_here, _offload.waiting, _offload.driven, _offload.can_wait)
 
 
 def _is_ours_here() -> bool:

@@ -83,7 +83,9 @@ NAMES = {
         "_constructor_cache_opt_in _logger _original_role _original_goal _original_backstory _rpm_controller"
     ),
     "crewai.project.crew_base:CrewBaseMeta": "_mcp_server_adapter",
-    "crewai.agent.core:Agent": "_get_knowledge_search_query _retrieve_memory_context",
+    "crewai.agent.core:Agent": (
+        "_finalize_kickoff _get_knowledge_search_query _prepare_kickoff _retrieve_memory_context"
+    ),
     "crewai.agents.agent_executor:AgentExecutor": (
         "_ainvoke_loop _append_message_to_state _copy_and_serialize_state _definition _downgrade_to_text_tool_calling "
         "_flow_post_init _format_feedback_message _invoke_loop _invoke_step_callback _is_executing _is_tool_call_list "

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
-import copy
 import functools
 import inspect
 import types
@@ -206,7 +205,7 @@ def offload(crew: Crew) -> None:
         _offload_agent(agent, remembers)
     for task in crew.tasks:
         _offload_task(task, moved)
-    replace(crew, "akickoff", _driven)
+    replace(crew, "akickoff", driven)
 
 
 _SET_UP = {"knowledge_sources": "set_knowledge", "mcps": "get_mcp_tools", "apps": "get_platform_tools"}
@@ -241,7 +240,7 @@ def _then_save_in_threads(agent: Any, create: Callable[..., None]) -> Callable[.
         if "_save_to_memory" not in vars(agent.agent_executor):
             replace(agent.agent_executor, "_save_to_memory", waiting)
             # Delegated work and work with a time limit are asyncio tasks of their own.
-            replace(agent.agent_executor, "invoke_async", _driven)
+            replace(agent.agent_executor, "invoke_async", driven)
 
     return call
 
@@ -258,7 +257,7 @@ def _offload_task(task: Task, moved: Callable[[Any], Any]) -> None:
     if task.output_file:
         replace(task, "_save_file", waiting)
     if task.async_execution:
-        replace(task, "aexecute_sync", _driven)  # an asyncio task of its own
+        replace(task, "aexecute_sync", driven)  # an asyncio task of its own
 
 
 def _moved(function: Any) -> Any:
@@ -303,15 +302,13 @@ def _same_for_same(wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _guard(guardrail: Any) -> Any:
-    """A guardrail that waits, and that CrewAI's events describe as they would the original."""
-    if hasattr(guardrail, "_validate_output"):  # an LLMGuardrail, told apart by its class
-        guardrail = copy.copy(guardrail)
-        guardrail._validate_output = waiting(guardrail._validate_output)
-        return guardrail
-    return _moved(guardrail)
+    """A guardrail that waits; an LLM's does in all runs of ours, and its class tells CrewAI's events what it is."""
+    return guardrail if hasattr(guardrail, "_validate_output") else _moved(guardrail)
 
 
-def _driven(function: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:
+def driven(function: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:
+    """The function, below `drive`."""
+
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> T:
         return await drive(function(*args, **kwargs))

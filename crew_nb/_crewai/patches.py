@@ -397,6 +397,57 @@ def wait_for_files(wait: Callable[[Coroutine[Any, Any, Any]], Any], can_wait: Ca
     file_store._run_sync = run_sync  # type: ignore[assignment]
 
 
+def wait_in_threads(
+    applies: Callable[[], bool],
+    waiting: Callable[[Any], Any],
+    driven: Callable[[Any], Any],
+    can_wait: Callable[[], bool],
+) -> None:
+    """Let what CrewAI does on the loop it is called on, and asks an LLM in, wait in a thread, in runs of ours.
+
+    An LLM's guardrail, and a flow kicked off in a step, get a loop of their own in a thread, for which the shared loop
+    would be held: their calls pass the gate on that loop, and nothing would ever go on.
+    """
+    try:
+        from crewai import Agent, Crew, Task
+        from crewai.flow.runtime import Flow
+        from crewai.tasks.llm_guardrail import LLMGuardrail
+    except ImportError:
+        return
+    plain: tuple[tuple[Any, str], ...] = (
+        (LLMGuardrail, "_validate_output"),
+        (Flow, "kickoff"),
+        (Agent, "_prepare_kickoff"),
+        (Agent, "_finalize_kickoff"),
+    )
+    for owner, name in plain:
+        _put(owner, name, waiting)
+
+    def drive(stock: Any) -> Any:
+        @functools.wraps(stock)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            return await (driven(stock) if applies() and not can_wait() else stock)(*args, **kwargs)
+
+        return call
+
+    around: tuple[tuple[Any, str], ...] = (
+        (Agent, "kickoff_async"),
+        (Crew, "akickoff"),
+        (Task, "aexecute_sync"),
+        (Flow, "_execute_method"),
+    )
+    for owner, name in around:
+        _put(owner, name, drive)
+
+
+def _put(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+    stock = vars(owner).get(name)
+    if stock is not None and getattr(stock, "_crew_nb", "") != "waits":
+        wrapper = wrap(stock)
+        wrapper._crew_nb = "waits"
+        setattr(owner, name, wrapper)
+
+
 def remember_set_up(applies: Callable[[], bool]) -> None:
     """Make CrewAI's table of task outputs once, not for each crew, and read the consent to traces once a second.
 

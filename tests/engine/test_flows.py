@@ -361,3 +361,33 @@ def test_a_stop_closes_what_a_plain_step_waits_for(way: str, server: Server) -> 
     stats = server.wait_for(lambda stats: stats.in_flight == 0)
     assert [r.disconnected for r in stats.requests] == [True] * 3
     assert {r.state.dropped_calls for r in batch} == {0}
+
+
+@pytest.mark.parametrize("begun", ["agent", "crew", "crew in the background", "flow", "agent alone"])
+def test_what_crewai_holds_a_loop_for_waits_in_a_thread(begun: str) -> None:
+    """An LLM's guardrail, and a flow in a step, ask on another loop while CrewAI holds this one: both would hang."""
+    shared = cnb.OfflineLLM(responses=['{"valid": true, "feedback": null}'])
+    guard: Any = {"guardrail": "Be kind"}
+
+    class Inner(Flow[dict]):  # type: ignore[type-arg]
+        @start()
+        async def work(self) -> str:
+            return (await crews.one(shared).akickoff({"topic": "A"})).raw
+
+    class Outer(Flow[dict]):  # type: ignore[type-arg]
+        @start()
+        async def work(self) -> str:
+            if begun == "flow":
+                return str(Inner().kickoff())
+            if begun == "agent":
+                return (await crews.agent(shared, **guard).kickoff_async("Write")).raw
+            more = {**guard, "async_execution": "background" in begun}
+            return (await crews.one(shared, **more).akickoff({"topic": "A"})).raw
+
+    if begun == "agent alone":
+        run = cnb.kickoff(crews.agent(shared, **guard), {"messages": "Write"}, show=False)
+    else:
+        run = cnb.kickoff(Outer, show=False)
+    run.wait(60)
+    assert run.status == "done"
+    assert run.usage.successful_requests == (1 if begun == "flow" else 2)
