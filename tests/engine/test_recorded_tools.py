@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 from crewai import LLM, Crew, Flow
 from crewai.flow.flow import listen, start
 from crewai.knowledge.source.string_knowledge_source import StringKnowledgeSource
+from crewai.memory.unified_memory import Memory
 from crewai.tools import BaseTool, tool
 from pydantic import BaseModel
 
@@ -269,3 +271,27 @@ def test_knowledge_is_embedded_once(
     after = server.stats()
     assert (len(after.requests), after.embedded, after.others) == (len(stats.requests), stats.embedded, [])
     assert "a-key-of-the-teacher" not in lesson.read_text()
+
+
+def test_memory_is_embedded_once(server: Server, lesson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a crew saves and recalls in a memory of its own is embedded from the file, by an embedder without a key."""
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key-of-the-teacher-1234")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    places = itertools.count()
+
+    def build(topic: str) -> Crew:
+        model = LLM(model="openai/gpt-4o-mini")
+        crew = crews.chain(model, 2)
+        memory = Memory(llm=model, storage=str(tmp_path / f"memory-{next(places)}"), embedder=EMBEDDER)
+        return Crew(agents=crew.agents, tasks=crew.tasks, memory=memory)
+
+    first = _outputs(_run(build, TOPICS[:1], answers=lesson))
+    stats = server.stats()
+    assert stats.embedded
+    assert {line["asked"]["text"] for line in _kept(lesson, "embedder") if isinstance(line["asked"]["text"], str)}
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name)
+    _answers._opened.clear()
+    assert _outputs(_run(build, TOPICS[:1], answers=lesson)) == first
+    after = server.stats()
+    assert (len(after.requests), after.embedded, after.others) == (len(stats.requests), stats.embedded, [])
