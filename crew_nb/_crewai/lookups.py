@@ -56,8 +56,8 @@ def install(look_up: LookUp, sleep: Callable[[float], None], answers: Callable[[
 
 
 def _put(cls: type, name: str, around: Callable[[Any], Any]) -> None:
-    stock = vars(cls)[name]
-    if not hasattr(getattr(stock, "fget", stock), "_crew_nb"):
+    stock = vars(cls).get(name)
+    if stock is not None and not hasattr(getattr(stock, "fget", stock), "_crew_nb"):
         setattr(cls, name, around(stock))
 
 
@@ -174,7 +174,7 @@ def _of_knowledge(look_up: LookUp, stock: Callable[..., Any]) -> Callable[..., A
         def ask(texts: list[str]) -> Any:
             return stock(self, texts, is_query)
 
-        return _embed(look_up, self._embedding_function, "query" if is_query else "", input, ask)
+        return _embed(look_up, getattr(self, "_embedding_function", None), "query" if is_query else "", input, ask)
 
     return _marked(stock, embed)  # type: ignore[no-any-return]
 

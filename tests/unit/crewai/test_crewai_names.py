@@ -33,6 +33,7 @@ OF_OTHERS = {
     "_async": "how some names of CrewAI's async methods end",
     "_current_frames": "sys's",
     "_data": "os.environ's",
+    "_embedding_function": "chromadb's, read where it is there",
     "_find_and_load": "importlib's",
     "_getframe": "sys's",
     "_initializing": "importlib's mark on a module that is not whole",
