@@ -11,10 +11,11 @@ import os
 import random
 import re
 import socket
+import struct
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -24,9 +25,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from crew_nb._crewai import offline_answers as answers
+from tests.support import drawn_replies
 
 TICK = 0.02
 """Seconds between two writes of a streamed answer; all tokens that are due go into one write."""
+SPOILED = ("reset", "reset late", "html", "empty", "not utf-8")
+WHOLE = (None, "slow", "broken arguments", "same ids", "large")
+"""Faults of answers that come to their end."""
 FILLER = ("work", "in", "parallel", "and", "keep", "every", "answer", "apart;")
 
 
@@ -35,7 +40,9 @@ class Fault:
     """What goes wrong, and for whom; the first fault that applies is taken."""
 
     kind: str | int
-    """An HTTP status, or `hang`, `cut`, `malformed`, `slow`."""
+    """An HTTP status, or `hang`, `cut`, `malformed`, `slow`; `429 in words` (without headers), `reset` (of the
+    connection), `reset late`, `html`, `empty`, `not utf-8` (the bytes are spoiled); `broken arguments` (of tools),
+    `same ids`, `large` (5 MB)."""
     share: float = 1.0
     """Of the matching requests, drawn from seed, prompt and try."""
     topic: str = ""
@@ -57,6 +64,8 @@ class Settings:
     """The text to give instead of `tokens` words of filler."""
     tool_calls: bool = True
     """Whether the first offered tool is called, once per conversation."""
+    drawn: bool = False
+    """Whether answers are a function of the conversation alone."""
     hold: bool = False
     """Whether requests wait until they are released."""
     topic_pattern: str = r"topic=([\w-]+)"
@@ -80,6 +89,7 @@ class Record:
     prompt_tokens: int
     model: str
     prompt: str = field(repr=False)
+    body: dict[str, Any] = field(repr=False)
     status: int | None = None
     fault: str | int | None = None
     ended: float | None = None
@@ -125,17 +135,14 @@ class Llm:
         self.gate.set()
         self.gate = asyncio.Event()
 
-    def stats(self, *, prompts: bool) -> dict[str, Any]:
-        requests = [asdict(r) for r in self.records]
-        if not prompts:
-            for request in requests:
-                del request["prompt"]
+    def stats(self, *, prompts: bool, bodies: bool) -> dict[str, Any]:
+        left_out = {name for name, told in (("prompt", prompts), ("body", bodies)) if not told}
         return {
             "in_flight": self.in_flight,
             "peak": self.peak,
             "others": self.others,
             "embedded": self.embedded,
-            "requests": requests,
+            "requests": [{k: v for k, v in vars(r).items() if k not in left_out} for r in self.records],
         }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -158,6 +165,7 @@ class Llm:
             prompt_tokens=len(prompt.text.split()),
             model=str(request.get("model")),
             prompt=prompt.text,
+            body=request,
         )
         self.records.append(record)
         fault = self._fault(settings, prompt.text, f"{settings.seed} {key} {attempt}")
@@ -180,7 +188,8 @@ class Llm:
 
         # The gate of this moment: a release that comes before the task's first step is for this request too.
         held = self.gate if settings.hold else None
-        work = asyncio.create_task(self._serve(request, prompt, settings, held, record, fault, send_and_close))
+        tell = _spoiling(record.fault, send_and_close, send) if record.fault in SPOILED else send_and_close
+        work = asyncio.create_task(self._serve(request, prompt, settings, held, record, fault, tell))
         gone = asyncio.create_task(_disconnected(receive))
         live.add(work)
         try:
@@ -232,26 +241,36 @@ class Llm:
             record.status = fault.kind
             await _send_error(send, fault.kind, fault.retry_after)
             return
+        reply = drawn_replies.reply(request, prompt, record.topic) if settings.drawn else None
+        if isinstance(reply, int):
+            record.status = reply
+            await _send_error(send, reply, 1.0)
+            return
+        if record.fault == "429 in words":
+            record.status = 429
+            await _send_error(send, 429, None)
+            return
         record.status = 200
-        reply = self._reply(request, prompt, settings, record, rng)
-        pieces = answers.tokens(reply if isinstance(reply, str) else json.dumps(reply["arguments"]))
-        chat = _Chat(request["model"], record, reply, len(pieces))
+        chat = _Chat(request["model"], record, reply or self._reply(request, prompt, settings, record, rng))
+        pieces = chat.pieces
         if record.stream:
-            await self._stream(chat, pieces, settings, record, send)
+            await self._stream(chat, settings, record, send)
         else:
             if settings.tokens_per_second:
                 await asyncio.sleep(len(pieces) / settings.tokens_per_second)
-            if record.fault in (None, "slow"):
+            if record.fault in WHOLE:
                 record.tokens = record.completion_tokens = len(pieces)
             await _send_whole(send, chat.whole(), record)
 
     def _reply(
         self, request: dict[str, Any], prompt: answers.Prompt, settings: Settings, record: Record, rng: random.Random
-    ) -> str | answers.ToolCall:
+    ) -> str | list[dict[str, Any]]:
         if settings.answer:
             return settings.answer
         if request.get("tools") and settings.tool_calls and not prompt.tool_results:
-            return answers.choose_tool(request["tools"], prompt, rng)
+            chosen = answers.choose_tool(request["tools"], prompt, rng)
+            function = {"name": chosen["name"], "arguments": json.dumps(chosen["arguments"])}
+            return [{"id": f"call_{record.id}", "type": "function", "function": function}]
         wanted = (request.get("response_format") or {}).get("json_schema")
         if schema := wanted["schema"] if wanted else prompt.schema:
             return json.dumps(answers.example(schema, rng, f"topic={record.topic}"))
@@ -260,7 +279,8 @@ class Llm:
         rest = settings.tokens - len(answers.tokens(head + told))
         return " ".join([head, *(FILLER[n % len(FILLER)] for n in range(rest))]) + told
 
-    async def _stream(self, chat: _Chat, pieces: list[str], settings: Settings, record: Record, send: Any) -> None:
+    async def _stream(self, chat: _Chat, settings: Settings, record: Record, send: Any) -> None:
+        pieces = chat.pieces
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
         end = len(pieces) // 2 if record.fault in ("cut", "malformed") else len(pieces)
         pace = settings.tokens_per_second
@@ -278,41 +298,52 @@ class Llm:
         if record.fault == "malformed":
             await send({"type": "http.response.body", "body": b'data: {"id": "x", "choices": [{"del\n\n'})
             return
-        record.completion_tokens = len(pieces)
+        if record.fault in WHOLE:
+            record.completion_tokens = len(pieces)
         await _write(send, chat.end(), slow=record.fault == "slow", last=True)
 
 
 class _Chat:
     """The wire format of one chat completion."""
 
-    def __init__(self, model: str, record: Record, reply: str | answers.ToolCall, completion_tokens: int) -> None:
-        self.id = f"chatcmpl-{record.id}"
+    def __init__(self, model: str, record: Record, reply: str | list[dict[str, Any]]) -> None:
+        same = record.fault == "same ids"
+        self.id = "chatcmpl-0" if same else f"chatcmpl-{record.id}"
+        if isinstance(reply, list):
+            broken = record.fault == "broken arguments"
+            reply = [
+                {**call, "id": "call_0" if same else call["id"], "function": _cut(call["function"], broken)}
+                for call in reply
+            ]
+        elif record.fault == "large" and not record.structured:
+            reply += " large" * 900_000
         self.model = model
         self.reply = reply
-        self.tool_call: dict[str, Any] | None = (
-            None
+        self.pieces = (
+            [(0, token) for token in answers.tokens(reply)]
             if isinstance(reply, str)
-            else {"id": f"call_{record.id}", "type": "function", "function": {"name": reply["name"], "arguments": ""}}
+            else [(n, token) for n, call in enumerate(reply) for token in answers.tokens(call["function"]["arguments"])]
         )
+        """What is streamed: to which tool call a piece belongs, and its text."""
         self.usage = {
             "prompt_tokens": record.prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": record.prompt_tokens + completion_tokens,
+            "completion_tokens": len(self.pieces),
+            "total_tokens": record.prompt_tokens + len(self.pieces),
         }
-        self.finish = "stop" if self.tool_call is None else "tool_calls"
+        self.finish = "stop" if isinstance(reply, str) else "tool_calls"
         head = {"id": self.id, "object": "chat.completion.chunk", "created": int(record.arrived), "model": model}
         self.head = json.dumps(head)[:-1].encode()
-        self.first = True
+        self.begun: set[int] = set()
 
-    def delta(self, piece: str) -> bytes:
-        text = json.dumps(piece)
-        if self.tool_call is None:
-            return self._chunk(f'{{"role": "assistant", "content": {text}}}')
-        call: dict[str, Any] = {"index": 0, "function": {"arguments": piece}}
-        if self.first:
-            self.first = False
-            call = {"index": 0, **self.tool_call}
-            call["function"] = {**self.tool_call["function"], "arguments": piece}
+    def delta(self, piece: tuple[int, str]) -> bytes:
+        place, text = piece
+        if isinstance(self.reply, str):
+            return self._chunk(f'{{"role": "assistant", "content": {json.dumps(text)}}}')
+        call: dict[str, Any] = {"index": place, "function": {"arguments": text}}
+        if place not in self.begun:
+            self.begun.add(place)
+            whole = self.reply[place]
+            call |= {**whole, "function": {**whole["function"], "arguments": text}}
         return self._chunk(json.dumps({"role": "assistant", "tool_calls": [call]}))
 
     def end(self) -> bytes:
@@ -320,10 +351,8 @@ class _Chat:
         return self._chunk("{}", f'"{self.finish}"') + b"data: " + usage + b"\n\ndata: [DONE]\n\n"
 
     def whole(self) -> bytes:
-        message: dict[str, Any] = {"role": "assistant", "content": self.reply, "refusal": None}
-        if self.tool_call is not None and not isinstance(self.reply, str):
-            function = {"name": self.reply["name"], "arguments": json.dumps(self.reply["arguments"])}
-            message |= {"content": None, "tool_calls": [{**self.tool_call, "function": function}]}
+        said = {"content": self.reply} if isinstance(self.reply, str) else {"content": None, "tool_calls": self.reply}
+        message = {"role": "assistant", "refusal": None, **said}
         choice = {"index": 0, "message": message, "finish_reason": self.finish}
         head = {"id": self.id, "object": "chat.completion", "created": 0, "model": self.model}
         return json.dumps({**head, "choices": [choice], "usage": self.usage}).encode()
@@ -350,9 +379,47 @@ async def _disconnected(receive: Any) -> None:
         pass
 
 
-async def _send_error(send: Any, status: int, retry_after: float) -> None:
+def _cut(function: dict[str, Any], broken: bool) -> dict[str, Any]:
+    arguments = function["arguments"]
+    return {**function, "arguments": arguments[: len(arguments) // 2]} if broken else function
+
+
+def _spoiling(kind: str | int | None, send: Any, server_send: Any) -> Any:
+    """A `send` that spoils the bytes of one answer."""
+    over = False
+
+    def reset() -> None:
+        transport = server_send.__self__.transport
+        if connection := transport.get_extra_info("socket"):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+    async def spoil(message: dict[str, Any]) -> None:
+        nonlocal over
+        if over or kind == "reset":
+            if not over:
+                reset()
+            over = True
+        elif message["type"] == "http.response.start":
+            await send(message)
+        elif kind == "not utf-8":
+            await send({**message, "body": message.get("body", b"").replace(b"answer", b"answ\xff\xfe\xc3er")})
+        elif kind == "reset late":
+            over = True
+            body = message.get("body", b"")
+            await send({**message, "body": body[: len(body) // 2], "more_body": True})
+            reset()
+        else:
+            over = True
+            body = b"<html><body>502 Bad Gateway</body></html>" if kind == "html" else b""
+            await send({"type": "http.response.body", "body": body})
+
+    return spoil
+
+
+async def _send_error(send: Any, status: int, retry_after: float | None) -> None:
     headers = [(b"content-type", b"application/json")]
-    if status == 429:
+    if status == 429 and retry_after is not None:
         headers += [
             (b"retry-after", f"{retry_after:g}".encode()),
             (b"x-ratelimit-remaining-requests", b"0"),
@@ -360,7 +427,8 @@ async def _send_error(send: Any, status: int, retry_after: float) -> None:
             (b"x-ratelimit-reset-tokens", f"{retry_after:g}s".encode()),
         ]
     kinds = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
-    error = {"message": f"asked to answer {status}", "type": "test", "code": kinds.get(status, "error")}
+    said = f"asked to answer {status}" if retry_after is not None else "Rate limit reached. Please try again in 50ms."
+    error = {"message": said, "type": "test", "code": kinds.get(status, "error")}
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps({"error": error}).encode()})
 
@@ -414,7 +482,8 @@ def _app() -> Starlette:
         return JSONResponse({})
 
     async def stats(request: Any) -> JSONResponse:
-        return JSONResponse(llm.stats(prompts="prompts" in request.query_params))
+        asked = request.query_params
+        return JSONResponse(llm.stats(prompts="prompts" in asked, bodies="bodies" in asked))
 
     async def embed(request: Any) -> JSONResponse:
         asked = await request.json()

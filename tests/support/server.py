@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -52,6 +52,8 @@ class Request:
     model: str = ""
     prompt: str = ""
     """Filled by `stats(prompts=True)`."""
+    body: dict[str, Any] = field(default_factory=dict)
+    """Filled by `stats(bodies=True)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +141,10 @@ class Server:
         """Change how later requests are answered; what is not named stays.
 
         Args:
-            **settings: `latency` (seconds, or a pair), `tokens`, `tokens_per_second`, `answer`, `tool_calls`, `hold`,
-                `topic_pattern`, `seed`, `faults` (a list of dicts: `kind` (an HTTP status, `hang`, `cut`, `malformed`
-                or `slow`), `share`, `topic`, `times`, `retry_after`), and `topics` (other settings for prompts that
-                contain the key).
+            **settings: `latency` (seconds, or a pair), `tokens`, `tokens_per_second`, `answer`, `drawn` (by what is
+                asked alone), `tool_calls`, `hold`, `topic_pattern`, `seed`, `faults` (a list of dicts: `kind` (an HTTP
+                status, `hang`, `cut`, `malformed` or `slow`), `share`, `topic`, `times`, `retry_after`), and `topics`
+                (other settings for prompts that contain the key).
         """
         self._post("_configure", settings)
 
@@ -154,9 +156,10 @@ class Server:
         """Answer those requests that `hold` keeps waiting now."""
         self._post("_release", {})
 
-    def stats(self, *, prompts: bool = False) -> Stats:
+    def stats(self, *, prompts: bool = False, bodies: bool = False) -> Stats:
         """What was asked for since the last reset."""
-        with _open(f"{self._root}/_stats{'?prompts' if prompts else ''}", timeout=60) as response:
+        told = "&".join([*["prompts=1"] * prompts, *["bodies=1"] * bodies])
+        with _open(f"{self._root}/_stats?{told}", timeout=60) as response:
             seen = json.load(response)
         return Stats(**{**seen, "requests": [Request(**r) for r in seen["requests"]]})
 
