@@ -24,7 +24,7 @@ from crew_nb._crewai import names as _crewai
 from tests.conformance.paths import _plain
 from tests.conformance.shapes import embed
 from tests.support.crews import Report
-from tests.support.drawn_replies import REFUSED, settled
+from tests.support.drawn_replies import REFUSED, asked, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -374,7 +374,7 @@ def as_new(server: Server) -> None:
 def gather_up(seen: Seen, server: Server, notes: list[Any], *, in_order: bool) -> None:
     """Add what the server and the crew's own functions have seen."""
     stats = server.stats(bodies=True)
-    seen.bodies = [_body(r.body) for r in stats.requests]
+    seen.bodies = [asked(r.body) for r in stats.requests]
     if seen.failed:
         seen.bodies = list(dict.fromkeys(seen.bodies))  # how often a failing call is tried is not compared
     seen.notes = sorted(settled(repr(n)) for n in notes)  # tools of one answer run side by side
@@ -419,8 +419,3 @@ def _output(output: Any) -> Any:
     """All of it but the usage, which bare CrewAI counts by LLM, whoever else has used that."""
     *tasks, raw, json_dict, _ = _plain(output)
     return json.loads(settled(json.dumps([*tasks, raw, json_dict], default=str)))
-
-
-def _body(body: dict[str, Any]) -> str:
-    """What was asked: whether the answer was to be streamed is the board's wish, or what its model cannot."""
-    return settled(json.dumps({k: v for k, v in body.items() if k not in ("stream", "stream_options")}, sort_keys=True))

@@ -39,11 +39,14 @@ def reply(request: dict[str, Any], prompt: answers.Prompt, about: str) -> Reply:
         prompt: What can be read out of its messages.
         about: The topic, which is in every text.
     """
-    asked = {k: v for k, v in request.items() if k not in ("stream", "stream_options")}
-    tag = blake2b(settled(json.dumps(asked, sort_keys=True)).encode(), digest_size=6).hexdigest()
+    tag = blake2b(asked(request).encode(), digest_size=6).hexdigest()
     rng = random.Random(tag)
     if REFUSED in prompt.text:
         return 400
+    if isinstance(request.get("tool_choice"), dict):
+        (tool,) = (t["function"] for t in request["tools"])
+        value = json.dumps(answers.example(tool["parameters"], rng, f"topic={about}"))
+        return [{"id": f"call_{tag}", "type": "function", "function": {"name": tool["name"], "arguments": value}}]
     used = len(prompt.tool_results)
     tools = [t.get("function", t) for t in request.get("tools") or ()]
     if tools and rng.random() < (0.85, 0.4, 0.2, 0.0)[min(used, 3)]:
@@ -60,6 +63,21 @@ def reply(request: dict[str, Any], prompt: answers.Prompt, about: str) -> Reply:
             value["valid"] = rng.random() < 0.6
         return json.dumps(value)
     return rng.choice(FORMS).format(about=f"topic={about}", tag=tag)
+
+
+def asked(request: dict[str, Any]) -> str:
+    """What a body asks for: whether as a stream is the board's wish, or what its model cannot.
+
+    A model's fields are asked for as a schema, or (by `instructor`, past the gate) as a tool that has to be called.
+    """
+    left_out = {"stream", "stream_options"}
+    fills = (request.get("response_format") or {}).get("json_schema", {})
+    fields = {fills["name"]: fills["schema"].get("properties")} if fills else {}
+    if isinstance(request.get("tool_choice"), dict):
+        fields = {t["function"]["name"]: t["function"]["parameters"]["properties"] for t in request["tools"]}
+        left_out |= {"tools", "tool_choice"}
+    kept = {k: v for k, v in request.items() if k not in left_out | {"response_format"}}
+    return settled(json.dumps({**kept, "fields": fields}, sort_keys=True))
 
 
 def settled(text: str) -> str:
