@@ -1,6 +1,6 @@
 """Crews, flows and agents drawn at random give in crew_nb what they give by themselves, asked of the same server.
 
-`--rounds=80` draws some thousand of each.
+`--rounds=400` draws a thousand of each.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning"),
 ]
 KINDS = {
-    "crews": (drawn.crews(), drawn.watch, "akickoff"),
-    "flows": (drawn_flows.flows(), drawn_flows.watch, "kickoff_async"),
-    "agents": (drawn_flows.requests, drawn_flows.watch_agent, "kickoff_async"),
+    "crews": (drawn.crews(), drawn.watch, "akickoff", 2),
+    "flows": (drawn_flows.flows(), drawn_flows.watch, "kickoff_async", 3),
+    "agents": (drawn_flows.requests, drawn_flows.watch_agent, "kickoff_async", 3),
 }
+"""How each is drawn and run, and how many a round."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_drawn_at_random(server: Server, rounds: int, kind: str) -> None:
     """Outputs, states, request bodies, tool calls and callbacks of the better of the two ways; exact usage."""
-    drawn_ones, watch, twin = KINDS[kind]
+    drawn_ones, watch, twin, number = KINDS[kind]
     figures: Counter[str] = Counter()
 
     @seed(rounds)
     @settings(
-        max_examples=15 * rounds,
+        max_examples=number * rounds,
         deadline=None,
         database=None,
         phases=[Phase.generate],  # what fails is told as it was drawn: to make it smaller takes hours
