@@ -20,7 +20,7 @@ from tests.support.crews import Report
 from tests.support.drawn_replies import settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from crewai import Agent
     from hypothesis.strategies import DrawFn
@@ -228,7 +228,7 @@ def _bare(drawn: DrawnFlow, server: Server, way: Way, notes: Any, seen: Seen) ->
     for inputs in _inputs(drawn):
         flow = write(drawn, server, way, notes)()
         try:
-            value = flow.kickoff(inputs) if way == "kickoff" else _loop().run(flow.kickoff_async(inputs))
+            value = flow.kickoff(inputs) if way == "kickoff" else _awaited(flow.kickoff_async(inputs))
             outputs.append(_ended(drawn, value, flow.state))
         except Exception as error:
             outputs.append(settled(f"{type(error).__name__}: {error}"))
@@ -245,6 +245,10 @@ def _with_crew_nb(drawn: DrawnFlow, server: Server, way: Way, notes: Any, seen: 
         _ended(drawn, r.output, r.flow_state) if r.status == "done" else settled(f"{type(r.error).__name__}: {r.error}")
         for r in results
     ]
+
+
+def _awaited(work: Coroutine[Any, Any, Any]) -> Any:
+    return _loop().run(work, context=contextvars.copy_context())
 
 
 def _ended(drawn: DrawnFlow, value: Any, state: Any) -> list[Any]:
