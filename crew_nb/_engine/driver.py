@@ -325,10 +325,24 @@ class Driver:
         kept: RunState | None = None,
     ) -> None:
         """The outcome of an attempt, which nothing that comes later can change."""
-        if not attempt.ending:
-            attempt.ending = True
+        if attempt.ending:
+            return
+        attempt.ending = True
+        if attempt.slots is None and type(error) is RunCancelledError and self.recorded is None:
+            self._finish_unbegun(attempt, error)
+        else:
             # Beside its own task, which the crew's code can get hold of and cancel.
             self._beside(self._finish(attempt, error, output, kept))
+
+    def _finish_unbegun(self, attempt: Attempt, error: RunCancelledError) -> None:
+        """One that had no place yet: nothing of the user's has run in it, and thousands end at once."""
+        index = attempt.index
+        self._inbox.drain(index)
+        event = ev.RunFinished(run=index, at=_clock.now(), status="cancelled", error=_failure.own(error))
+        self._put_end(event, None, wait=False)
+        attempt.closed = True
+        attempt.leave()
+        self._final(attempt, event, error, None)
 
     async def _finish(
         self, attempt: Attempt, error: BaseException | None, output: CrewOutput | None, kept: RunState | None
@@ -358,6 +372,13 @@ class Driver:
         finally:
             attempt.closed = True
             attempt.leave()
+        self._final(attempt, event, error, output)
+
+    def _final(
+        self, attempt: Attempt, event: ev.RunFinished, error: BaseException | None, output: CrewOutput | None
+    ) -> None:
+        """The outcome is shown, and told to those who wait."""
+        index = attempt.index
         timer = self._forces.pop(index, None)
         if timer is not None:
             timer.cancel()
@@ -397,16 +418,18 @@ class Driver:
         if self.recorded is not None:
             await self.recorded.settle()
         never_began = event.status == "cancelled" and self.states[event.run].started is None
-
-        def ended() -> tuple[RunState, Sequence[ev.Event]]:
-            index = event.run
-            return _state.advance(self.states[index], event), [*self._events_of[index], event]
-
-        recorded = self._beside(self.kept.put_end(ended, output, wait=not never_began))
+        recorded = self._put_end(event, output, wait=not never_began)
         if event.status == "done":  # paid for
             await asyncio.shield(recorded)
         elif not never_began:  # ten thousand rows of those wait for no disk
             await asyncio.wait([recorded], timeout=RECORD_SECONDS)
+
+    def _put_end(self, event: ev.RunFinished, output: CrewOutput | None, *, wait: bool) -> asyncio.Task[None]:
+        def ended() -> tuple[RunState, Sequence[ev.Event]]:
+            index = event.run
+            return _state.advance(self.states[index], event), [*self._events_of[index], event]
+
+        return self._beside(self.kept.put_end(ended, output, wait=wait))
 
     async def _keep_task(self, attempt: Attempt, place: int, done: DoneTask) -> None:
         """A task or a step of a run is done: it is on disk before the next one begins."""
@@ -567,7 +590,8 @@ class Driver:
         attempt.gate.hang_up(attempt)
         for batch in attempt.inner:
             batch.cancel()
-        self._forces[attempt.index] = asyncio.get_running_loop().call_later(STOP_SECONDS, self._force, attempt)
+        if attempt.slots is not None:  # nothing of the user's keeps one from its end that has no place yet
+            self._forces[attempt.index] = asyncio.get_running_loop().call_later(STOP_SECONDS, self._force, attempt)
 
     def _force(self, attempt: Attempt) -> None:
         """A run that does not end by itself is called ended; what still comes of it is dropped."""

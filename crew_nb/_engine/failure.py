@@ -114,6 +114,18 @@ def info(error: BaseException, secrets: Secrets) -> ev.ErrorInfo:
     )
 
 
+def own(error: BaseException) -> ev.ErrorInfo:
+    """The same of an error of ours that nobody has raised: there is nothing of the user's in it."""
+    kind, words = type(error), said(error)
+    return ev.ErrorInfo(
+        type=kind.__name__,
+        message=words,
+        traceback=f"{kind.__module__}.{kind.__qualname__}: {words}\n",
+        hint="",
+        retryable=False,
+    )
+
+
 def bare(error: BaseException) -> ev.ErrorInfo:
     """The last resort: nothing of the error's own is called."""
     return ev.ErrorInfo(type=type_name(error), message="the error cannot be looked at: its own methods raise, or hang")

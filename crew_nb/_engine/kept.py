@@ -122,7 +122,7 @@ class Kept:
             if trouble := written.result():
                 engine.call(self._note, f"kept in memory only: {trouble}")
 
-        if self.keyed is not None:
+        if self.keyed is not None and not self.keyed.done():
             await asyncio.wait([self.keyed])
         written = await self.put_run(*ended(), output)
         written.add_done_callback(tell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import cProfile
 import sqlite3
 import threading
 import time
@@ -14,9 +15,11 @@ from crewai import BaseLLM
 from crewai.tools import tool
 
 import crew_nb as cnb
+from crew_nb._engine import failure as _failure
 from crew_nb._engine import known as _known
 from crew_nb._engine.engine import engine
 from crew_nb._record import record as _record
+from crew_nb._state.secrets import Secrets
 from tests.support import crews
 from tests.support.server import Server, llm
 
@@ -473,3 +476,23 @@ def test_a_run_that_is_not_there_cannot_be_stopped(run: Any) -> None:
     with pytest.raises(cnb.OptionError, match="Write the number of a row, 0 to 1"):
         batch.cancel(run)
     assert [result.status for result in batch.wait(60)] == ["done", "done"]
+
+
+def test_queued_rows_cost_next_to_nothing_to_cancel(server: Server) -> None:
+    """What the loop does for a row that had not begun, in calls; and it is told and kept like any other."""
+    server.configure(hold=True)
+    shared = llm(server)
+    batch = cnb.kickoff_for_each(lambda topic: crews.one(shared), _inputs(1_000), max_concurrency=2, show=False)
+    server.wait_for(lambda stats: stats.in_flight == 2)
+    profile = cProfile.Profile()
+    engine.call_and_wait(profile.enable)
+    batch.cancel()
+    batch.wait_quietly(60)
+    engine.call_and_wait(profile.disable)
+    calls = sum(entry.callcount for entry in profile.getstats())
+    assert calls < 400 * len(batch)
+    error = batch[900].error
+    assert error is not None
+    assert batch[900].state.error == _failure.info(error, Secrets())
+    _record.get().flush()
+    assert _record.runs()[0].cancelled == 1_000
