@@ -11,7 +11,7 @@ OLD := .venv-oldest/bin
 OLD_READY := .venv-oldest/.ready
 # The system's certificates first, as pip and npm take them (a proxy may have its own); uv's own where there are none.
 install = { $(BIN)/uv pip install --quiet --system-certs $(1) || $(BIN)/uv pip install --quiet $(1); }
-PARTS := --editable '.[frames,serve,dask,research]' --group dev
+PARTS := --editable '.[frames,serve,dask,research,traces]' --group dev
 OLDEST := ipykernel==6.29.5 crewai==1.15.29
 NEW := .venv-newest/bin
 WORKERS ?= 2

@@ -95,6 +95,7 @@ class Board(Pinned):
         """Displays it in another cell, in an output that is looked after as the first one is."""
         self._inbox: deque[Json] = deque(maxlen=1_000)
         self._looks: dict[str, _Look] = {}
+        self._heard: dict[str, int] = {}
         self._files: deque[Json] = deque()
         self._revision = 0
         self._tally = Tally()
@@ -135,6 +136,11 @@ class Board(Pinned):
     def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
         if not isinstance(content, dict) or content.get("t") == "ping":
             return  # a page that only wants to know whether there is still somebody to send to
+        view, number = str(content.get("view"))[:64], content.get("n")
+        if type(number) is int:  # some front ends hand a message on twice
+            if number <= self._heard.get(view, 0):
+                return
+            self._heard = dict([*self._heard.items(), (view, number)][-4 * VIEWS :])
         self.touched = time.monotonic()
         if content.get("t") == "do":
             self._do(content)

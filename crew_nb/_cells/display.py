@@ -8,7 +8,7 @@ import functools
 import sys
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crew_nb._board import static as _static
 from crew_nb._board import sweep as _sweep
@@ -16,6 +16,7 @@ from crew_nb._board import text as _text
 from crew_nb._board.together import Together
 from crew_nb._engine.engine import engine
 from crew_nb._state import loop as _loop
+from crew_nb._state import marimo as _marimo
 from crew_nb._state import words as _words
 from crew_nb._state.html import el, join
 
@@ -40,7 +41,15 @@ KEPT_SECONDS = 10.0
 
 TERMINAL_SECONDS = 0.25
 
-_views: weakref.WeakValueDictionary[str, KernelView | SavedView | TerminalView] = weakref.WeakValueDictionary()
+
+class View(Protocol):
+    """What a cell shows its batches in."""
+
+    def add(self, batch: Batch) -> None:
+        """Show one more batch of the same cell."""
+
+
+_views: weakref.WeakValueDictionary[str, View] = weakref.WeakValueDictionary()
 """What each cell shows its batches in, by the cell's execution, as long as one of them is kept."""
 
 
@@ -50,14 +59,19 @@ def show(batch: Batch, place: Place) -> None:
     if view is not None:
         view.add(batch)
         return
-    if place.kind != "kernel":
-        view = TerminalView(batch, prompt=place.kind == "terminal")
-    elif place.headless:
-        view = SavedView(batch)
-    else:
-        view = KernelView(batch)
+    make = view_in(place)
+    view = make(batch) if make is not None else TerminalView(batch, prompt=place.kind == "terminal")
     if place.execution:
         _views[place.execution] = view
+
+
+def view_in(place: Place) -> Callable[..., View] | None:
+    """What shows a batch there; None for a terminal."""
+    if place.kind == "marimo":
+        return SavedMarimoView if place.headless else MarimoView
+    if place.kind == "kernel":
+        return SavedView if place.headless else KernelView
+    return None
 
 
 @functools.cache
@@ -391,6 +405,81 @@ class SavedView:
         final = await asyncio.to_thread(self._static)  # a second for ten thousand rows
         for update in self._updates:
             update(final)
+
+
+class MarimoView:
+    """The live board in a cell of marimo's.
+
+    A cell that is run again stops what it had launched, as nothing refers to that any longer, and says so.
+    """
+
+    def __init__(self, batch: Batch, *, shown: bool = True) -> None:
+        self._batch: Shown = batch
+        self._batches: list[Batch] = []
+        self._board = live_board(batch, [batch])
+        self._follow(batch)
+        _marimo.early.add(self._board.model_id)
+        _marimo.when_left(self._leave)
+        if shown:
+            import marimo
+
+            marimo.output.append(self._board)
+
+    def add(self, batch: Batch) -> None:
+        """Show one more batch of the same cell."""
+        self._batch = together(self._batch, batch)
+        batch.board = self._board
+        batch.asks_by = "form"
+        self._follow(batch)
+        self._board.rouse(self._batch)
+
+    def _follow(self, batch: Batch) -> None:
+        self._batches.append(batch)
+        batch.observe(self._board.wake, self._end)
+        batch.at_scored.append(self._end)
+
+    def _leave(self) -> None:
+        import marimo
+
+        for execution in [name for name, view in _views.items() if view is self]:
+            del _views[execution]  # the next execution may have the same name
+        _marimo.early.discard(self._board.model_id)
+        for batch in self._batches:
+            if batch.open_runs:
+                done = sum(run.status == "done" for run in batch)
+                batch.cancel()
+                words = f"{done} of {len(batch)} runs were done and are kept; resume=True takes them over."
+                marimo.status.toast("The cell was left while its batch was under way, which was stopped.", words)
+        self._board.close()
+
+    async def _end(self) -> None:
+        self._board.wake()
+        if not self._batch.open_runs:
+            await asyncio.to_thread(self._board.freeze)
+
+
+class SavedMarimoView:
+    """A cell of marimo's where nobody watches: static HTML, as it is when it is shown."""
+
+    def __init__(self, batch: Batch, *, shown: bool = True) -> None:
+        self._batch: Shown = batch
+        batch.board = self
+
+    def add(self, batch: Batch) -> None:
+        """Show one more batch of the same cell, once the first has ended."""
+        SavedMarimoView(batch)
+
+    def _display_(self) -> Any:
+        import marimo
+
+        return marimo.Html(drawn(self._batch.state(), self._batch.sweep)[1])
+
+
+def append_in_marimo(batch: Batch) -> None:
+    """Show its board in the cell that runs."""
+    import marimo
+
+    marimo.output.append(batch.board)
 
 
 def together(shown: Shown, batch: Batch) -> Together:

@@ -125,24 +125,29 @@ def launch_in_cell(plans: list[Plan], chosen: Options, sheet: Sheet | None = Non
 
         _display.show(batch, place)
 
+    is_marimo = place.kind == "marimo"  # whose apps have a thread each for their cells
     # Another thread (a server's, say) is no cell, and may have a loop of its own that must not be held up.
-    in_cell = threading.current_thread() is threading.main_thread()
+    in_cell = is_marimo or threading.current_thread() is threading.main_thread()
     if in_cell and _crewai.loaded():
         # Here, and in no thread: OpenAI's client looks for an HTTP library of its in `sys.modules`, half-loaded or not.
         _prices.load()
     batch = launch(plans, chosen, show, wait=place.headless and in_cell, sheet=sheet)
     if not chosen.show:
         batch.make_board = functools.partial(_make_board, place)
+    elif is_marimo and place.headless:
+        from crew_nb._cells import display as _display
+
+        _display.append_in_marimo(batch)  # now: it cannot be updated later
     return batch
 
 
 def _make_board(place: Place, batch: Batch) -> None:
     """The board of a batch that was to have none, now that somebody asks for it."""
-    if place.kind == "kernel":
-        from crew_nb._cells import display as _display
+    from crew_nb._cells import display as _display
 
-        view = _display.SavedView if place.headless else _display.KernelView
-        view(batch, shown=False)
+    make = _display.view_in(place)
+    if make is not None:
+        make(batch, shown=False)
 
 
 def launch(

@@ -212,7 +212,7 @@ class Finding:
     def _repr_html_(self) -> str:
         from crew_nb._state.html import el
 
-        return el("div", self.html(self.title), class_="crew-nb")
+        return str(el("div", self.html(self.title), class_="crew-nb"))
 
     @property
     def title(self) -> str:
@@ -264,7 +264,7 @@ class Findings(Sequence[Finding]):
     def _repr_html_(self) -> str:
         from crew_nb._state.html import el
 
-        return el("div", [f.html(f.title) for f in self._found] or str(self), class_="crew-nb")
+        return str(el("div", [f.html(f.title) for f in self._found] or str(self), class_="crew-nb"))
 
 
 def check(*crews: CrewLike | tuple[CrewLike, dict[str, Any]]) -> Findings:

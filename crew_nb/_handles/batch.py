@@ -28,6 +28,7 @@ from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state import loop as _loop
+from crew_nb._state import marimo as _marimo
 from crew_nb._state.errors import CrewNbError, OptionError
 from crew_nb._state.state import BatchState
 
@@ -215,7 +216,11 @@ class Batch:
             if state.final
             else "`batch.board` is live, and `await batch` joins"
         )
-        return _static.under_way(state, f" when this cell ran. {words}.")
+        return str(_static.under_way(state, f" when this cell ran. {words}."))
+
+    def _display_(self) -> Any:
+        """What marimo shows of it as a cell's last line: its board, in the place of which that would come."""
+        return self._board
 
     def __dir__(self) -> list[str]:
         """What users are to use; the rest is there for its views."""
@@ -277,13 +282,12 @@ class Batch:
         if final.done():
             return
         waiter = _wait_for(final)
-        prompt = self._prompt(awaits=True)
+        at_beat = self._at_beat(awaits=True)
         self.joined += 1
         try:
             while not waiter.done():
                 await asyncio.wait([waiter], timeout=HEARTBEAT)
-                if prompt is not None:
-                    prompt.ask(self._driver.states)
+                at_beat()
         except (asyncio.CancelledError, KeyboardInterrupt) as error:
             self.cancel(index)
             settled = _wait_for(self._final(index))
@@ -304,7 +308,7 @@ class Batch:
             raise CrewNbError("wait() was called from crew_nb's own loop, which would wait for itself. Write `await`.")
         final = self._final(index) if final is None else final
         end = None if timeout is None else time.monotonic() + timeout
-        prompt = self._prompt(awaits=False)
+        at_beat = self._at_beat(awaits=False)
         self.joined += 1
         try:
             while not final.done():
@@ -312,8 +316,7 @@ class Batch:
                 if left <= 0:
                     raise TimeoutError(f"{self!r} did not end within {timeout} s; it goes on.")
                 concurrent.futures.wait([final], timeout=left)
-                if prompt is not None:
-                    prompt.ask(self._driver.states)
+                at_beat()
         except KeyboardInterrupt:
             self.cancel(index)
             concurrent.futures.wait([self._final(index)], timeout=SETTLE_SECONDS)
@@ -322,11 +325,16 @@ class Batch:
         finally:
             self.joined -= 1
 
-    def _prompt(self, *, awaits: bool) -> CellPrompt | None:
-        """How this join asks for people, where the board's form is not heard while it lasts."""
+    def _at_beat(self, *, awaits: bool) -> Callable[[], object]:
+        """What a join does now and then: hears the board, or asks people, where the board's form is not heard."""
+        if (hear := _marimo.listener()) is not None:
+            return hear
         if self.asks_by != "form" or _loop.hears(_loop.where(), awaits=awaits):
-            return None
-        return CellPrompt(lambda run, key, text: self.command("answer", run=run, key=key, text=text, approve=not text))
+            return lambda: None
+        prompt = CellPrompt(
+            lambda run, key, text: self.command("answer", run=run, key=key, text=text, approve=not text)
+        )
+        return lambda: prompt.ask(self._driver.states)
 
     def wait_quietly(self, seconds: float) -> None:
         """Wait until every run has ended, or the seconds have passed."""

@@ -27,7 +27,7 @@ class Comparison:
     text: str
 
     def _repr_html_(self) -> str:
-        return self.html
+        return str(self.html)
 
     def __str__(self) -> str:
         return self.text

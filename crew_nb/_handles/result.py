@@ -163,7 +163,7 @@ class Result:
         return f"<Result {state.index} ({state.label}): {state.status}{', ' + _short(words) if words else ''}>"
 
     def _repr_html_(self) -> str:
-        return _static.results([self._card()])
+        return str(_static.results([self._card()]))
 
     def to_score(self) -> _scoring.Output:
         """It as scores get it."""

@@ -419,4 +419,4 @@ class Results(Sequence[Result]):
         return _text.summary(self.state)
 
     def _repr_html_(self) -> str:
-        return _static.results([item._card() for item in self._items])
+        return str(_static.results([item._card() for item in self._items]))

@@ -124,5 +124,8 @@ class Run:
         yield from self._batch._join(self.index).__await__()
         return self.output
 
+    def _display_(self) -> Any:
+        return self._batch._display_()
+
     def __repr__(self) -> str:
         return f"<Run {self.index} ({self.state.label}): {self.status}>"

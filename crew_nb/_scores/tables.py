@@ -74,7 +74,7 @@ class Table:
         return "\n".join([*(line.rstrip() for line in text), *self.notes])
 
     def _repr_html_(self) -> str:
-        return self.html()
+        return str(self.html())
 
     def html(self) -> Html:
         """The table and its notes, as a cell shows them."""

@@ -19,7 +19,10 @@ _EMPTY = frozenset({"br", "hr"})
 
 
 class Html(str):
-    """HTML that is safe to put into a page; made by what stands here and by `_board.markdown` only."""
+    """HTML that is safe to put into a page; made by what stands here and by `_board.markdown` only.
+
+    Front ends are given it as a plain `str`: marimo cannot write any other.
+    """
 
     __slots__ = ()
 

@@ -18,13 +18,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from crew_nb._state import marimo
 from crew_nb._state.errors import NestedLoopsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = Literal["script", "terminal", "kernel"]
-FrontEnd = Literal["jupyterlab", "notebook", "vscode", "colab", "nbclient", "terminal", "script", "unknown"]
+Kind = Literal["script", "terminal", "kernel", "marimo"]
+FrontEnd = Literal["jupyterlab", "notebook", "vscode", "colab", "nbclient", "marimo", "terminal", "script", "unknown"]
 
 SAFE_NEST_ASYNCIO2 = (1, 7, 3)
 """Before it, and with nest_asyncio itself, ipykernel >= 7.1 loses cells that are queued during a nested run."""
@@ -73,7 +74,8 @@ class Environment:
     def rows(self) -> tuple[tuple[str, str], ...]:
         """Label and value of everything, in the order shown."""
         place = self.place
-        kernel = f"ipykernel {self.ipykernel}" if place.kind == "kernel" else "none"
+        kernels = {"kernel": f"ipykernel {self.ipykernel}", "marimo": f"marimo {_version('marimo')}"}
+        kernel = kernels.get(place.kind, "none")
         loop = f"{place.loop_class}, running" if place.loop_running else "none running in this thread"
         return (
             ("versions", f"crew_nb {self.crew_nb}, CrewAI {self.crewai}, IPython {self.ipython}, Python {self.python}"),
@@ -101,7 +103,7 @@ class Environment:
             el("tr", el("th", label, scope="row", style=left), el("td", prose(value), style=left))
             for label, value in self.rows()
         )
-        return el("div", el("table", el("tbody", rows)), class_="crew-nb")
+        return str(el("div", el("table", el("tbody", rows)), class_="crew-nb"))
 
 
 def where() -> Place:
@@ -112,6 +114,10 @@ def where() -> Place:
     request = _request(kernel)
     headless = request.get("content", {}).get("allow_stdin") is False
     cell_id = str(request.get("metadata", {}).get("cellId") or "")
+    execution = str(request.get("header", {}).get("msg_id") or getattr(shell, "execution_count", ""))
+    if (cell := marimo.cell()) is not None:
+        kind, headless, cell_id = "marimo", marimo.is_export(), str(cell.cell_id)
+        execution = f"{cell_id}-{id(cell)}"
     loop = asyncio._get_running_loop()
     return Place(
         kind=kind,
@@ -121,7 +127,7 @@ def where() -> Place:
         loop_class="" if loop is None else f"{type(loop).__module__}.{type(loop).__qualname__}",
         nested=_nested(),
         cell_id=cell_id,
-        execution=str(request.get("header", {}).get("msg_id") or getattr(shell, "execution_count", "")),
+        execution=execution,
     )
 
 
@@ -287,6 +293,8 @@ def _nesting(place: Place) -> str:
 
 
 def _stop_works(place: Place) -> str:
+    if place.kind == "marimo":
+        return "nobody to press it" if place.headless else "yes"
     if place.kind != "kernel":
         return "no board with a button here: Ctrl-C stops"
     if place.headless:
@@ -307,12 +315,12 @@ def hears(place: Place, *, awaits: bool) -> bool:
 
 
 def _joins(place: Place) -> str:
-    if place.kind == "kernel" and place.headless:
+    if place.kind in ("kernel", "marimo") and place.headless:
         return (
             "the launching cell waits by itself, as output that comes after a cell is not kept here; "
             "`await batch` and `batch.wait()` then return at once"
         )
-    if place.kind == "kernel":
+    if place.kind in ("kernel", "marimo"):
         return (
             "`results = await batch`, in this cell or a later one, as the kernel's loop runs; `batch.wait()` in plain "
             "functions: crews run on crew_nb's own loop, so neither needs a patch"

@@ -2811,6 +2811,7 @@ var Wire = class {
     this.dead = false;
     this.looked = "";
     this.asked = 0;
+    this.sent = 0;
     this.used = 0;
     this.said = 0;
     this.timer = setInterval(() => this.beat(), 1e3);
@@ -2828,7 +2829,7 @@ var Wire = class {
   /** @param {object} content */
   send(content) {
     try {
-      this.model.send({ view: this.view, ...content });
+      this.model.send({ view: this.view, n: ++this.sent, ...content });
     } catch {
       this.miss();
     }

@@ -305,6 +305,21 @@ def test_a_click_becomes_a_command(content: dict[str, Any], command: tuple[str, 
     assert script.commands == [command]
 
 
+def test_what_is_heard_twice_is_done_once() -> None:
+    """A front end may hand messages on twice, the second time later; each view counts its own."""
+    script = Script(3)
+    _, browser = board(script)
+    for view, number, name in (
+        ("v", 1, "pause"),
+        ("v", 2, "resume"),
+        ("w", 1, "retry"),
+        ("v", 1, "pause"),
+        ("v", 2, "resume"),
+    ):
+        browser.say("do", view=view, n=number, name=name)
+    assert [name for name, _ in script.commands] == ["pause", "resume", "retry"]
+
+
 @pytest.mark.parametrize(
     "content",
     [

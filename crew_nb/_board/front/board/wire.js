@@ -38,6 +38,8 @@ export class Wire {
     this.dead = false;
     this.looked = "";
     this.asked = 0;
+    /** How many messages were sent: each has its number, as some front ends hand it on twice. */
+    this.sent = 0;
     /** When the pointer or a key was last used in the view, and when the kernel was last told so. */
     this.used = 0;
     this.said = 0;
@@ -59,7 +61,7 @@ export class Wire {
   /** @param {object} content */
   send(content) {
     try {
-      this.model.send({ view: this.view, ...content });
+      this.model.send({ view: this.view, n: ++this.sent, ...content });
     } catch {
       // Without a kernel there is nobody to hear it; the view says so by itself.
       this.miss();
