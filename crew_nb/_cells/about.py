@@ -12,7 +12,7 @@ from crew_nb._state import loop as _loop
 if TYPE_CHECKING:
     import os
 
-    from crew_nb._record.kept import BatchInfo
+    from crew_nb._record.listed import BatchInfo
     from crew_nb._state.loop import Environment
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from crew_nb._record import codec as _codec
 from crew_nb._record import file as _file
 from crew_nb._record import store as store
-from crew_nb._record.kept import BatchInfo, Kept
+from crew_nb._record.listed import BatchInfo, Kept
 from crew_nb._record.loaded import LoadedBatch, StoredRun, StoredTask, batch_of, labels_of, parsed
 from crew_nb._state.errors import RecordError
 from crew_nb._state.plain import Encode, dumps, plain, same, unplain

@@ -18,7 +18,7 @@ from crew_nb._board import summary as _summary
 from crew_nb._board import timeline as _timeline
 from crew_nb._board.static import ResultCard
 from crew_nb._board.timeline import Lane, Span, Timeline
-from crew_nb._record.kept import BatchInfo, Kept
+from crew_nb._record.listed import BatchInfo, Kept
 from crew_nb._state import html as _html
 from crew_nb._state import labels as _labels
 from crew_nb._state.events import ErrorInfo
