@@ -137,6 +137,7 @@ class Cluster:
         for trouble in self._unfit.values():
             attempt.note(_left_out(trouble))
         losses = 0
+        moved = False
         recorded = _recorded_of(attempt)
         secrets = frozenset() if recorded is None else attempt.secrets.known()
         while True:
@@ -153,7 +154,7 @@ class Cluster:
                 known_as=attempt.known_as,
                 secrets=secrets,
             )
-            run = worker.start(blueprint, start, attempt, recorded)
+            run = worker.start(blueprint, start, attempt, recorded, moved=moved)
             try:
                 ended = await asyncio.shield(run.ended)
             except asyncio.CancelledError:
@@ -164,6 +165,7 @@ class Cluster:
                 retired = await worker.was_retired()
                 why = f"The Dask worker {worker.name} was {'retired' if retired else 'lost'}."
                 losses += not retired
+                moved = True
                 if losses == MOVES:
                     raise CrewNbError(
                         f"{why} So were the {MOVES - 1} that ran it before: does the run use up its memory?"
@@ -400,11 +402,17 @@ class _Worker:
         self._telling: asyncio.Task[None] | None = None
 
     def start(
-        self, blueprint: said.Blueprint, start: said.Start, attempt: Attempt, recorded: Recorded | None
+        self,
+        blueprint: said.Blueprint,
+        start: said.Start,
+        attempt: Attempt,
+        recorded: Recorded | None,
+        *,
+        moved: bool,
     ) -> _RemoteRun:
-        """Give it a run."""
+        """Give it a run. One that was `moved` here goes on with the answers that it had there."""
         self.keep()
-        if recorded is not None and not self._is_taught:
+        if recorded is not None and (moved or not self._is_taught):
             self._is_taught = True
             self.tell(said.Lesson(recorded.lent()))
         run = self.runs[start.number] = _RemoteRun(self, start.number, attempt)

@@ -43,7 +43,7 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Recorded answers, sent once to each worker, before its first run."""
+    """Recorded answers, sent to each worker before its first run, and with a run that was on another one."""
 
     lent: Lent
 

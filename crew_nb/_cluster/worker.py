@@ -262,7 +262,7 @@ class Host:
         if isinstance(command, Blueprint):
             self._blueprints[command.key] = command.pickled
         elif isinstance(command, Lesson):
-            self.lent, self.answers = command.lent, command.lent.copy.opened()
+            self.lent, self.answers = command.lent, command.lent.copy.into(self.answers)
         elif isinstance(command, Start):
             self._runs[command.number] = _HostedRun(self, command)
         elif isinstance(command, LetGo):

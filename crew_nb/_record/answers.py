@@ -103,9 +103,9 @@ class Copy:
     path: str
     kept: tuple[Kept, ...]
 
-    def opened(self) -> Answers:
-        """They again; nothing of it is written."""
-        answers = Answers(Path(self.path))
+    def into(self, answers: Answers | None) -> Answers:
+        """They again, with what is known already; nothing of it is written."""
+        answers = answers or Answers(Path(self.path))
         for kept in self.kept:
             answers.add(kept)
         return answers

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -135,3 +138,40 @@ async def test_a_sweep_of_models_is_judged(client: Client, server: Server, tmp_p
     assert [r.raw for r in again] == [r.raw for r in first]
     assert again.scores == first.scores
     assert len(server.stats().requests) == 48
+
+
+def _two(base_url: str) -> Callable[..., Crew]:
+    def build(topic: str) -> Crew:
+        from crewai import LLM
+
+        from tests.support import crews
+
+        return crews.chain(LLM(model="openai/gpt-4o-mini", base_url=base_url, api_key="test-key"), 2)
+
+    return build
+
+
+async def test_a_run_that_moves_keeps_its_answers(fragile: Client, server: Server, tmp_path: Path) -> None:
+    """Its worker is killed in its second call: the first is not asked again, and the file replays what came of it."""
+    lesson = tmp_path / "lesson.jsonl"
+    rows = [{"topic": topic} for topic in ("a", "b", "c", "d")]
+    server.configure(topics={"Step 1": {"hold": True}})
+    batch = cnb.kickoff_for_each(_two(server.base_url), rows, answers=lesson, answers_speed=0, on=fragile, show=False)
+    await asyncio.to_thread(server.wait_for, lambda stats: stats.in_flight == 4, 120.0)
+    workers = {run.index: run.state.worker for run in batch.runs}
+    pids = await asyncio.to_thread(fragile.run, os.getpid)
+    names = {info["name"]: address for address, info in fragile.scheduler_info()["workers"].items()}
+    os.kill(pids[names[int(workers[0])]], signal.SIGKILL)
+    moved = sum(worker == workers[0] for worker in workers.values())
+    await asyncio.to_thread(server.wait_for, lambda stats: len(stats.requests) == 8 + moved, 120.0)
+    server.configure(topics={})
+    server.release()
+    results = await batch
+    results.raise_for_errors()
+    assert len(server.stats().requests) == 8 + moved
+    _answers._opened.clear()
+    again = await cnb.kickoff_for_each(
+        _two(server.base_url), rows, answers=lesson, answers_speed=0, answers_missing="error", show=False
+    )
+    assert [r.raw for r in again] == [r.raw for r in results]
+    assert len(server.stats().requests) == 8 + moved
