@@ -69,6 +69,9 @@ dist: $(READY)  ## Build sdist and wheel; try the wheel alone on the oldest and 
 bench: $(READY)  ## Measure the speedup over running crews one by one.
 	$(BIN)/python -m crew_nb.benchmark
 
+soak: $(READY)  ## 10,000 runs against a server with every fault, stopped and killed at random; takes long. SOAK=--runs=500 takes less.
+	$(BIN)/python -m tests.support.soak $(SOAK)
+
 screenshots: chromium $(READY)  ## Make the pictures under docs/images anew, of real runs; takes some minutes.
 	$(BIN)/python -m tests.support.screenshots
 
@@ -98,4 +101,4 @@ node_modules/.ready: package.json package-lock.json
 	npm ci --silent
 	@touch $@
 
-.PHONY: help demo lab test test-oldest canary lint lint-js dist bench screenshots chromium docs
+.PHONY: help demo lab test test-oldest canary lint lint-js dist bench soak screenshots chromium docs
