@@ -524,7 +524,7 @@ class UnreadableAnswerError(ConnectionError):
         super().__init__(f"the server's answer is cut off, or no answer of an LLM's at all{what}")
 
 
-_UNREADABLE = (json.JSONDecodeError, AttributeError, TypeError, IndexError, KeyError)
+_UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError, IndexError, KeyError)
 _LLM_CLASSES = ("crewai.llms.", "crewai.llm")
 
 
@@ -535,7 +535,7 @@ def _is_unread_answer(error: BaseException) -> bool:
     while frame is not None:
         places.append(str(frame.tb_frame.f_globals.get("__name__", "")))
         frame = frame.tb_next
-    if isinstance(error, json.JSONDecodeError):
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return any(place.partition(".")[0] in _CLIENTS for place in places)
     if not places or not (places[-1].startswith(_LLM_CLASSES) or places[-1].partition(".")[0] in _CLIENTS):
         return False

@@ -118,14 +118,17 @@ def test_what_only_streams_lose_comes_whole(serve: Callable[..., Providers]) -> 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_page_is_no_answer(serve: Callable[..., Providers], stream: bool) -> None:
-    """A proxy's page with status 200 is tried again; if it stays, the run fails in words."""
-    page = Raw(b"<html>Please log in</html>")
+@pytest.mark.parametrize(
+    ("sent", "told"), [("<html>Please log in</html>", "Please log in"), ("\xff", "no answer of an")]
+)
+def test_a_page_is_no_answer(serve: Callable[..., Providers], sent: str, told: str, stream: bool) -> None:
+    """A proxy's page with status 200, or what is no text, is tried again; if it stays, the run fails in words."""
+    page = Raw(sent.encode("latin-1"))
     server = serve(lambda ask: page if ask.number == 0 else WORDS)
     assert _run(lambda: crews.one(server.llm()), stream=stream).raw.endswith("END")
     failed = _run(lambda: crews.one(serve(lambda ask: page).llm()), stream=stream, max_retries=1)
     assert failed.status == "failed"
-    assert "Please log in" in failed.state.error.message
+    assert told in failed.state.error.message
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,8 @@ class Soak:
     def go(self) -> None:
         """Batch after batch, each in one shape, streamed or not, left alone or stopped at some moment."""
         began = time.monotonic()
-        self.batch("one", 8, calm=True)
+        for shape in self.shapes:  # what each of them loads stays
+            self.batch(shape, 8, calm=True)
         assert not self.errors, "the machine is too busy, or nothing works"
         at_rest = resources()
         print(f"at rest: {at_rest}", flush=True)
