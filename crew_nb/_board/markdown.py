@@ -5,6 +5,7 @@ Any string is taken, none raises, and nothing that comes out runs, loads or rest
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from html import escape
 from typing import TYPE_CHECKING
@@ -60,6 +61,83 @@ def render(text: str, *, limit: int = LIMIT) -> str:
 def markdown(words: str, *, limit: int = LIMIT) -> Html:
     """The words as sanitized Markdown."""
     return Html(render(words, limit=limit))
+
+
+def so_far(text: str) -> str:
+    """Markdown that is still being written, as it will be read: without marks that only later words will explain.
+
+    What is open at the end is closed, and a mark that nothing follows yet is left out, as is a table before its rows.
+    """
+    lines = text.split("\n")
+    while lines and _says_nothing(lines[-1]):
+        lines.pop()
+    if not lines or open_fence("\n".join(lines)):
+        return "\n".join(lines)
+    table = first = len(lines)
+    while table and lines[table - 1].lstrip().startswith("|"):
+        table -= 1
+    if len(lines) - table in (1, 2):
+        return "\n".join(lines[:table])
+    first -= 1
+    while first and lines[first - 1].strip() and not _BEGINS.match(lines[first]):
+        first -= 1
+    return "\n".join([*lines[:first], _closed("\n".join(lines[first:]))])
+
+
+def _says_nothing(line: str) -> bool:
+    """Whether there are marks alone in it, or the number of an item: what follows will tell what they are."""
+    return not line.strip(_MARKS_OF_LINES) or _NUMBER.fullmatch(line) is not None
+
+
+def open_fence(text: str) -> str:
+    """The line that opened the block of code in which the text ends; empty where it ends in none."""
+    fence = ""
+    for found in _FENCE.finditer(text):
+        mark = fence.strip()[:3]
+        if not fence:
+            fence = found[0]
+        elif found[1].startswith(mark) and not found[2].strip():
+            fence = ""
+    return fence
+
+
+_MARKS_OF_LINES = " \t#>*+-=_~`|:"
+_NUMBER = re.compile(r"\s*\d+[.)]?\s*")
+_BEGINS = re.compile(r"\s*(?:#{1,6}\s|[-*+>|]|\d+[.)]\s)")
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)", flags=re.MULTILINE)
+_LINK = re.compile(r"!?\[([^\[\]]*)(?:\](?:\([^()\s]*)?)?$")
+_RUNS = re.compile(r"\\.|(`+)|(\*+|_+|~~)", flags=re.DOTALL)
+
+
+def _closed(block: str) -> str:
+    """A paragraph, heading or item with what is open in it closed."""
+    begun = _BEGINS.match(block)
+    at = begun.end() if begun else 0
+    words = _LINK.sub(r"\1", block[at:]).rstrip("*_~` \t\\")
+    opened: list[str] = []
+    code = ""
+    for found in _RUNS.finditer(words):
+        before, after = words[found.start() - 1 : found.start()], words[found.end() : found.end() + 1]
+        if found[1]:
+            code = "" if found[1] == code else code or found[1]
+        elif found[2] and not code:
+            _match(opened, found[2], before, after)
+    return block[:at] + words + code + "".join(reversed(opened))
+
+
+def _match(opened: list[str], run: str, before: str, after: str) -> None:
+    """Take marks of emphasis as closing or opening some."""
+    if run[0] == "_" and before.isalnum() and after.isalnum():  # a_name
+        return
+    while run:
+        top = opened[-1] if opened else ""
+        if top and run.startswith(top) and before.strip():
+            run = run.removeprefix(opened.pop())
+        elif after.strip():
+            opened.append(run[:2])
+            run = run[2:]
+        else:
+            return
 
 
 @cache

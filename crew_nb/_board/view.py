@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from crew_nb._board.markdown import render
+from crew_nb._board.markdown import open_fence, render, so_far
 from crew_nb._board.summary import calls as calls_text
 from crew_nb._board.summary import edge_text, summarize
 from crew_nb._state.plain import plain
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 ExportFormat = Literal["md", "json", "csv"]
+SAID = 4_000
+"""Characters of what an LLM is saying that an opened row shows, rendered anew as often as it is drawn."""
 WholeForm = Literal["text", "html"]
 
 TAIL = 160
@@ -329,7 +331,7 @@ def _detail(run: RunState, origin: float, limit: int, most: int, inside: int) ->
             rounds=task.rounds if task.rounds > 1 else None,
             taken_over=task.taken_over,
             tokens=tokens[place],
-            text=_cut(task.text, limit, keep_end=True) if task.text else None,
+            text=_being_said(task.text, limit) if task.text else None,
             output=_shown(_given(task), limit) if _given(task) and not (is_final or is_parents) else None,
             is_final=is_final,
             is_parents=is_parents and not is_final,
@@ -422,6 +424,16 @@ def _call(call: Call, origin: float, limit: int) -> Json:
 def _cut(text: str, limit: int, *, keep_end: bool = False) -> Json:
     kept = text[-limit:] if keep_end else text[:limit]
     return _slim(text=readable(kept), left_out=len(text) - len(kept))
+
+
+def _being_said(text: str, limit: int) -> Json:
+    """The end of what an LLM is saying, from the beginning of a line."""
+    kept = text[-min(limit, SAID) :]
+    if (cut := len(text) - len(kept)) and "\n" in kept:
+        kept = kept.partition("\n")[2]
+        cut = len(text) - len(kept)
+    fence = open_fence(text[:cut])
+    return {"html": render(so_far(f"{fence}\n{kept}" if fence else kept)), "left_out": cut}
 
 
 def _shown(text: str, limit: int) -> Json:

@@ -632,3 +632,30 @@ def test_vs_code_has_its_keys_and_its_background(browser: Browser) -> None:
         for key in ("x", "Control+z", "Control+s"):
             shown.page.keyboard.press(key)
         assert [key for key in shown.page.evaluate("heard") if key not in ("Control", "Shift")] == ["F1", "p", "s", "s"]
+
+
+def test_what_streams_is_drawn_as_it_will_be_read(browser: Browser) -> None:
+    """An opened row shows a heading, bold words and a list while they come, and never their marks."""
+    answer = "## Robotics\n\nIts **signal** is *clear*:\n\n- **Risk** of `pace`\n- more words\n"
+    spoken = finished_run(0, "Robotics", 0.0, words="")
+    run = replace(spoken, status="running", finished=None, output="")
+    still = Still(BatchState(key="k", name="n", runs=(run,), created=ZERO))
+
+    def say(text: str) -> None:
+        task = replace(run.tasks[2], status="running", finished=None, text=text, output="")
+        still.held = replace(still.held, runs=(replace(run, tasks=(*run.tasks[:2], task)),))
+        shown.pump(1)
+
+    with board_page(browser, still) as shown:
+        say(answer[:2])
+        shown.page.locator('.cnb-row[data-run="0"]').click()
+        shown.pump()
+        live = shown.page.locator(".cnb-live")
+        for end in range(3, len(answer) + 1):
+            say(answer[:end])
+            assert not set(live.inner_text()) & set("#*`-"), answer[:end]
+            if end == 6:
+                heading = live.locator("h6").element_handle()
+        assert live.locator("h6").evaluate("(now, then) => now === then", heading)
+        assert live.locator("strong").all_inner_texts() == ["signal", "Risk"]
+        assert live.locator("li").count() == 2

@@ -97,7 +97,7 @@ test("an update keeps every element, the open row, the focus and what is typed",
       status: "running",
       tokens: 0,
       calls_left_out: 0,
-      text: { text },
+      text: { html: text },
       calls: [{ kind: "tool", name: "search", status: "done", started: 1, finished: 2, tokens: 0, detail: { text: "{}" } }],
     })),
   });
@@ -106,7 +106,7 @@ test("an update keeps every element, the open row, the focus and what is typed",
   const folded = find(".cnb-detail details");
   folded.open = true;
   const speech = find(".cnb-live");
-  const words = speech.lastChild;
+  const words = speech.lastChild.lastChild;
   const filter = find(".cnb-filter");
   filter.focus();
   filter.value = "to";
@@ -116,7 +116,7 @@ test("an update keeps every element, the open row, the focus and what is typed",
   assert.equal(find(".cnb-detail details"), folded);
   assert.ok(folded.open);
   assert.equal(find(".cnb-live"), speech);
-  assert.equal(speech.lastChild, words, "text that grows keeps its node, and a selection in it");
+  assert.equal(speech.lastChild.lastChild, words, "text that grows keeps its node, and a selection in it");
   assert.equal(words.data, "said and more");
   assert.equal(document.activeElement, filter);
   assert.equal(filter.value, "to");

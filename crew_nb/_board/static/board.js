@@ -1910,7 +1910,7 @@ function taskCard(place, spec, from, task, found, now) {
     task?.error ? h("p", { class: "cnb-bad" }, task.error.text, leftOut(task.error)) : null,
     callList(task?.calls, task?.calls_left_out ?? 0, now),
     within(place, task, found, now),
-    task?.text ? h("pre", { class: "cnb-pre cnb-live", dir: "auto", "data-follow": true, "data-key": "text", tabindex: 0 }, leftOut(task.text), task.text.text) : null,
+    task?.text ? h("div", { class: "cnb-live", "data-follow": true, "data-key": "text", tabindex: 0 }, leftOut(task.text), sanitized(task.text.html)) : null,
     task?.output ? h("div", { "data-key": "output" }, sanitized(task.output.html), leftOut(task.output)) : null,
     task?.is_final ? h("p", { class: "cnb-quiet" }, "Its output is the output of the run, above.") : null,
     task?.is_parents ? h("p", { class: "cnb-quiet" }, "Its output is that of its step, below.") : null

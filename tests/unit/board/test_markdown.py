@@ -120,3 +120,53 @@ def test_vectors(vector: str) -> None:
     """No vector leaves an element, an attribute or a scheme outside of the allow-list."""
     assert dangers(_markdown.render(vector)) == []
     assert "\x1b" not in _words.plain(vector)
+
+
+ANSWER = """## Robotics
+
+Its **first _real_ customers** pay for `grip*` and ~~speed~~ [trust](https://example.com/a_b).
+
+1. **Scope** comes first
+2. a_name is no *mark*, 5 * 3 is none
+
+| l | **r** |
+|---|---|
+| 1 | **2** |
+
+```py
+x = "**" ** 2
+```
+The end."""
+
+
+def test_what_streams_is_read_without_marks_that_flicker() -> None:
+    """Cut anywhere, an answer shows no mark that is not in what is read at its end, and its words come in order."""
+    whole = words(_markdown.render(ANSWER))
+    for end in range(len(ANSWER) + 1):
+        seen = words(_markdown.render(_markdown.so_far(ANSWER[:end])))
+        assert "".join(whole.split()).startswith("".join(seen.split())), ANSWER[:end][-30:]
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("a **b", "<strong>b</strong>"),
+        ("a **b *c", "<strong>b <em>c</em></strong>"),
+        ("a **b*", "<strong>b</strong>"),
+        ("* **b", "<strong>b</strong>"),
+        ("see `x*", "<code>x</code>"),
+        ("# **A", "<strong>A</strong>"),
+    ],
+)
+def test_what_is_open_is_closed(said: str, read: str) -> None:
+    """Words stand as they will once their marks are closed."""
+    html = _markdown.render(_markdown.so_far(said))
+    assert read in html
+    assert "*" not in html
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=60).map("".join))
+@settings(max_examples=150)
+def test_any_beginning_is_taken(text: str) -> None:
+    """Markup characters in any order, cut anywhere, are closed without an error, and stay harmless."""
+    assert dangers(_markdown.render(_markdown.so_far(text))) == []

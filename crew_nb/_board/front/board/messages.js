@@ -18,7 +18,7 @@
  * @typedef {{kind: "llm"|"tool"|"wait", name: string, status: string, started: number, finished?: number,
  *   agent?: string, attempt?: number, tokens: number, cost?: number, detail?: Cut, output?: Cut}} Call
  * @typedef {{agent?: string, status: Status, started?: number, finished?: number, rounds?: number, taken_over?: boolean, tokens: number,
- *   text?: Cut, output?: Shown, is_final?: boolean, is_parents?: boolean, error?: Cut, calls?: Call[],
+ *   text?: Shown, output?: Shown, is_final?: boolean, is_parents?: boolean, error?: Cut, calls?: Call[],
  *   calls_left_out: number, inside_left_out?: number}} TaskDetail
  * @typedef {TaskDetail & {place: number, name: string, parent: number, crew: number, joined?: string, is_step?: boolean}} Found
  *   a task that a step of a flow, or a task, has begun
