@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import json
 import os
 import sqlite3
 import sys
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from crew_nb._record import codec as _codec
 from crew_nb._record import file as _file
+from crew_nb._record import once as _once
 from crew_nb._record import store as store
 from crew_nb._record.listed import BatchInfo, Kept
 from crew_nb._record.loaded import LoadedBatch, StoredRun, StoredTask, batch_of, labels_of, parsed
@@ -202,6 +202,8 @@ class Record:
             learn_environment()
             hidden = secrets if secrets is not None else Secrets()
             both = kept or encoded(inputs, output, secrets=hidden)
+            state_tree, event_tree = _codec.encode(state, hidden.scrub), _codec.encode_events(events, hidden.scrub)
+            state_text, events_text, output_text = _once.folded(state_tree, event_tree, both.output)
             row = store.RunRow(
                 batch=_utf8(batch_key),
                 place=index,
@@ -209,9 +211,9 @@ class Record:
                 status=state.status,
                 finished=state.finished or state.last_event,
                 inputs=both.inputs,
-                state=dumps(_codec.encode(state, hidden.scrub)),
-                output=both.output,
-                events=dumps(_codec.encode_events(events, hidden.scrub)),
+                state=state_text,
+                output=output_text,
+                events=events_text,
                 tokens=state.usage.total_tokens,
                 cost=state.cost,
             )
@@ -629,9 +631,10 @@ def _stored(
 ) -> StoredRun | None:
     """The run of a row; None where the row is damaged."""
     try:
+        tree, events, output = _once.unfolded(state, events, output)
         return StoredRun(
             run_key=run_key,
-            state=_codec.decode(RunState, json.loads(state)),
+            state=_codec.decode(RunState, tree),
             batch_key=batch_key,
             batch_name=batch_name,
             inputs_json=inputs,

@@ -421,7 +421,7 @@ def test_a_full_disk_leaves_the_batch_in_memory_and_the_store_whole(path: Path) 
         full = kept._db
         assert full is not None
         full.execute(f"PRAGMA max_page_count = {full.execute('PRAGMA page_count').fetchone()[0] + 2}")
-        reasons = {put(kept, "b", n, text="long " * 2000).result(60) for n in range(1, 30)}
+        reasons = {put(kept, "b", n, text="long " * 9000).result(60) for n in range(1, 30)}
         assert len(reasons) == 1
         assert "full" in str(reasons)
         with closing(sqlite3.connect(path)) as other:
@@ -912,3 +912,20 @@ def test_what_is_lost_with_the_process_is_told_as_it_ends(end: str, path: Path) 
         )
         assert "the sweep" not in held
     assert list(held.values()) == [1]
+
+
+def test_a_long_answer_is_on_disk_once(path: Path) -> None:
+    """It stands in state, events and output; a row takes little more than the text, and is read back as it was."""
+    text = "\n".join(f'line {n} says "ä" \\ and {random.random()}' for n in range(30_000))
+    state, events = told(0, text=text)
+    output = {"raw": text, "tasks_output": [{"raw": text}], "short": "x"}
+    with opened(path) as kept:
+        kept.put_batch("b", "big", 1.0, ["t"])
+        assert kept.put_run("b", 0, "key 0", state, output=output, inputs={"t": 1}, events=events).result(60) is None
+        loaded = kept.load("b")
+        found = kept.find_done(["key 0"])["key 0"]
+    assert path.stat().st_size < 1.3 * len(text.encode()) + 100_000
+    for run in (loaded.runs[0], found):
+        assert run.state == state
+        assert json.loads(run.output_json or "") == output
+        assert list(run.events) == events
