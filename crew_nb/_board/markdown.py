@@ -79,14 +79,14 @@ def so_far(text: str) -> str:
     if len(lines) - table in (1, 2):
         return "\n".join(lines[:table])
     first -= 1
-    while first and lines[first - 1].strip() and not _BEGINS.match(lines[first]):
+    while first and lines[first - 1].strip() and not _BEGINS.match(lines[first].lstrip()):
         first -= 1
     return "\n".join([*lines[:first], _closed("\n".join(lines[first:]))])
 
 
 def _says_nothing(line: str) -> bool:
     """Whether there are marks alone in it, or the number of an item: what follows will tell what they are."""
-    return not line.strip(_MARKS_OF_LINES) or _NUMBER.fullmatch(line) is not None
+    return not line.strip(_MARKS_OF_LINES) or _NUMBER.fullmatch(line.strip()) is not None
 
 
 def open_fence(text: str) -> str:
@@ -102,8 +102,8 @@ def open_fence(text: str) -> str:
 
 
 _MARKS_OF_LINES = " \t#>*+-=_~`|:"
-_NUMBER = re.compile(r"\s*\d+[.)]?\s*")
-_BEGINS = re.compile(r"\s*(?:#{1,6}\s|[-*+>|]|\d+[.)]\s)")
+_NUMBER = re.compile(r"\d{1,9}[.)]?")
+_BEGINS = re.compile(r"#{1,6}\s|[-*+>|]|\d{1,9}[.)]\s")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)", flags=re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\[\]]*)(?:\](?:\([^()\s]*)?)?$")
 _RUNS = re.compile(r"\\.|(`+)|(\*+|_+|~~)", flags=re.DOTALL)
@@ -111,8 +111,9 @@ _RUNS = re.compile(r"\\.|(`+)|(\*+|_+|~~)", flags=re.DOTALL)
 
 def _closed(block: str) -> str:
     """A paragraph, heading or item with what is open in it closed."""
-    begun = _BEGINS.match(block)
-    at = begun.end() if begun else 0
+    at = len(block) - len(block.lstrip())
+    begun = _BEGINS.match(block, at)
+    at = begun.end() if begun else at
     words = _LINK.sub(r"\1", block[at:]).rstrip("*_~` \t\\")
     opened: list[str] = []
     code = ""
