@@ -69,7 +69,53 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-class Lab:
+class WebServer:
+    """A program that serves pages on loopback, with its logs and the kernel's HOME in a directory of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self, module: str, *options: str, env: dict[str, str], answers: str) -> None:
+        """Returns when it answers at that path.
+
+        Raises:
+            RuntimeError: When it has ended, or takes too long; with its log.
+        """
+        around = {**os.environ, "HOME": str(self.root), "PYTHONPATH": str(ROOT), **env}
+        with (self.root / "server.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *options],
+                cwd=self.root,
+                env=around,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + WAIT
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}{answers}", timeout=5).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    self.__exit__()
+                    raise RuntimeError((self.root / "server.log").read_text()[-4000:]) from None
+                time.sleep(0.1)
+
+    def __exit__(self, *_: object) -> None:
+        # The group, so that its kernels end with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+class Lab(WebServer):
     """A JupyterLab server in a directory of its own; started and stopped as a context manager."""
 
     def __init__(
@@ -86,15 +132,13 @@ class Lab:
             settings: JupyterLab's user settings by plugin, such as `@jupyterlab/apputils-extension:themes`.
             app: JupyterLab, or Notebook 7.
         """
+        super().__init__(root)
         self.app = app
-        self.root = root
         self.notebooks = root / "notebooks"
         self.settings = {
             "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
             **(settings or {}),
         }
-        self.url = ""
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Lab:
         self.notebooks.mkdir(parents=True)
@@ -103,49 +147,22 @@ class Lab:
             place = self.root / "config" / "lab" / "user-settings" / extension
             place.mkdir(parents=True, exist_ok=True)
             (place / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
-        port = _free_port()
-        env = {
-            **os.environ,
-            "HOME": str(self.root),
-            "JUPYTER_CONFIG_DIR": str(self.root / "config"),
-            "JUPYTER_DATA_DIR": str(self.root / "data"),
-            "JUPYTER_RUNTIME_DIR": str(self.root / "runtime"),
-            "JUPYTERLAB_SETTINGS_DIR": str(self.root / "config" / "lab" / "user-settings"),
-            "IPYTHONDIR": str(self.root / "ipython"),
-            "PYTHONPATH": str(ROOT),
-        }
-        module = {"lab": "jupyterlab", "notebook": "notebook"}[self.app]
-        command = [
-            *(sys.executable, "-m", module, "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
+        self.start(
+            {"lab": "jupyterlab", "notebook": "notebook"}[self.app],
+            *("--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={self.port}"),
             *("--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"),
             *("--LabApp.news_url=None", "--expose-app-in-browser", f"--ServerApp.root_dir={self.notebooks}"),
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        ]
-        log = (self.root / "server.log").open("wb")
-        self._process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
-        log.close()
-        self.url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + WAIT
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.url}/api/status", timeout=5).close()
-                return self
-            except OSError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    self.__exit__()
-                    raise RuntimeError((self.root / "server.log").read_text()[-4000:]) from None
-                time.sleep(0.1)
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process is not None
-        # The group, so that its kernels end with it.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGTERM)
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            env={
+                "JUPYTER_CONFIG_DIR": str(self.root / "config"),
+                "JUPYTER_DATA_DIR": str(self.root / "data"),
+                "JUPYTER_RUNTIME_DIR": str(self.root / "runtime"),
+                "JUPYTERLAB_SETTINGS_DIR": str(self.root / "config" / "lab" / "user-settings"),
+                "IPYTHONDIR": str(self.root / "ipython"),
+            },
+            answers="/api/status",
+        )
+        return self
 
     def write(self, name: str, cells: Sequence[str]) -> None:
         """Write a notebook of code cells."""

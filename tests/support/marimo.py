@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
 from typing import TYPE_CHECKING
 
-from tests.support.lab import ROOT, WAIT, _free_port
+from tests.support.lab import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from playwright.sync_api import Browser, Locator, Page
 
@@ -50,45 +43,18 @@ def notebook(cells: Sequence[tuple[str, str, str]]) -> str:
     return "\n".join(parts)
 
 
-class Marimo:
+class Marimo(WebServer):
     """`marimo edit` in a directory of its own; started and stopped as a context manager."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.url = ""
-
     def __enter__(self) -> Marimo:
-        port = _free_port()
-        command = [
-            *(sys.executable, "-m", "marimo", "-y", "edit", str(self.root), "--headless", "--no-token"),
-            *("--skip-update-check", "--host=127.0.0.1", f"--port={port}"),
-        ]
-        env = {**os.environ, "HOME": str(self.root), "XDG_CONFIG_HOME": str(self.root), "PYTHONPATH": str(ROOT)}
-        with (self.root / "server.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self.root, env=env, stdout=log, stderr=log, start_new_session=True
-            )
-        self.url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + WAIT
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.url}/health", timeout=5).close()
-                return self
-            except OSError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    self.__exit__()
-                    raise RuntimeError((self.root / "server.log").read_text()[-4000:]) from None
-                time.sleep(0.1)
-
-    def __exit__(self, *_: object) -> None:
-        # The group, so that its kernels end with it.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGTERM)
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self.start(
+            "marimo",
+            *("-y", "edit", str(self.root), "--headless", "--no-token", "--skip-update-check"),
+            *("--host=127.0.0.1", f"--port={self.port}"),
+            env={"XDG_CONFIG_HOME": str(self.root)},
+            answers="/health",
+        )
+        return self
 
     @contextlib.contextmanager
     def open(self, name: str, text: str, browser: Browser) -> Iterator[MarimoPage]:
