@@ -187,7 +187,7 @@ def test_whatever_an_error_does_when_it_is_looked_at_its_run_fails(
     server: Server, monkeypatch: pytest.MonkeyPatch, hanging: None
 ) -> None:
     """Each of a table of hostile errors ends its own run, in its place, and as the cause of another error, too."""
-    monkeypatch.setattr("crew_nb._engine.driver.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("crew_nb._engine.looks.LOOK_SECONDS", 0.5)
     shared = llm(server)
     crews.one(shared)  # CrewAI is loaded before the seconds count
 
@@ -274,8 +274,8 @@ def test_whatever_an_output_does_when_it_is_looked_at_its_run_ends(
     server: Server, monkeypatch: pytest.MonkeyPatch, hanging: None, what: str, status: str
 ) -> None:
     """It fails where it has no text; it is done where only the record cannot read it, or it takes no usage."""
-    monkeypatch.setattr("crew_nb._engine.driver.LOOK_SECONDS", 0.5)
-    monkeypatch.setattr("crew_nb._engine.driver.ENCODE_SECONDS", 0.5)
+    monkeypatch.setattr("crew_nb._engine.looks.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("crew_nb._engine.kept.ENCODE_SECONDS", 0.5)
     shared = llm(server)
 
     def build(topic: str) -> Crew:
@@ -293,8 +293,8 @@ def test_an_input_that_hangs_when_it_is_kept_costs_its_own_run_only(
     server: Server, monkeypatch: pytest.MonkeyPatch, hanging: None
 ) -> None:
     """A factory takes an object whose repr never comes: the record has the run without it."""
-    monkeypatch.setattr("crew_nb._engine.driver.ENCODE_SECONDS", 0.5)
-    monkeypatch.setattr("crew_nb._engine.driver.KEY_SECONDS", 0.5)
+    monkeypatch.setattr("crew_nb._engine.kept.ENCODE_SECONDS", 0.5)
+    monkeypatch.setattr("crew_nb._engine.kept.KEY_SECONDS", 0.5)
     shared = llm(server)
 
     class Slow:

@@ -10,6 +10,7 @@ import pytest
 from crewai import LLM, Crew, Flow
 from crewai.flow.flow import listen, start
 from crewai.knowledge.source.string_knowledge_source import StringKnowledgeSource
+from crewai.knowledge.storage.knowledge_storage import KnowledgeStorage
 from crewai.memory.unified_memory import Memory
 from crewai.tools import BaseTool, tool
 from pydantic import BaseModel
@@ -20,6 +21,7 @@ from tests.support import crews
 from tests.support.server import llm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.server import Server
@@ -235,6 +237,14 @@ EMBEDDER: Any = {"provider": "openai", "config": {"model_name": "text-embedding-
 FACTS = "The metal of topic=Mars is cobalt. " * 3
 
 
+@pytest.fixture
+def _knowledge(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """CrewAI keeps the knowledge of all crews of a process in one place, for one embedder."""
+    yield
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    KnowledgeStorage(embedder=EMBEDDER, collection_name="crew").reset()
+
+
 def knowing(model: Any) -> Crew:
     """A crew that has facts of its own and an agent that has some; both are embedded where it is built."""
     crew = crews.one(model)
@@ -248,9 +258,8 @@ def knowing(model: Any) -> Crew:
     )
 
 
-def test_knowledge_is_embedded_once(
-    server: Server, lesson: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("_knowledge")
+def test_knowledge_is_embedded_once(server: Server, lesson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recorded with a key, replayed without one in another place: nothing is asked, and the same prompts are."""
     monkeypatch.setenv("OPENAI_API_KEY", "a-key-of-the-teacher-1234")
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
