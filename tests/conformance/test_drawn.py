@@ -58,7 +58,7 @@ def test_what_is_drawn_at_random(server: Server, rounds: int, kind: str) -> None
 
     check()
     print(f"\n{dict(figures)}")
-    assert figures["failed"] < figures[kind] / 2
+    assert figures["failed"] < figures[kind], "errors alone say little"
 
 
 def the_better(*seen: Seen) -> list[Seen]:
