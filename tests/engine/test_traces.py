@@ -324,6 +324,7 @@ def test_what_is_no_place_for_traces_is_refused(collector: Collector, to: Any):
 
 INSTRUMENTED = """
 import json, sys
+from crewai.events import crewai_event_bus
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -339,6 +340,7 @@ if sys.argv[2] == "late":
 CrewAIInstrumentor().instrument(tracer_provider=provider, use_event_listener=sys.argv[1] == "listener")
 
 def traces():
+    crewai_event_bus.flush()  # its listeners have threads of their own
     spans = exporter.get_finished_spans()
     exporter.clear()
     by_id = {span.context.span_id: span for span in spans}
