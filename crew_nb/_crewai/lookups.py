@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from crew_nb._crewai.patches import put_around
 from crew_nb._state import attempt as _attempt
 from crew_nb._state.call import Answer, Found, Lookup
 from crew_nb._state.plain import plain, unplain_as
@@ -38,33 +39,21 @@ def install(look_up: LookUp, sleep: Callable[[float], None], answers: Callable[[
         from crewai.tools.structured_tool import CrewStructuredTool
 
         for cls, name in ((BaseTool, "run"), (Tool, "run"), (CrewStructuredTool, "invoke")):
-            _put(cls, name, functools.partial(_sync_tool, look_up, sleep))
+            put_around(cls, name, functools.partial(_sync_tool, look_up, sleep), "looks up")
         for cls, name in ((BaseTool, "arun"), (Tool, "arun"), (CrewStructuredTool, "ainvoke")):
-            _put(cls, name, functools.partial(_async_tool, look_up))
+            put_around(cls, name, functools.partial(_async_tool, look_up), "looks up")
     with contextlib.suppress(ImportError, AttributeError):
         from chromadb.api.models.CollectionCommon import CollectionCommon
 
-        _put(CollectionCommon, "_embed", functools.partial(_of_knowledge, look_up))
+        put_around(CollectionCommon, "_embed", functools.partial(_of_knowledge, look_up), "looks up")
     with contextlib.suppress(ImportError, AttributeError):
         from crewai.memory.unified_memory import Memory
 
-        _put(Memory, "_embedder", functools.partial(_of_memory, look_up))
+        put_around(Memory, "_embedder", functools.partial(_of_memory, look_up), "looks up")
     with contextlib.suppress(ImportError, AttributeError):
         from chromadb.utils.embedding_functions.openai_embedding_function import OpenAIEmbeddingFunction
 
-        _put(OpenAIEmbeddingFunction, "__init__", functools.partial(_without_key, answers))
-
-
-def _put(cls: type, name: str, around: Callable[[Any], Any]) -> None:
-    stock = vars(cls).get(name)
-    if stock is not None and not hasattr(getattr(stock, "fget", stock), "_crew_nb"):
-        setattr(cls, name, around(stock))
-
-
-def _marked(stock: Any, function: Any) -> Any:
-    function = functools.wraps(stock)(function)
-    function._crew_nb = True
-    return function
+        put_around(OpenAIEmbeddingFunction, "__init__", functools.partial(_without_key, answers), "looks up")
 
 
 # --- tools -------------------------------------------------------------------------------------------------------
@@ -83,7 +72,7 @@ def _sync_tool(look_up: LookUp, sleep: Callable[[float], None], stock: Callable[
             telling.result = stock(self, *args, **more)
         return telling.result
 
-    return _marked(stock, run)  # type: ignore[no-any-return]
+    return run
 
 
 def _async_tool(look_up: LookUp, stock: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -99,7 +88,7 @@ def _async_tool(look_up: LookUp, stock: Callable[..., Awaitable[Any]]) -> Callab
             telling.result = await stock(self, *args, **more)
         return telling.result
 
-    return _marked(stock, run)  # type: ignore[no-any-return]
+    return run
 
 
 def _asks(tool: Any, args: tuple[Any, ...], more: Mapping[str, Any]) -> Lookup | None:
@@ -176,17 +165,15 @@ def _of_knowledge(look_up: LookUp, stock: Callable[..., Any]) -> Callable[..., A
 
         return _embed(look_up, getattr(self, "_embedding_function", None), "query" if is_query else "", input, ask)
 
-    return _marked(stock, embed)  # type: ignore[no-any-return]
+    return embed
 
 
-def _of_memory(look_up: LookUp, stock: property) -> property:
-    read: Any = stock.fget
-
+def _of_memory(look_up: LookUp, stock: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def embedder(self: Any) -> Any:
-        found = read(self)
+        found = stock(self)
         return functools.partial(_embed, look_up, found, "", ask=found) if _attempt.current.get() else found
 
-    return property(_marked(read, embedder))
+    return embedder
 
 
 def _embed(look_up: LookUp, embedder: Any, use: str, texts: Any, ask: Callable[[list[str]], Any]) -> Any:
@@ -235,4 +222,4 @@ def _without_key(answers: Callable[[], bool], stock: Callable[..., None]) -> Cal
         except ValueError:
             stock(self, api_key or _NO_KEY, *args, **more)
 
-    return _marked(stock, init)  # type: ignore[no-any-return]
+    return init

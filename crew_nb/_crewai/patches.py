@@ -421,10 +421,9 @@ def wait_in_threads(
         (Agent, "_finalize_kickoff"),
     )
     for owner, name in plain:
-        _put(owner, name, waiting)
+        put_around(owner, name, waiting, "waits")
 
     def drive(stock: Any) -> Any:
-        @functools.wraps(stock)
         async def call(*args: Any, **kwargs: Any) -> Any:
             return await (driven(stock) if applies() and not can_wait() else stock)(*args, **kwargs)
 
@@ -437,15 +436,18 @@ def wait_in_threads(
         (Flow, "_execute_method"),
     )
     for owner, name in around:
-        _put(owner, name, drive)
+        put_around(owner, name, drive, "waits")
 
 
-def _put(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+def put_around(owner: Any, name: str, wrap: Callable[[Any], Any], mark: str) -> None:
+    """Put what `wrap` makes of a class's own function, or of a property's, in the place of it: once, by the mark."""
     stock = vars(owner).get(name)
-    if stock is not None and getattr(stock, "_crew_nb", "") != "waits":
-        wrapper = wrap(stock)
-        wrapper._crew_nb = "waits"
-        setattr(owner, name, wrapper)
+    function = getattr(stock, "fget", stock)
+    if function is None or getattr(function, "_crew_nb", "") == mark:
+        return
+    wrapper: Any = functools.wraps(function)(wrap(function))
+    wrapper._crew_nb = mark
+    setattr(owner, name, property(wrapper) if isinstance(stock, property) else wrapper)
 
 
 def remember_set_up(applies: Callable[[], bool]) -> None:
