@@ -98,6 +98,11 @@ class Cell:
         kinds = ("display_data", "update_display_data", "execute_result")
         return [m.content["data"] for m in self.messages if m.type in kinds]
 
+    def drew(self, update: Message) -> bool:
+        """Whether an update is of one of its displays, as a page knows; the parent is wrong in an older ipykernel."""
+        shown = (m.content["transient"] for m in self.messages if m.type == "display_data")
+        return update.content["transient"] in shown
+
     @property
     def error(self) -> str:
         """`NameError: ...`, empty for none."""
@@ -353,7 +358,7 @@ class Kernel:
         )
         self.messages.append(message)
         for cell in self.cells:
-            if cell.id == message.parent:
+            if cell.drew(message) if message.type == "update_display_data" else cell.id == message.parent:
                 cell.messages.append(message)
         if message.type == "comm_open":
             key = message.content["comm_id"]
