@@ -13,7 +13,7 @@ import functools
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from crew_nb._crewai import names as _crewai
 from crew_nb._engine import engine as _engine
@@ -34,7 +34,7 @@ from crew_nb._state import events as ev
 from crew_nb._state import state as _state
 from crew_nb._state.attempt import Attempt, DoneTask
 from crew_nb._state.errors import BudgetExceededError, RunCancelledError, RunTimeoutError
-from crew_nb._state.secret_looks import HIDDEN
+from crew_nb._state.secret_looks import HIDDEN, is_new
 from crew_nb._state.secrets import learn_environment
 from crew_nb._state.usage import Usage
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from crew_nb._state.state import RunState
 
 Future = concurrent.futures.Future
+T = TypeVar("T")
 
 UNWIND_SECONDS = 0.1
 """How long the threads of a run that has ended may take to come back before they are called unstoppable."""
@@ -128,14 +129,14 @@ class Driver:
         """Runs that were cancelled before they had an attempt."""
         self._retries_due: set[int] = set()
         """Runs that are to be run again: at once, or when they have ended."""
-        self._inbox = Inbox(self._fold, self._hide_learnt, lambda: bool(self.taps))
+        self._inbox = Inbox(self._fold, self._hide_learnt, lambda: bool(self.taps), self._reading)
         self._forces: dict[int, asyncio.TimerHandle] = {}
         self._events_of: list[list[ev.Event]] = [[] for _ in plans]
         self._no_new_work = ""
         self._error_limit = ErrorLimit(options.max_errors, len(plans))
         self._runner = runner
         self.kept = Kept(key, self.created, plans, options, self.hiding, self.note)
-        self._work: set[asyncio.Future[None]] = set()
+        self._work: set[asyncio.Future[Any]] = set()
         """What goes on beside the runs and is to come to its end."""
         self._looked_through: set[int] = set()
         self._met: dict[Hashable, int] = {}
@@ -179,7 +180,7 @@ class Driver:
         if gate.witnesses:
             self._known_as = _recorded.known_as(self._plans, self.hiding.of, above)
 
-    def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _beside(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start what belongs to no run: in an empty context, since a run that launches a batch may be stopped."""
         task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         self._work.add(task)
@@ -352,9 +353,12 @@ class Driver:
         try:
             if error is not None:
                 await self._unwind(attempt)
-            self._inbox.drain(attempt.index)
+            await self._inbox.settle(index)
+            self._inbox.drain(index)
             learn_environment()  # the run may have set some
             event, error, output = await self._outcome(attempt, error, output, kept)
+            if reading := self._reading(event):
+                await reading
             *rest, event = self.hiding.clean(event)  # type: ignore[assignment]
             for piece in rest:
                 self._apply(piece)
@@ -433,10 +437,11 @@ class Driver:
 
     async def _keep_task(self, attempt: Attempt, place: int, done: DoneTask) -> None:
         """A task or a step of a run is done: it is on disk before the next one begins."""
+        index = attempt.index
+        await self._inbox.settle(index)
         if attempt.ending:
             return
-        self._inbox.drain(attempt.index)
-        index = attempt.index
+        self._inbox.drain(index)
         state = self.states[index]
         own = place if done.step is None else done.step
         inside = (task for at, task in enumerate(state.tasks) if state.own_place(at) == own)
@@ -666,7 +671,7 @@ class Driver:
                 self._restarts.discard(place)
                 self._forget_tasks(place)
             self.left += 1
-            self._inbox.drain(place)  # what an earlier try has said comes before the next one
+            self._inbox.drain(place, at_once=True)  # what an earlier try has said comes before the next one
             self.outputs[place] = self.errors[place] = None
             self._apply(ev.RunQueued(run=place, at=_clock.now(), attempt=self.states[place].attempt + 1))
             self._launch(place)
@@ -687,6 +692,13 @@ class Driver:
     def post(self, event: ev.Event) -> None:
         """Take an event from any thread; those of a run are folded in the order in which they came."""
         self._inbox.post(event)
+
+    def _reading(self, event: ev.Event) -> asyncio.Task[str] | None:
+        """A long text is looked through in a thread before it comes by here, where it would hold up all others."""
+        text = getattr(event, "output", "")
+        if not is_new(text):
+            return None
+        return self._beside(_engine.work_out(self.hiding.of(event.run).scrub, text))
 
     def _fold(self, event: ev.Event) -> None:
         # What is shown, kept and saved is made from events: here is where a secret ends.

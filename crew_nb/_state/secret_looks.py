@@ -16,6 +16,14 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 HIDDEN = "***"
+STEP = 64_000
+"""Characters of a text that are looked through in one go."""
+AHEAD = 16_000
+"""Characters after them that belong to what begins in them; no key is longer."""
+LONG = 100_000
+"""Characters; what longer texts look like is remembered, as an answer is met as a call's, a task's and a run's."""
+REMEMBERED = 100
+"""Texts of which that is known."""
 SHORTEST = 8
 """Characters; shorter values are not looked for, since they are found in ordinary text."""
 NAME_LOOKED_AT = 100
@@ -140,15 +148,23 @@ class _Shape:
 
     def is_in(self, text: str) -> bool:
         """Whether the text holds one."""
-        if not any(hint in text for hint in self.hints):
-            return False
-        return any(self.judge(found[2]) for found in self.pattern.finditer(text))
+        return any(True for _ in self.spans(text))
 
-    def hide(self, text: str) -> str:
-        """The text without them."""
-        if not any(hint in text for hint in self.hints):
-            return text
-        return self.pattern.sub(lambda found: found[1] + HIDDEN if self.judge(found[2]) else found[0], text)
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where they stand in the text, which is looked through in steps, as no other thread runs within one."""
+        at = 0
+        for step in range(0, len(text), STEP):
+            begin, end, until = max(at, step), step + STEP, step + STEP + AHEAD
+            if begin >= end or not any(text.find(hint, begin, until) >= 0 for hint in self.hints):
+                continue
+            for found in self.pattern.finditer(text, begin, until):
+                if found.start() >= end:
+                    break
+                if found.end() == until:  # and on
+                    found = self.pattern.match(text, found.start()) or found
+                at = found.end()
+                if self.judge(found[2]):
+                    yield found.end(1), at
 
 
 def _long(least: int) -> Callable[[str], object]:
@@ -223,6 +239,30 @@ SHAPES = tuple(
         ),
     )
 )
+
+
+_remembered: dict[tuple[int, int], list[tuple[int, int]]] = {}
+
+
+def shaped(text: str) -> list[tuple[int, int]]:
+    """Where what looks like a secret stands in a text, in order."""
+    spans = _remembered.get(_key(text)) if len(text) > LONG else None
+    if spans is None:
+        spans = sorted({span for shape in SHAPES for span in shape.spans(text)})
+        if len(text) > LONG:
+            while len(_remembered) >= REMEMBERED:
+                _remembered.pop(next(iter(_remembered)), None)
+            _remembered[_key(text)] = spans
+    return spans
+
+
+def is_new(text: str) -> bool:
+    """Whether to look through the text takes long, which is not for the engine's loop."""
+    return len(text) > LONG and _key(text) not in _remembered
+
+
+def _key(text: str) -> tuple[int, int]:
+    return len(text), hash(text)
 
 
 def texts_of(value: Any) -> list[str]:

@@ -24,7 +24,6 @@ from crew_nb._state.secret_looks import (
     NAME_LOOKED_AT,
     NAMED,
     ORDINARY,
-    SHAPES,
     SHORTEST,
     in_address,
     is_plain_word,
@@ -34,12 +33,13 @@ from crew_nb._state.secret_looks import (
     is_surely_secret,
     looks_chosen,
     looks_random,
+    shaped,
     texts_of,
 )
 from crew_nb._state.secret_search import DEEPEST, MOST, leaves, search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 R = TypeVar("R", bound=Any)
 _LEARNING = threading.Lock()  # two threads that learn at once would lose what one of them learnt
@@ -130,6 +130,18 @@ class _Values:
         return until
 
 
+def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text with what is there hidden; spans in their order, of which some may overlap."""
+    if not spans:
+        return text
+    parts, end = [], 0
+    for start, stop in spans:
+        if start >= end:
+            parts += [text[end:start], HIDDEN]
+        end = max(end, stop)
+    return "".join([*parts, text[end:]])
+
+
 def _stands_alone(text: str, start: int, end: int) -> bool:
     around = text[max(0, start - 1) : start] + text[end : end + 1]
     return not any(c.isalnum() or c == "_" for c in around)
@@ -170,17 +182,8 @@ class Secrets:
         """The text without secrets."""
         if len(text) < SHORTEST:
             return text
-        spans = sorted(span for values in self._levels() for span in values.spans(text))
-        if spans:
-            parts, end = [], 0
-            for start, stop in spans:
-                if start >= end:
-                    parts += [text[end:start], HIDDEN]
-                end = max(end, stop)
-            text = "".join([*parts, text[end:]])
-        for shape in SHAPES:
-            text = shape.hide(text)
-        return text
+        text = _without(text, sorted(span for values in self._levels() for span in values.spans(text)))
+        return _without(text, shaped(text))
 
     def unfinished(self, text: str) -> int:
         """Where a text that goes on may have the beginning of a secret; its length where nothing is to wait."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,13 +13,16 @@ from crewai.tools import BaseTool
 from pydantic import PrivateAttr
 
 import crew_nb as cnb
+from crew_nb._engine.engine import THREAD_NAME, engine
 from crew_nb._record import record as _record
 from crew_nb._state.events import CallChunk
+from crew_nb._state.secret_looks import LONG, SHAPES
 from crew_nb._state.secrets import ENVIRONMENT
 from tests.support import crews
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from crewai import Crew
 
@@ -139,3 +145,52 @@ def test_a_stream_tells_no_part_of_a_key(stopped: bool, monkeypatch: pytest.Monk
     assert KEY[:8] not in repr(batch.state())
     if not stopped:
         assert told == f"It is {HIDDEN} or {HIDDEN}, and on it goes."
+
+
+def _long_answer(messages: Any) -> str:
+    return "All work and no play. " * 10_000 + "hf_aBcDeFgHiJ0123456789kLmNoPqRsTuVwX"
+
+
+def test_long_answers_are_looked_through_beside_the_loop() -> None:
+    """No long text is searched on the engine's thread, and nothing is shown before it was; order is kept."""
+    looked: list[tuple[str, int]] = []
+    spans = type(SHAPES[0]).spans.__code__
+
+    def see(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code is spans:
+            looked.append((threading.current_thread().name, len(frame.f_locals["text"])))
+
+    threading.setprofile(see)  # for the threads to come
+    engine.call_and_wait(sys.setprofile, see)
+    try:
+        llm = cnb.OfflineLLM(_long_answer, latency=0, tokens_per_second=None)
+        batch = cnb.kickoff_for_each(crews.chain(llm, 2), [{"topic": "A"}, {"topic": "B"}], show=False)
+        results = batch.wait(60)
+    finally:
+        engine.call_and_wait(sys.setprofile, None)
+        threading.setprofile(None)
+    assert max(size for name, size in looked if name == THREAD_NAME) < LONG
+    assert max(size for name, size in looked if name != THREAD_NAME) > LONG
+    for result in results:
+        shown = {result.state.output, *(task.output for task in result.state.tasks)}
+        assert {text[-12:] for text in shown} == {" no play. ***"[-12:]}
+        kinds = [type(event).__name__ for event in batch.events if event.run == result.index]
+        assert [k for k in kinds if k.startswith("Task")] == ["TaskStarted", "TaskFinished"] * 2
+        assert kinds[-1] == "RunFinished"
+
+
+def test_long_answers_are_let_go_with_their_handle() -> None:
+    """What a batch's texts took is free when nobody holds the batch: nothing of ours keeps them."""
+    crew = crews.one(cnb.OfflineLLM(_long_answer, latency=0, tokens_per_second=None))
+
+    def run(rows: int) -> int:
+        cnb.kickoff_for_each(crew, [{"topic": f"T{i}"} for i in range(rows)], show=False).wait(60)
+        _record.get().flush()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        assert run(6) - run(2) < len(_long_answer([]))
+    finally:
+        tracemalloc.stop()

@@ -15,7 +15,7 @@ from pydantic import BaseModel, PrivateAttr, SecretStr
 
 from crew_nb._engine.hide import Stream
 from crew_nb._state.events import CallChunk, CallFailed, CallFinished, CrewReady, RunFinished, TaskSpec
-from crew_nb._state.secret_looks import HIDDEN, is_secret, is_secret_name
+from crew_nb._state.secret_looks import AHEAD, HIDDEN, SHAPES, STEP, is_secret, is_secret_name
 from crew_nb._state.secrets import PAST, Secrets, learn_environment, together
 
 if TYPE_CHECKING:
@@ -281,6 +281,20 @@ def test_a_long_text_is_scrubbed_at_its_end_too() -> None:
     scrubber.learn(["the-secret-99"])
     text = "All work and no play makes a key = value. " * 120_000
     assert scrubber.scrub(text + "the-secret-99" + KEYS[0]) == text + HIDDEN + HIDDEN
+
+
+@pytest.mark.parametrize("long", ["PRIVATE KEY", "sk-", ""])
+def test_a_text_that_is_looked_through_in_steps_is_looked_through_whole(long: str) -> None:
+    """Wherever a step ends, within a key, before or behind it, the same is found; keys longer than a step, too."""
+    key = {
+        "PRIVATE KEY": f"-----BEGIN PRIVATE KEY-----\n{'MIIE ' * STEP}-----END PRIVATE KEY-----",
+        "sk-": "sk-" + "a1" * (STEP + AHEAD),
+        "": 'Authorization: Basic dXNlcjpwYXNzd29yZA== password = "tr0ub4dor&3" ' + " ".join(KEYS),
+    }[long]
+    for before in range(STEP - 850, STEP + 5, 45 if long else 9):
+        text = " " * before + key + " and so on"
+        whole = {found.span(2) for s in SHAPES for found in s.pattern.finditer(text) if s.judge(found[2])}
+        assert {end for shape in SHAPES for _, end in shape.spans(text)} == {end for _, end in whole}
 
 
 KEY = "Zq8hT3mXw0bV5nK2pL7rY4cD9fG1jS6a"
