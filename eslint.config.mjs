@@ -42,7 +42,7 @@ export default [
   apart("launcher", ["board"], "The launcher and the board share what is in shared/ only."),
   ...VIEWS.map((view) => apart(`board/${view}`, ["launcher", ...VIEWS.filter((other) => other !== view)], "A view knows no other view.")),
   {
-    files: ["tests/js/*.mjs", "eslint.config.mjs", `${FRONT}/build.mjs`],
+    files: ["tests/js/*.mjs", "tests/support/*.mjs", "eslint.config.mjs", `${FRONT}/build.mjs`],
     languageOptions: { globals: { ...globals.node, ...globals.browser } },
   },
 ];

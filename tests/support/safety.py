@@ -43,7 +43,7 @@ EVERYWHERE = {"dir", "style", "class", "title", "lang"}
 STYLES = re.compile(
     r"(?:(?:text-align:(?:left|right|center)|color:#[0-9a-f]{6}|background:rgba\([\d,.]+\)|display:inline-block|width:\d{1,3}ch|font-size:12px"
     r"|background-color:#[0-9a-f]{6}|height:(?:0|[\d.]+em)|border-top:[12]px (?:solid|dashed|dotted)(?: #[0-9a-f]{6})?"
-    r"|overflow:hidden|vertical-align:middle|line-height:1.25|max-height:420px|overflow(?:-x)?:auto|white-space:pre(?:-wrap)?);?)*"
+    r"|overflow:hidden|vertical-align:middle|line-height:1.25|max-height:420px|margin-top:12px|overflow(?:-x)?:auto|white-space:pre(?:-wrap)?);?)*"
 )
 
 

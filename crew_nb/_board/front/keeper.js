@@ -96,7 +96,7 @@ export default {
   /** @param {{model: Model}} given */
   initialize({ model }) {
     const context = model.widget_manager?.context;
-    if (!context?.saveState) return;
+    if (!context?.ready) return; // VS Code's stand-in has no file that could be ready
     const keeper = new Keeper(model, context);
     return () => keeper.close();
   },

@@ -67,7 +67,7 @@ var keeper_default = {
   /** @param {{model: Model}} given */
   initialize({ model }) {
     const context = model.widget_manager?.context;
-    if (!context?.saveState) return;
+    if (!context?.ready) return;
     const keeper = new Keeper(model, context);
     return () => keeper.close();
   }
