@@ -18,6 +18,7 @@ from crew_nb._crewai import naming as _naming
 from crew_nb._crewai.definitions import is_definition
 from crew_nb._crewai.inputs import (
     Copies,
+    check_files,
     check_lasting,
     check_there,
     given,
@@ -257,7 +258,9 @@ def with_arguments(plans: list[Plan], how: Mapping[str, Any]) -> list[Plan]:
 
     Raises:
         BlueprintError: When what is started takes no such argument.
+        OptionError: When one of `input_files` is no file.
     """
+    check_files(how.get("input_files", {}))
     if "response_format" in how:
         for plan in plans:
             kind = _kinds.find(plan.source)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from crew_nb._state.errors import BlueprintError
+from crew_nb._state.errors import BlueprintError, OptionError
 
 if TYPE_CHECKING:
     from crew_nb._state.secrets import Secrets
@@ -267,7 +267,7 @@ def one_line(value: Any, secrets: Secrets) -> str:
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
     try:
-        shown = type(value).__name__ if is_crewais(value) else str(value)
+        shown = file_name(value) if is_file(value) else type(value).__name__ if is_crewais(value) else str(value)
     except Exception:  # a user's class may raise anything
         shown = type(value).__name__
     return " ".join(secrets.scrub(shown).split())
@@ -281,6 +281,29 @@ def is_crewais(value: Any) -> bool:
 def is_file(value: Any) -> bool:
     """Whether it is a file for the LLM, which CrewAI hands over by itself."""
     return is_named(value, "BaseFile") or type(value).__module__.startswith("crewai_files")
+
+
+def file_name(file: Any) -> str:
+    """What people call a file for the LLM."""
+    url = getattr(getattr(file, "source", file), "url", None)
+    return str(file.filename or url or type(file).__name__)
+
+
+def check_files(files: Mapping[Any, Any]) -> None:
+    """Refuse what CrewAI would stumble over in the middle of a run: what is no file, or not there any more.
+
+    Raises:
+        OptionError: With what to write instead.
+    """
+    for name, file in files.items():
+        write = f'Write input_files={{"{name}": File(source="report.pdf")}}, with `from crewai_files import File`.'
+        if not isinstance(name, str):
+            raise OptionError(f"the name {name!r} in input_files is not a string. {write}")
+        if not is_file(file):
+            raise OptionError(f'input_files["{name}"] is {short(file)}, which is no file. {write}')
+        path = getattr(getattr(file, "source", file), "path", None)
+        if path is not None and not path.is_file():
+            raise OptionError(f'input_files["{name}"] is {path}, and that file is not there any more.')
 
 
 def is_named(value: Any, name: str) -> bool:

@@ -263,6 +263,8 @@ class _Content:
             return ["pattern", self.of(value.pattern), value.flags]
         if typing.get_origin(value) is not None:
             return ["generic", self.of(typing.get_origin(value)), *map(self.of, typing.get_args(value))]
+        if _package(type(value)) == "crewai_files" and hasattr(value, "read_chunks"):
+            return _file(value)
         if hasattr(type(value), "model_fields"):
             return self._model(value)
         if self._of_inputs and is_dataclass(value):
@@ -485,6 +487,14 @@ def _plain_attributes(value: Any) -> dict[str, Any]:
     if not isinstance(own, dict):
         return {}
     return {n: v for n, v in own.items() if not n.startswith("_") and not is_secret_name(n) and _is_plain(v)}
+
+
+def _file(file: Any) -> Any:
+    """A file for the LLM by its name and what is in it, wherever it lies."""
+    digest = hashlib.sha256()
+    for chunk in file.read_chunks():
+        digest.update(chunk)
+    return ["file", file.filename, digest.hexdigest()]
 
 
 def _package(kind: type) -> str:

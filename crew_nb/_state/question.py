@@ -87,8 +87,10 @@ def _without_ids(value: Any, ids: dict[str, str]) -> Any:
 
 
 def _content(file: Any) -> str:
-    """A file by what is in it: it may lie elsewhere."""
+    """A file by what is in it, as it may lie elsewhere; one of the web by its address: it is not fetched for this."""
     try:
+        if url := getattr(file.source, "url", ""):
+            return str(url)
         return hashlib.sha256(file.read()).hexdigest()
     except Exception:  # a class of CrewAI's or the user's
         return type(file).__name__

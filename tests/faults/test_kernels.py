@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.store_kernel import SETUP
+from tests.support.store_kernel import FLOW, MIXED, SETUP
 from tests.support.store_kernel import kernel as _kernel
 
 if TYPE_CHECKING:
@@ -19,18 +19,27 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("join", ["await batch", "batch.wait()"])
-def test_interrupts_at_random_moments(server: Server, kernel: Kernel, join: str, rounds: int) -> None:
+@pytest.mark.parametrize(
+    ("launch", "join"),
+    [
+        ("kickoff_for_each(build, inputs('I{n}')", "await batch"),
+        ("kickoff_for_each(build, inputs('I{n}')", "batch.wait()"),
+        ("gather(*mixed('I{n}', 40)", "await batch"),
+    ],
+    ids=["crews, awaited", "crews, waited for", "crews, flows and agents"],
+)
+def test_interrupts_at_random_moments(server: Server, kernel: Kernel, launch: str, join: str, rounds: int) -> None:
     """Whenever Interrupt comes, and however often: nothing is asked after it, and retry does what is missing."""
-    rng = random.Random(join)
+    rng = random.Random(launch + join)
     server.configure(latency=(0.02, 0.15))
-    kernel.run(SETUP.format(url=server.base_url))
+    for code in (SETUP.format(url=server.base_url), FLOW, MIXED):
+        kernel.run(code)
     kernel.run("cnb.kickoff(build, inputs('warm')[0], show=False).wait().raw")
     for n in range(rounds):
         server.reset()
         server.configure(latency=(0.02, 0.15))
         kernel.run("batch = None")
-        code = f"batch = cnb.kickoff_for_each(build, inputs('I{n}'), max_concurrency=8)\n{join}"
+        code = f"batch = cnb.{launch.format(n=n)}, max_concurrency=8)\n{join}"
         cell = kernel.execute(code, stop_on_error=False)  # else ipykernel 6 drops the cell that comes next
         kernel.listen(rng.uniform(0.0, 1.5))
         for _ in range(rng.choice((1, 1, 2, 3))):
@@ -113,15 +122,25 @@ def test_a_store_that_cannot_be_made_or_is_taken_away(server: Server, tmp_path: 
         assert kernel.run("[len(cnb.load(b.key)) for b in cnb.runs()]").result == "[4]"
 
 
-@pytest.mark.parametrize("way", ["batch.cancel()", "Interrupt", "the board's Stop"])
-def test_stop_of_32_crews_of_4_calls(server: Server, kernel: Kernel, way: str) -> None:
-    """Stopped in their first calls: no request comes after that, and all rows are final."""
-    kernel.run(SETUP.format(url=server.base_url))
+@pytest.mark.parametrize(
+    ("way", "launch"),
+    [
+        ("batch.cancel()", "kickoff_for_each(four, inputs('W', 32)"),
+        ("Interrupt", "kickoff_for_each(four, inputs('W', 32)"),
+        ("the board's Stop", "kickoff_for_each(four, inputs('W', 32)"),
+        ("Interrupt", "gather(*mixed('W', 32)"),
+        ("the board's Stop", "gather(*mixed('W', 32)"),
+    ],
+)
+def test_stop_of_32_runs_of_some_calls(server: Server, kernel: Kernel, way: str, launch: str) -> None:
+    """Stopped in their first calls, crews, flows and agents: no request comes after that, and all rows are final."""
+    for code in (SETUP.format(url=server.base_url), FLOW, MIXED):
+        kernel.run(code)
     kernel.run("cnb.kickoff(build, inputs('warm')[0], show=False).wait().raw")
     server.reset()
     server.configure(hold=True)
     kernel.run("four = lambda topic: crews.chain(llm, 4)")
-    kernel.run("batch = cnb.kickoff_for_each(four, inputs('W', 32), max_concurrency=32)")
+    kernel.run(f"batch = cnb.{launch}, max_concurrency=32)")
     server.wait_for(lambda stats: stats.in_flight == 32)
     if way == "Interrupt":
         # The loop tells of it once the cell awaits.

@@ -24,6 +24,32 @@ batch = None
 """
 """Its first cell; `format` it with the server's URL."""
 
+FLOW = """
+from crewai.flow.flow import Flow, listen, router, start
+class Work(Flow[dict]):
+    @start()
+    def research(self):
+        return build("").kickoff({"topic": self.state["topic"]}).raw
+    @router(research)
+    def route(self):
+        return "good"
+    @listen("good")
+    def report(self):
+        return f"report on topic={self.state['topic']}: whole"
+    @listen("bad")
+    def drop(self):
+        return "dropped"
+"""
+"""Its next cell, where flows are run."""
+
+MIXED = """
+def mixed(name, n):
+    kinds = (lambda t: (build, {"topic": t}), lambda t: (Work, {"topic": t}),
+             lambda t: (crews.agent(llm), {"messages": f"Write topic={t}"}))
+    return [kinds[i % 3](f"{name}x{i}") for i in range(n)]
+"""
+"""And the next: crews, flows and agents for one `gather`."""
+
 
 def kernel(home: Path) -> Kernel:
     """The kernel, whose record is kept under `home`."""
