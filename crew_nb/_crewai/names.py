@@ -242,14 +242,32 @@ def loses_in_streams(asked: Asked) -> bool:
 
     A model is filled from a whole answer: an async call of `OpenAICompletion` that streams does not tell its schema,
     and LiteLLM asks twice. Of the Responses API, and of Bedrock, calls of tools are dropped that the caller is to make,
-    and Bedrock's tokens, which come after the answer's end.
+    and Bedrock's tokens, which come after the answer's end. Nor does it hear where the Responses API has ended one at
+    its limit of tokens, which looks like a stream that broke off.
     """
     llm = asked.llm
     if asked.response_model is not None or isinstance(getattr(llm, "response_format", None), type):
         return True
     if _is_of(llm, "crewai.llms.providers.bedrock"):
         return True
-    return bool(asked.tools) and not asked.functions and getattr(llm, "api", "") == "responses"
+    if getattr(llm, "api", "") != "responses":
+        return False
+    is_limited = any(getattr(llm, name, None) for name in ("max_tokens", "max_completion_tokens"))
+    return is_limited or (bool(asked.tools) and not asked.functions)
+
+
+def is_apology(llm: Any, answer: Any) -> bool:
+    """Whether CrewAI's class for Bedrock says it in the place of an answer: one that it could not read, or was empty.
+
+    Half an answer's JSON is an empty one to it, as botocore takes it for an error's text (1.15.30).
+    """
+    return _is_of(llm, "crewai.llms.providers.bedrock") and answer in _APOLOGIES
+
+
+_APOLOGIES = tuple(
+    f"I apologize, but I {what}. Please try again."
+    for what in ("received an empty response", "couldn't generate a response", "couldn't generate a proper response")
+)
 
 
 def _is_of(llm: Any, module: str) -> bool:

@@ -146,6 +146,29 @@ def install_sdk_retry_switch(applies: Callable[[], bool]) -> None:
         request.get_max_retries = get_max_retries
 
 
+def let_litellm_break_off(applies: Callable[[], bool]) -> None:
+    """Let LiteLLM's streams that ended before their answer had say so, as CrewAI's other classes do.
+
+    LiteLLM puts "stop" at their end, whatever the provider said (1.88).
+    """
+    module = sys.modules.get("litellm.litellm_core_utils.streaming_handler")  # CrewAI loads it with the first such LLM
+    wrapper = getattr(module, "CustomStreamWrapper", None)
+    stock = getattr(wrapper, "finish_reason_handler", None)
+    if wrapper is None or stock is None or getattr(stock, "_crew_nb", False):
+        return
+
+    @functools.wraps(stock)
+    def finish_reason_handler(self: Any) -> Any:
+        chunk = stock(self)
+        told = getattr(self, "received_finish_reason", "") or getattr(self, "intermittent_finish_reason", "")
+        if told is None and applies():
+            chunk.choices[0].finish_reason = None
+        return chunk
+
+    finish_reason_handler._crew_nb = True  # type: ignore[attr-defined]
+    wrapper.finish_reason_handler = finish_reason_handler
+
+
 def hear_tokens(cls: type, hear: Callable[[Any, Usage], None]) -> None:
     """Tell `hear` what LLMs of this class tell of a call's tokens to CrewAI's base class, or to an override of its own.
 

@@ -242,6 +242,7 @@ class Gate:
     def _under_way(self, attempt: Attempt, record: CallRecord, again: _Again) -> Iterator[None]:
         """While the LLM is asked. An error on which it is to be asked again ends here; `again` says how."""
         wish = False if again.without_stream else self.streams.wanted(attempt.stream, record.asked)
+        patches.let_litellm_break_off(in_call)
         token = _attempt.call.set(record)
         try:
             with _tokens.watching(record), _crewai.streaming(record.asked.llm, wish) as record.stream:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crew_nb._crewai import names as _crewai
+from crew_nb._engine.retry import UnreadableAnswerError
 
 if TYPE_CHECKING:
     from crew_nb._engine.retry import Verdict
@@ -80,7 +81,9 @@ class Streams:
         self._probed.add(_known_as(asked))
 
     def trouble(self, record: CallRecord, result: Any) -> Exception | None:
-        """What is wrong with an answer that came in pieces; None where all of it is there."""
+        """What is wrong with an answer, in most cases one that came in pieces; None where all of it is there."""
+        if _crewai.is_apology(record.asked.llm, result):
+            return UnreadableAnswerError("")
         if not did_stream(record):
             return None
         if record.completed and record.finish_reason is None and _crewai.tells_finish(record.asked.llm):

@@ -16,7 +16,7 @@ from crew_nb._engine.engine import engine
 from crew_nb._state.call import Answer, CallRecord
 from crew_nb._state.usage import Usage
 from tests.support import crews
-from tests.support.providers import CALL, KINDS, Ask, Cut, Providers, Raw, Refusal, Reply, Use
+from tests.support.providers import CALL, KINDS, Ask, Cut, Providers, Raw, Refusal, Reply, Short, Use
 from tests.support.scripted_llm import ScriptedLLM
 
 if TYPE_CHECKING:
@@ -89,12 +89,8 @@ def test_every_llm_class_answers_and_counts_as_under_bare_crewai(
         server.asks.clear()
 
 
-# Bedrock's clients and LiteLLM's streams are left out: that their answers broke off is not known yet.
-HALVES = [(kind, stream) for kind in KINDS for stream in (False, True) if kind != "bedrock"]
-HALVES.remove(("litellm", True))
-
-
-@pytest.mark.parametrize(("kind", "stream"), HALVES)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
 def test_half_an_answer_is_asked_again(serve: Callable[..., Providers], kind: str, stream: bool) -> None:
     """An answer that ends in the middle is a lost connection, and never the result."""
     server = serve(lambda ask: Cut(WORDS) if ask.number == 0 else WORDS)
@@ -105,6 +101,17 @@ def test_half_an_answer_is_asked_again(serve: Callable[..., Providers], kind: st
     assert len(failed) == 1
     why = "500" if kind == "litellm" and not stream else "connection"  # LiteLLM tells of what it cannot read as a 500
     assert [call.detail for call in result.state.all_calls if call.kind == "wait"] == [f"{why}, try 2 of 4"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_without_room_is_told(serve: Callable[..., Providers], kind: str, stream: bool) -> None:
+    """One that ends where its tokens did is the answer, asked for once, and its row says that it is cut short."""
+    server = serve(lambda ask: Short(WORDS))
+    result = _run(lambda: crews.one(server.llm(kind, max_tokens=20)), stream=stream)
+    assert len(server.asks) == 1
+    assert result.raw == WORDS.removeprefix("Final Answer: ")
+    assert [line.text for line in result.state.log if "is cut short" in line.text]
 
 
 def test_what_only_streams_lose_comes_whole(serve: Callable[..., Providers]) -> None:

@@ -76,7 +76,14 @@ class Cut:
     text: str
 
 
-Reply = str | Use | Refusal | Raw | Cut
+@dataclass(frozen=True)
+class Short:
+    """The answer is text that ends where its tokens did, and says so."""
+
+    text: str
+
+
+Reply = str | Use | Refusal | Raw | Cut | Short
 
 
 class Providers:
@@ -109,7 +116,7 @@ class Providers:
             ask = Ask(protocol, stream, body, len(self.asks))
             self.asks.append(ask)
         reply = self.answer(ask)
-        if isinstance(reply, str | Use):
+        if isinstance(reply, str | Use | Short):
             with self._lock:
                 self.tokens += CALL
         return ask, reply
@@ -229,13 +236,17 @@ _PATHS = (
 
 
 def _text(reply: Reply) -> str:
-    return reply.text if isinstance(reply, Cut) else reply if isinstance(reply, str) else ""
+    return reply.text if isinstance(reply, Cut | Short) else reply if isinstance(reply, str) else ""
 
 
 def _pieces(reply: Reply) -> list[str]:
     text = _text(reply)
     half = len(text) // 2
     return [text[:half]] if isinstance(reply, Cut) else [text[:half], text[half:]]
+
+
+def _reason(reply: Reply, done: str, use: str, short: str) -> str:
+    return use if isinstance(reply, Use) else short if isinstance(reply, Short) else done
 
 
 # --- OpenAI's chat completions, as LiteLLM and Azure speak them, too --------------------------------------------------
@@ -257,7 +268,7 @@ def _chat_head(ask: Ask, chunk: bool) -> dict[str, Any]:
 
 
 def _chat(ask: Ask, reply: Reply) -> dict[str, Any]:
-    reason = "tool_calls" if isinstance(reply, Use) else "stop"
+    reason = _reason(reply, "stop", "tool_calls", "length")
     choice = {"index": 0, "finish_reason": reason, "message": _chat_message(ask, reply)}
     return {**_chat_head(ask, False), "choices": [choice], "usage": _CHAT_USAGE}
 
@@ -273,7 +284,7 @@ def _chat_stream(ask: Ask, reply: Reply, usage: bool) -> Iterator[bytes]:
             yield chunk({"role": "assistant", "content": piece})
     if isinstance(reply, Cut):
         return
-    yield chunk({}, "tool_calls" if isinstance(reply, Use) else "stop")
+    yield chunk({}, _reason(reply, "stop", "tool_calls", "length"))
     if usage and (ask.body.get("stream_options") or {}).get("include_usage"):
         yield _sse({**_chat_head(ask, True), "choices": [], "usage": _CHAT_USAGE})
     yield b"data: [DONE]\n\n"
@@ -294,7 +305,10 @@ def _response(ask: Ask, reply: Reply) -> dict[str, Any]:
     usage |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
     head = {"id": f"r_{ask.number}", "object": "response", "created_at": 1, "model": ask.body.get("model")}
     more = {"parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
-    return {**head, **more, "status": "completed", "output": [item], "usage": usage}
+    if isinstance(reply, Short):
+        more["incomplete_details"] = {"reason": "max_output_tokens"}
+    status = _reason(reply, "completed", "completed", "incomplete")
+    return {**head, **more, "status": status, "output": [item], "usage": usage}
 
 
 def _response_stream(ask: Ask, reply: Reply, usage: bool) -> Iterator[bytes]:
@@ -310,7 +324,7 @@ def _response_stream(ask: Ask, reply: Reply, usage: bool) -> Iterator[bytes]:
     if not isinstance(reply, Cut):
         events += [
             {"type": "response.output_item.done", "output_index": 0, "item": item},
-            {"type": "response.completed", "response": whole if usage else {**whole, "usage": None}},
+            {"type": f"response.{whole['status']}", "response": whole if usage else {**whole, "usage": None}},
         ]
     for place, event in enumerate(events):
         yield _sse({**event, "sequence_number": place}, event["type"])
@@ -327,7 +341,7 @@ def _anthropic_block(ask: Ask, reply: Reply) -> dict[str, Any]:
 
 def _anthropic(ask: Ask, reply: Reply) -> dict[str, Any]:
     head = {"id": f"msg_{ask.number}", "type": "message", "role": "assistant", "model": ask.body.get("model")}
-    reason = "tool_use" if isinstance(reply, Use) else "end_turn"
+    reason = _reason(reply, "end_turn", "tool_use", "max_tokens")
     usage = {"input_tokens": 100, "output_tokens": 10}
     block = _anthropic_block(ask, reply)
     return {**head, "content": [block], "stop_reason": reason, "stop_sequence": None, "usage": usage}
@@ -365,7 +379,7 @@ def _gemini(ask: Ask, reply: Reply, piece: str | None = None, last: bool = True,
     candidate = {
         "index": 0,
         "content": {"role": "model", "parts": [part]},
-        **({"finishReason": "STOP"} if last else {}),
+        **({"finishReason": _reason(reply, "STOP", "STOP", "MAX_TOKENS")} if last else {}),
     }
     counts = {"promptTokenCount": 100, "candidatesTokenCount": 10, "totalTokenCount": CALL}
     return {"candidates": [candidate], "modelVersion": "m", **({"usageMetadata": counts} if last and usage else {})}
@@ -392,7 +406,7 @@ def _bedrock(ask: Ask, reply: Reply) -> dict[str, Any]:
     else:
         block = {"text": _text(reply)}
     usage = {"inputTokens": 100, "outputTokens": 10, "totalTokens": CALL}
-    reason = "tool_use" if isinstance(reply, Use) else "end_turn"
+    reason = _reason(reply, "end_turn", "tool_use", "max_tokens")
     message = {"role": "assistant", "content": [block]}
     return {"output": {"message": message}, "stopReason": reason, "usage": usage, "metrics": {"latencyMs": 1}}
 
@@ -410,7 +424,7 @@ def _bedrock_stream(ask: Ask, reply: Reply, usage: bool) -> Iterator[bytes]:
     if isinstance(reply, Cut):
         return
     yield _eventstream("contentBlockStop", {"contentBlockIndex": 0})
-    yield _eventstream("messageStop", {"stopReason": "tool_use" if isinstance(reply, Use) else "end_turn"})
+    yield _eventstream("messageStop", {"stopReason": _reason(reply, "end_turn", "tool_use", "max_tokens")})
     if usage:
         yield _eventstream("metadata", {"usage": _bedrock(ask, reply)["usage"], "metrics": {"latencyMs": 1}})
 
