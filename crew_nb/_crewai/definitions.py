@@ -19,10 +19,17 @@ def is_definition(value: object) -> bool:
     if isinstance(value, os.PathLike):
         return True
     if isinstance(value, str):
-        return value.lower().endswith(SUFFIXES) and "\n" not in value
+        return "\n" not in value and (value.lower().endswith(SUFFIXES) or _is_folder(value))
     if isinstance(value, Mapping):
         return bool(_sort(value))
     return type(value).__name__ in _OBJECTS and type(value).__module__.startswith("crewai.")
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_dir()
+    except (OSError, RuntimeError):  # it is too long for one, or of nobody's home
+        return False
 
 
 def started(definition: Any) -> Any:

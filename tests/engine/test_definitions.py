@@ -42,7 +42,7 @@ def test_a_crew_by_path_asks_what_crewai_asks(project: Path, server: Server) -> 
     """By the folder, the file and a string: the requests of `load_crew_and_kickoff`, its own inputs among them."""
     load_crew_and_kickoff(project / "crew.jsonc", {"topic": "bees"})
     wanted = asked(server)
-    for given in (project, project / "crew.jsonc", str(project / "crew.jsonc")):
+    for given in (project, str(project), project / "crew.jsonc", str(project / "crew.jsonc")):
         server.reset()
         results = cnb.kickoff_for_each(given, [{"topic": "bees"}], show=False).wait()  # type: ignore[arg-type]
         results.raise_for_errors()
