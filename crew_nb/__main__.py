@@ -11,6 +11,7 @@ from pathlib import Path
 from crew_nb._cells.about import environment
 
 FIRST = "01_quickstart.ipynb"
+MARIMO = "17_in_marimo.py"
 FRONT_ENDS = {"jupyterlab": ("JupyterLab", "jupyter lab"), "notebook": ("Notebook", "jupyter notebook")}
 """By their distributions: what is installed beside the kernel, and what opens a notebook in it."""
 NO_FRONT_END = "VS Code, with this Python as the kernel, or after `pip install jupyterlab`: jupyter lab"
@@ -67,14 +68,20 @@ def _copied(folder: Path) -> str:
     said = [f"{new} notebooks are in {folder} now" + (f", {there} were there and stay as they are" if there else "")]
     first = shlex.quote(str(folder / FIRST))
     commands = [f"{FRONT_ENDS[name][1]} {first}" for name in _front_ends()] or [f"{NO_FRONT_END} {first}"]
-    return "\n".join([*said, "To open the first:", *(f"  {command}" for command in commands)])
+    lines = ["To open the first:", *(f"  {command}" for command in commands)]
+    lines += [
+        "To open the one for marimo, after `pip install marimo`:",
+        f"  marimo edit {shlex.quote(str(folder / MARIMO))}",
+    ]
+    return "\n".join([*said, *lines])
 
 
 def _notebooks() -> list[Path]:
     """Those that came with the wheel, in a clone those of the clone."""
     package = Path(__file__).parent
     shipped = package / "_notebooks"
-    return sorted((shipped if shipped.is_dir() else package.with_name("notebooks")).glob("*.ipynb"))
+    folder = shipped if shipped.is_dir() else package.with_name("notebooks")
+    return [*sorted(folder.glob("*.ipynb")), folder / MARIMO]
 
 
 def _front_ends() -> dict[str, str]:

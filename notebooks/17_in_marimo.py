@@ -11,7 +11,8 @@ def _():
         """
         # Many crews at once, in marimo
 
-        Teaches: how to launch and join where cells run by themselves. Open it with `marimo edit 17_in_marimo.py`.
+        Teaches: how to launch and join where cells run by themselves. Open it with `marimo edit 17_in_marimo.py`,
+        or as an app with `marimo run 17_in_marimo.py`.
 
         No key and no network is needed: `OfflineLLM` answers, and says so on the board.
         """

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.marimo import Marimo, notebook
+from tests.support.marimo import Marimo, MarimoApp, notebook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Locator
 
@@ -103,3 +104,37 @@ def test_what_a_cell_launched_is_stopped_with_it(marimo: Marimo, browser: Browse
         board(page).locator(".cnb-chip", has_text="3 done").wait_for()
         assert board(page).count() == 1
         assert page.errors == []
+
+
+@pytest.mark.timeout(600)
+def test_an_app_has_a_board_for_each_visitor(browser: Browser, server: Server, tmp_path: Path) -> None:
+    """The app view shows no code; its board lives while a cell awaits, is heard, and is not that of another visitor."""
+    server.reset()
+    server.configure(hold=True)
+    setup = SETUP.format(url=server.base_url)
+    join = 'results = await batch\nf"joined: {len(results.outputs)} of {len(results)}"'
+    cells = [(setup, "", "cnb, llm, one"), (LAUNCH, "cnb, llm, one", "batch"), (join, "batch", "")]
+    with MarimoApp(tmp_path, notebook(cells)) as app:
+        visitors = [browser.new_page(), browser.new_page()]
+        errors: list[str] = []
+        for nth, page in enumerate(visitors, 1):
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.goto(app.url)
+            server.wait_for(lambda stats, nth=nth: stats.in_flight == 3 * nth, timeout=180)
+            page.locator(".cnb-board .cnb-chip", has_text="3 running").wait_for()
+        first, second = visitors
+        first.locator('.cnb-row[data-run="0"]').click()
+        first.get_by_role("button", name="Stop this run").click()
+        first.locator(".cnb-chip", has_text="1 cancelled").wait_for()
+        server.configure(hold=False)
+        server.release()
+        first.get_by_text("joined: 2 of 3").wait_for()
+        second.get_by_text("joined: 3 of 3").wait_for()
+        second.locator(".cnb-chip", has_text="3 done").wait_for()
+        first.get_by_role("button", name="Retry this run").click()
+        first.locator(".cnb-chip", has_text="3 done").wait_for()
+        assert len(server.stats().requests) == 7
+        assert first.get_by_text("kickoff_for_each").count() == 0
+        for page in visitors:
+            page.close()
+    assert errors == []

@@ -138,6 +138,17 @@ def check_shell(line: str) -> None:
         command = [sys.executable, *line.split()[1:], "--help"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
+    elif app := re.fullmatch(r"marimo (edit|run) crew_nb_notebooks/(\w+\.py)", line):
+        assert (ROOT / "notebooks" / app[2]).exists()
+        command = [
+            sys.executable,
+            "-m",
+            "marimo",
+            app[1],
+            "--help",
+        ]  # test_board_in_marimo.py has the app
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
     elif re.fullmatch(r"python -m crew_nb(?: quickstart)?(?: \w+)?", line):
         command = [sys.executable, "-m", "crew_nb", "--help"]  # what each does is tried in test_wheel.py
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

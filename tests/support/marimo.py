@@ -10,6 +10,7 @@ from tests.support.lab import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Locator, Page
 
@@ -66,6 +67,25 @@ class Marimo(WebServer):
             yield MarimoPage(context.new_page(), self.url, name)
         finally:
             context.close()
+
+
+class MarimoApp(WebServer):
+    """`marimo run` of a notebook: the app view, with a session for each page."""
+
+    def __init__(self, root: Path, text: str) -> None:
+        super().__init__(root)
+        self._notebook = root / "app.py"
+        self._notebook.write_text(text)
+
+    def __enter__(self) -> MarimoApp:
+        self.start(
+            "marimo",
+            *("-y", "run", str(self._notebook), "--headless", "--no-token"),
+            *("--host=127.0.0.1", f"--port={self.port}"),
+            env={"XDG_CONFIG_HOME": str(self.root)},
+            answers="/health",
+        )
+        return self
 
 
 class MarimoPage:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-NOTEBOOKS = {path.name: path.read_bytes() for path in (ROOT / "notebooks").glob("*.ipynb")}
+MARIMO = "17_in_marimo.py"
+KINDS = ("*.ipynb", MARIMO)
+NOTEBOOKS = {path.name: path.read_bytes() for kind in KINDS for path in (ROOT / "notebooks").glob(kind)}
 FILES = NOTEBOOKS | {path.name: path.read_bytes() for path in (ROOT / "notebooks").glob("*.jsonl")}
 """With the recorded answers of those that have some."""
 
@@ -67,6 +69,7 @@ def test_the_quickstart_copies_the_notebooks(unpacked: Path, tmp_path: Path) -> 
     assert said.returncode == 0, said.stderr
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
     assert f"jupyter lab '{folder / '01_quickstart.ipynb'}'" in said.stdout
+    assert f"marimo edit '{folder / MARIMO}'" in said.stdout
     (folder / "01_quickstart.ipynb").write_text("worked in")
     (folder / "06_speed.ipynb").unlink()
     again = ask(unpacked, "quickstart", str(folder), cwd=tmp_path)
