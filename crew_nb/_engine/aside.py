@@ -89,6 +89,7 @@ class Aside:
             answer = await asyncio.get_running_loop().run_in_executor(None, context.run, work)
         except asyncio.CancelledError:
             attempt.stop_reason = "stopped"
+            gate.hang_up(attempt)
             raise
         except Exception as raised:
             error = _failure.cause(raised)
