@@ -83,7 +83,9 @@ class Batch:
         is_sweep = bool(self._sheet.factors)
         self._driver.kept.also = lambda: {SHEET: self._sheet.kept()}
         self._sheet.keep = self._driver.kept.put_score
-        self._sheet.changed = functools.partial(engine.call, self._driver.changed)
+        self._is_told = False
+        """Whether the driver is about to hear that there are scores; a thousand are told of at once."""
+        self._sheet.changed = self._tell_of_scores
         self.sweep = Shown(self._sheet, lambda: self._driver.states, self._sheet.changed) if is_sweep else None
         """What its board shows of a sweep besides its runs; None for any other batch."""
         self.at_scored: list[Callable[[], Awaitable[object]]] = []
@@ -431,6 +433,15 @@ class Batch:
         task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         self._scoring.add(task)
         task.add_done_callback(self._scoring.discard)
+
+    def _tell_of_scores(self) -> None:
+        if not self._is_told:
+            self._is_told = True
+            engine.call(self._hear_of_scores)
+
+    def _hear_of_scores(self) -> None:
+        self._is_told = False
+        self._driver.changed()
 
     async def _scored(self) -> None:
         """Returns when what the sweep was given has scored each run that is done, or scoring was stopped."""

@@ -9,7 +9,7 @@ import inspect
 import itertools
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -127,23 +127,25 @@ class Scorer:
                 raise TimeoutError(f"not asked: it hung on runs {', '.join(map(str, hung))}")
             if isinstance(function, Judge):
                 return await self._judged(name, function, output)
-            return _scored(attempt, name, await _within(self._seconds, self._ask(function, output)))
+            said = await _within(self._seconds, self._ask(function, output))
+            if inspect.isawaitable(said):
+                said = await _within(self._seconds, _await(said))
+            return _scored(attempt, name, said)
         except _HungError as error:
             self._hangs.setdefault(name, []).append(index)
             return Scored(attempt, error=str(error))
         except Exception as error:
             return Scored(attempt, error=_said(error))
 
-    async def _ask(self, function: Score, output: Output) -> Any:
+    def _ask(self, function: Score, output: Output) -> Awaitable[Any]:
         state, inputs = output.state, dict(self._sheet.cells[output.state.index].inputs)
         if _evaluators.owns(function):
             took = (state.finished or 0.0) - (state.started or 0.0)
-            return await _await(_evaluators.evaluate(function, output.read(), inputs, max(0.0, took)))
+            return _await(_evaluators.evaluate(function, output.read(), inputs, max(0.0, took)))
         if is_async(function):
-            return await _await(function(output.read(), inputs))
+            return _await(function(output.read(), inputs))
         call = functools.partial(_call, function, output.read, inputs)
-        said = await asyncio.get_running_loop().run_in_executor(self._pool, call)
-        return await _await(said) if inspect.isawaitable(said) else said
+        return asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     async def _judged(self, name: str, judge: Judge, output: Output) -> Scored:
         given, sheet = output.read(), self._sheet
