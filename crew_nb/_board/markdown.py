@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from crew_nb._state.html import Html
-from crew_nb._state.words import readable
+from crew_nb._state.words import one_line, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +100,48 @@ def open_fence(text: str) -> str:
             fence = ""
     return fence
 
+
+def in_a_line(text: str, limit: int) -> str:
+    """Markdown on one line of at most `limit` characters, as it will be read: the words without their marks."""
+    kept = text[: 8 * limit]
+    line = one_line(_INLINE.sub(_read, _OF_LINES.sub("", kept)), limit)
+    return line if len(kept) == len(text) or line.endswith("…") else f"{line}…"
+
+
+def being_said(text: str, limit: int) -> str:
+    """The sentence that an LLM is at, from its beginning and as it will be read, cut at its end alone."""
+    kept = text[-8 * limit :].rstrip()
+    lines = kept.split("\n")
+    while len(lines) > 1 and _says_nothing(lines[-1]):
+        lines.pop()
+    line = lines[-1].rstrip()
+    begins = [found.end() for found in _SENTENCE.finditer(line)]
+    if not begins and len(lines) == 1 and len(kept) < len(text.rstrip()):  # a sentence without an end: whole words
+        begins = [line.find(" ") + 1]
+    return in_a_line(line[begins[-1] if begins else 0 :], limit)
+
+
+def _read(found: re.Match[str]) -> str:
+    """What is read of code, a link and an escaped sign; nothing of a mark."""
+    return found["code"] or found["link"] or found["sign"] or ""
+
+
+_OF_LINES = re.compile(
+    r"^[ \t]*[|:*_=-][ \t|:*_=-]{2,}$"  # a rule, also below a heading or in a table
+    r"|^[ \t]*(?:`{3,}|~{3,}).*$"
+    r"|^[ \t]*(?:(?:>|[-*+]|#{1,6})(?:[ \t]+|$))+"
+    r"|^[ \t]*\|[ \t]*|\|[ \t]*$",
+    flags=re.MULTILINE,
+)
+_INLINE = re.compile(
+    r"(?P<ticks>`+)(?P<code>[^`]+)(?P=ticks)(?!`)|`+"
+    r"|!?\[(?P<link>[^\[\]\n]*)\]\([^()\s]*(?:\)|$)|!?\[(?=[^\[\]]{0,80}$)"
+    r"|\\(?P<sign>[!-/:-@\[-`{-~])"
+    r"|(?<!\d)\*+(?=\S)|(?<=\S)\*+(?!\d)|\*+$|~~"  # 2 * 3 and 2*3 are read as they stand
+    r"|(?<!\w)_+(?=\w)|(?<=\S)_+(?!\w)"  # and so is a_name
+)
+# Two letters before it: "e.g." ends no sentence, and neither does the number of an item.
+_SENTENCE = re.compile(r"(?<=[\w)”*_`]{2})[.!?…][\"'”’)*_`]*\s+(?=\S)")
 
 _MARKS_OF_LINES = " \t#>*+-=_~`|:"
 _NUMBER = re.compile(r"\d{1,9}[.)]?")

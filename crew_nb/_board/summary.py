@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from crew_nb._state import words as _words
+from crew_nb._board.markdown import being_said
 from crew_nb._state.words import clock, money
 
 if TYPE_CHECKING:
@@ -380,7 +380,7 @@ def now_text(run: RunState, now: float) -> str:
             return f"tool: {task.tool}"
     for task in busy:
         if task.text:
-            return "“" + _words.tail(task.text, 60)
+            return "“" + being_said(task.text, 60)
     for task in busy:
         if task.calls and task.calls[-1].finished is None:
             return f"asks {task.calls[-1].name}, {clock(now - task.calls[-1].started)}"

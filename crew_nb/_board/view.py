@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from crew_nb._board.markdown import open_fence, render, so_far
+from crew_nb._board.markdown import being_said, in_a_line, open_fence, render, so_far
 from crew_nb._board.summary import calls as calls_text
 from crew_nb._board.summary import edge_text, summarize
 from crew_nb._state.plain import plain
 from crew_nb._state.state import as_run_here
-from crew_nb._state.words import one_line, readable, tail
+from crew_nb._state.words import one_line, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +45,6 @@ FIELDS = 60
 PARSED = 1_000_000
 """Characters of a structured output that are read to find its fields."""
 DETAIL_BYTES = 30_000
-_MARKS = re.compile(r"(?:^|(?<=\s))(?:#{1,6}|>|[-*+])(?:\s+|$)|[*`_]{2,}")
-"""Markdown's marks, which in a closed row are only in the way."""
 _HEADING = re.compile(r"#{1,6} ")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How words begin that a spreadsheet program takes for a formula."""
@@ -141,7 +139,7 @@ def row(run: RunState, origin: float, shape: int) -> Json:
         waits=[_wait(run, w, origin) for w in run.waits[:4]],
         error=None if run.error is None or stopped else one_line(f"{run.error.type}: {run.error.message}", 2 * TAIL),
         stopped=one_line(_why_stopped(run), 2 * TAIL) if stopped else None,
-        said=_MARKS.sub("", one_line(_without_heading(run.output), TAIL)) if run.status == "done" else None,
+        said=in_a_line(_without_heading(run.output), TAIL) if run.status == "done" else None,
         offline=run.offline,
         from_record=run.from_record,
         recorded=run.recorded_calls > 0,
@@ -176,7 +174,7 @@ def _task(task: TaskState, origin: float, busy: TaskState) -> Json:
         finished=_at(task.finished, origin),
         rounds=task.rounds if task.rounds > 1 else None,
         taken_over=task.taken_over,
-        text=_MARKS.sub("", tail(busy.text, TAIL)) if busy.text else None,
+        text=being_said(busy.text, TAIL) if busy.text else None,
         tool=one_line(busy.tool or task.tool, 60) or None,
         call=_running(busy.calls) or _running(task.calls),
         error=one_line(task.error, TAIL) if task.error else None,

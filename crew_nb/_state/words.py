@@ -27,12 +27,6 @@ def one_line(text: str, limit: int) -> str:
     return line[: limit - 1] + "…" if cut else line
 
 
-def tail(text: str, limit: int) -> str:
-    """The end of the words on one line of at most `limit` characters: what is being said now."""
-    line = " ".join(plain(text[-4 * limit :]).split())
-    return line if len(line) <= limit and len(text) <= 4 * limit else "…" + line[1 - limit :]
-
-
 def readable(text: str) -> str:
     """The words without terminal escapes and control characters, and with half characters replaced."""
     text = text.replace("\r\n", "\n")

@@ -609,31 +609,6 @@ def test_rows_are_whole_in_cells_of_any_width(browser: Browser) -> None:
                     assert wide["width"] > 180
 
 
-def test_vs_code_has_its_keys_and_its_background(browser: Browser) -> None:
-    """Its page listens for shortcuts on the window, and lays the output of a widget on white in a dark theme too."""
-    white = ".cell-output-ipywidget-background { background: white !important }"
-    with board_page(
-        browser, Still(BatchState(key="k", name="n", runs=(new_run(0, "topic=a", 0.0),), created=0.0))
-    ) as shown:
-        shown.page.add_style_tag(content=white)
-        shown.page.evaluate(
-            """() => {
-              document.querySelector("main").className = "cell-output-ipywidget-background";
-              window.heard = [];
-              window.addEventListener("keydown", e => heard.push(e.key));
-            }"""
-        )
-        background = "() => getComputedStyle(document.querySelector('main')).backgroundColor"
-        assert shown.page.evaluate(background) == "rgba(0, 0, 0, 0)"
-        shown.page.locator('.cnb-row[data-run="0"]').focus()
-        for key in ("d", "d", "Enter", "F1", "Control+Shift+p", "Control+s", "ArrowDown"):
-            shown.page.keyboard.press(key)
-        shown.page.locator(".cnb-filter").focus()
-        for key in ("x", "Control+z", "Control+s"):
-            shown.page.keyboard.press(key)
-        assert [key for key in shown.page.evaluate("heard") if key not in ("Control", "Shift")] == ["F1", "p", "s", "s"]
-
-
 def test_what_streams_is_drawn_as_it_will_be_read(browser: Browser) -> None:
     """An opened row shows a heading, bold words and a list while they come, and never their marks."""
     answer = "## Robotics\n\nIts **signal** is *clear*:\n\n- **Risk** of `pace`\n- more words\n"
@@ -659,3 +634,17 @@ def test_what_streams_is_drawn_as_it_will_be_read(browser: Browser) -> None:
         assert live.locator("h6").evaluate("(now, then) => now === then", heading)
         assert live.locator("strong").all_inner_texts() == ["signal", "Risk"]
         assert live.locator("li").count() == 2
+
+
+def test_a_closed_row_cuts_what_is_said_at_its_end_alone(browser: Browser) -> None:
+    """The newest sentence stands there from its first letter, without marks; what does not fit ends in an ellipsis."""
+    spoken = finished_run(0, "Robotics", 0.0, words="")
+    said = "It was **so**. The `signal` is **clear" + " and clear" * 60
+    task = replace(spoken.tasks[2], status="running", finished=None, text=said, output="")
+    run = replace(spoken, status="running", finished=None, output="", tasks=(*spoken.tasks[:2], task))
+    with board_page(browser, Still(BatchState(key="k", name="n", runs=(run,), created=ZERO))) as shown:
+        box = shown.page.locator(".cnb-item .cnb-say")
+        assert box.inner_text().startswith("The signal is clear and clear")
+        left, inner = (where.evaluate("e => e.getBoundingClientRect().left") for where in (box, box.locator("bdi")))
+        assert inner == left
+        assert box.evaluate("e => e.scrollWidth > e.clientWidth && getComputedStyle(e).textOverflow") == "ellipsis"

@@ -398,6 +398,16 @@ test("a fifth run to compare is refused with the reason", async () => {
   assert.equal(find('.cnb-tools [role="status"]').textContent, "");
 });
 
+test("what a run says, or has said, stands in its row from the beginning, as it came", async () => {
+  const says = "The signal is clear and a_name stays…";
+  model.say(tick(1, [row(0, { tasks: [{ status: "running", text: says }] }), row(1, { status: "done", said: says })]));
+  await drawn();
+  assert.deepEqual(texts(".cnb-item .cnb-now bdi"), [says, says]);
+  model.say(tick(2, [row(0, { tasks: [{ status: "running", text: "Then this" }] })], { full: false }));
+  await drawn();
+  assert.equal(find(".cnb-say").textContent, "Then this", "another sentence takes the place of the last");
+});
+
 test("a run that was stopped is no crash, on its card and in its row", async () => {
   const detail = { index: 0, status: "cancelled", label: {}, calls_left_out: 0, tasks: [], stopped: { text: "the budget is spent" }, hint: "Raise `max_cost`." };
   const rows = [row(0, { status: "cancelled", stopped: "the budget is spent" }), row(1, { status: "cancelled" })];

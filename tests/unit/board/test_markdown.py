@@ -107,12 +107,54 @@ def test_a_list_has_one_direction_and_its_items_no_other() -> None:
     ]
 
 
-def test_one_line_and_tail_are_bounded() -> None:
-    """One keeps the beginning, the other the end."""
+def test_one_line_is_bounded() -> None:
+    """It keeps the beginning."""
     assert _words.one_line("a\n b\tc", 10) == "a b c"
     assert _words.one_line("abcdef" * 10_000, 6) == "abcde…"
-    assert _words.tail("x" * 10_000 + "end", 6) == "…xxend"
-    assert _words.tail("end", 6) == "end"
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("Use `pip install`, **now**, _then_ __go__.", "Use pip install, now, then go."),
+        ("Half a **mark and `code", "Half a mark and code"),
+        ("It ends in **", "It ends in"),
+        ("- one\n* two\n> ## three\n1. four", "one two three 1. four"),
+        ("2 * 3 = 6, 2*3, a_name, a - b, [1]", "2 * 3 = 6, 2*3, a_name, a - b, [1]"),
+        ("See [the page](https://a.example/x_y) and ![a picture](https://a.ex", "See the page and a picture"),
+        ("Read [the pa", "Read the pa"),
+        ("```python\nx = 1\n```\nand `a_b * c`", "x = 1 and a_b * c"),
+        ("Title\n=====\n| a | b |\n|---|---|\n| 1 | 2 |", "Title a | b 1 | 2"),
+        (r"\*not\* a mark", "*not* a mark"),
+    ],
+)
+def test_a_line_of_markdown_is_as_it_will_be_read(said: str, read: str) -> None:
+    """Without marks, whole and half; what is no mark stays."""
+    assert _markdown.in_a_line(said, 160) == read
+
+
+def test_a_line_of_markdown_is_cut_at_its_end_alone() -> None:
+    """With an ellipsis, also where what was cut is mostly marks."""
+    assert _markdown.in_a_line("abcdef" * 10_000, 6) == "abcde…"
+    assert _markdown.in_a_line("a" + "*" * 10_000 + "b", 6) == "a…"
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("It was so. Then **it was", "Then it was"),
+        ("It was so.", "It was so."),
+        ("It was so. ", "It was so."),
+        ("# Report\n\nThe market doubles", "The market doubles"),
+        ("The market doubles\n\n- ", "The market doubles"),
+        ("“Why?” He asked", "He asked"),
+        ("It was so. See e.g. the market at 2.5 percent", "See e.g. the market at 2.5 percent"),
+        ("words " * 1_000 + "end", ("words " * 200)[:159] + "…"),
+    ],
+)
+def test_what_is_being_said_is_a_sentence_from_its_beginning(said: str, read: str) -> None:
+    """The newest; where one has no end, whole words of it."""
+    assert _markdown.being_said(said, 160) == read
 
 
 @pytest.mark.parametrize("vector", VECTORS)
