@@ -39,7 +39,7 @@ from crew_nb._state.secrets import learn_environment
 from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 
     from crew_nb._crewai.blueprint import Plan
     from crew_nb._crewai.names import CrewOutput
@@ -125,6 +125,10 @@ class Driver:
         self._slots = slots
         self._context = contextvars.copy_context()
         self._finality = threading.RLock()  # a retry must not slip between an end and its announcement
+        self._waiting: dict[int, None] = {}
+        """Runs that wait for a place, in their turn; nothing has been made for them yet."""
+        self._starter: asyncio.Task[None] | None = None
+        """Gives them places."""
         self._unwanted: set[int] = set()
         """Runs that were cancelled before they had an attempt."""
         self._retries_due: set[int] = set()
@@ -169,8 +173,7 @@ class Driver:
         if self.options.resume:
             self._beside(self._resume())
         else:
-            for index in self._turns:
-                self._launch(index)
+            self._launch(dict.fromkeys(self._turns))
 
     def _meet_witnesses(self, gate: Gate) -> None:
         """Who sees the calls: the batch's own recorded answers, or those of the run that launched it."""
@@ -190,17 +193,39 @@ class Driver:
     async def _resume(self) -> None:
         """Take from the record what is there, and run the rest."""
         kept, done = await self.kept.found()
-        for index in self._turns:
-            key = self.kept.keys[index]
+        keys = {index: self.kept.keys[index] for index in self._turns}
+        for index, key in keys.items():
             self._done[index] = done.get(key, {})
-            self._launch(index, kept.get(key))
             if unseen := getattr(key, "unseen", ()):
                 what = ", ".join(unseen[:3])
                 words = f"run, not taken from the record: {what} cannot be looked into, and may have changed"
-                self.attempts[index].log(words)
+                self.post(ev.Logged(run=index, at=_clock.now(), text=words))
                 self.note(f"{words[0].upper()}{words[1:]}.")
+        self._launch({index: kept.get(key) for index, key in keys.items()})
 
-    def _launch(self, index: int, kept: tuple[StoredRun, CrewOutput] | None = None) -> None:
+    def _launch(self, runs: Mapping[int, tuple[StoredRun, CrewOutput] | None]) -> None:
+        """Runs begin as there are places for them; what the record has of some needs none."""
+        for index, kept in runs.items():
+            if kept is None:
+                self._waiting[index] = None
+            else:
+                self._start(index, kept=kept)
+        self._end_unbegun([index for index in self._waiting if self.stop_all or index in self._unwanted])
+        if self._waiting and self._starter is None:
+            self._starter = self._beside(self._start_in_turn())
+
+    async def _start_in_turn(self) -> None:
+        assert self._slots is not None
+        while self._waiting:
+            await self._slots.acquire()
+            index = next(iter(self._waiting))
+            del self._waiting[index]
+            self._start(index, place=self._slots)
+        self._starter = None
+
+    def _start(
+        self, index: int, *, place: Slots | None = None, kept: tuple[StoredRun, CrewOutput] | None = None
+    ) -> None:
         attempt = Attempt(index, self.post, self._gate_now(), self.note, self.hiding.of(index))
         attempt.asks_by = self.asks_by
         attempt.traces = self.traces
@@ -211,6 +236,7 @@ class Driver:
         attempt.writers = self._writers
         attempt.done = self._done.setdefault(index, {})
         attempt.keep = functools.partial(self._keep_task, attempt)
+        attempt.slots = place
         with self._finality:
             attempt.stop_reason = self.stop_all or ("stopped" if index in self._unwanted else "")
             self._unwanted.discard(index)
@@ -227,7 +253,6 @@ class Driver:
 
     async def _drive(self, attempt: Attempt, kept: tuple[StoredRun, CrewOutput] | None) -> None:
         """One attempt from the queue to its end."""
-        assert self._slots is not None
         attempt.begun = True
         error: BaseException | None = None
         output: CrewOutput | None = None
@@ -235,7 +260,7 @@ class Driver:
             if kept is not None:
                 output = self._recall(attempt, *kept)
             else:
-                output = await self._run(attempt, self._slots)
+                output = await self._run(attempt)
         except BaseException as raised:
             error = raised
         if attempt.stop_reason and kept is None:
@@ -261,12 +286,10 @@ class Driver:
         self.recalled(attempt.index, stored)
         return output
 
-    async def _run(self, attempt: Attempt, slots: Slots) -> Any:
+    async def _run(self, attempt: Attempt) -> Any:
         if attempt.stop_reason:
             raise BudgetExceededError(attempt.stop_reason)
         await self._get_ready()
-        await slots.acquire()
-        attempt.slots = slots
         while self.paused:
             await self._gate_now().resumed.wait()
         if reason := self._no_new_work or self._gate_now().budget.check():
@@ -329,21 +352,28 @@ class Driver:
         if attempt.ending:
             return
         attempt.ending = True
-        if attempt.slots is None and type(error) is RunCancelledError and self.recorded is None:
-            self._finish_unbegun(attempt, error)
-        else:
-            # Beside its own task, which the crew's code can get hold of and cancel.
-            self._beside(self._finish(attempt, error, output, kept))
+        # Beside its own task, which the crew's code can get hold of and cancel.
+        self._beside(self._finish(attempt, error, output, kept))
 
-    def _finish_unbegun(self, attempt: Attempt, error: RunCancelledError) -> None:
-        """One that had no place yet: nothing of the user's has run in it, and thousands end at once."""
-        index = attempt.index
-        self._inbox.drain(index)
-        event = ev.RunFinished(run=index, at=_clock.now(), status="cancelled", error=_failure.own(error))
-        self._put_end(event, None, wait=False)
-        attempt.closed = True
-        attempt.leave()
-        self._final(attempt, event, error, None)
+    def _end_unbegun(self, places: Sequence[int]) -> None:
+        """Those that have no place yet: nothing of the user's has run in them, and thousands end at once."""
+        if not places:
+            return
+        self._inbox.drain()
+        now, ended = _clock.now(), []
+        for index in places:
+            del self._waiting[index]
+            reason = "stopped" if self.stop_all or index in self._unwanted else self._no_new_work or "stopped"
+            error = RunCancelledError(index, self.states[index].label, reason)
+            event = ev.RunFinished(run=index, at=now, status="cancelled", error=_failure.own(error))
+            ended.append(event)
+            self._unwanted.discard(index)
+            self._show_end(event, error, None)
+        if not self._waiting and self._starter is not None:
+            self._starter.cancel()
+            self._starter = None
+        self._beside(self.kept.put_unbegun([(self.states[e.run], self._events_of[e.run]) for e in ended]))
+        self._tell_final([event.run for event in ended if event.run in self._retries_due])
 
     async def _finish(
         self, attempt: Attempt, error: BaseException | None, output: CrewOutput | None, kept: RunState | None
@@ -386,21 +416,29 @@ class Driver:
         timer = self._forces.pop(index, None)
         if timer is not None:
             timer.cancel()
+        self._show_end(event, error, output)
+        again = index in self._retries_due and event.status != "done"
+        self._after(event)
+        self._tell_final([index] if again else [])
+
+    def _show_end(self, event: ev.RunFinished, error: BaseException | None, output: CrewOutput | None) -> None:
+        index = event.run
         with self._finality:
             self.attempts.pop(index, None)
             self.outputs[index], self.errors[index] = output, error
             if event.status == "done":
                 self._done.pop(index, None)  # its output has it all
+                self._retries_due.discard(index)
             self._apply(event)
             self.left -= 1
-            again = index in self._retries_due and event.status != "done"
-            self._retries_due.discard(index)
-            if not again:
+            if index not in self._retries_due:
                 self.order.append(index)
                 self.finals[index].set_result(None)
-        self._after(event)
+
+    def _tell_final(self, again: Sequence[int]) -> None:
+        """Some runs have ended, of which these are to be run again."""
         if again:
-            self._again([index])
+            self._again(again)
         if self.left == 0:
             self._close()
         coming, self.next_final = self.next_final, _promise()
@@ -573,11 +611,13 @@ class Driver:
                 if attempt is not None:
                     attempt.stop_reason = attempt.stop_reason or "stopped"
                     self._retries_due.discard(place)
-                elif not self.finals[place].done():  # the record is looked through first
+                elif not self.finals[place].done():  # it waits for its turn, or the record is looked through first
                     self._unwanted.add(place)
+                    self._retries_due.discard(place)
 
     def cancel(self, places: Sequence[int]) -> None:
         """End these runs."""
+        self._end_unbegun([place for place in places if place in self._waiting])
         for place in places:
             attempt = self.attempts.get(place)
             if attempt is None or attempt.ending or self.states[place].status == "cancelling":
@@ -595,8 +635,7 @@ class Driver:
         attempt.gate.hang_up(attempt)
         for batch in attempt.inner:
             batch.cancel()
-        if attempt.slots is not None:  # nothing of the user's keeps one from its end that has no place yet
-            self._forces[attempt.index] = asyncio.get_running_loop().call_later(STOP_SECONDS, self._force, attempt)
+        self._forces[attempt.index] = asyncio.get_running_loop().call_later(STOP_SECONDS, self._force, attempt)
 
     def _force(self, attempt: Attempt) -> None:
         """A run that does not end by itself is called ended; what still comes of it is dropped."""
@@ -655,7 +694,8 @@ class Driver:
 
     def _is_stopping(self, place: int) -> bool:
         attempt = self.attempts.get(place)
-        return attempt is not None and bool(attempt.stop_reason) and not self.finals[place].done()
+        is_told = place in self._unwanted if attempt is None else bool(attempt.stop_reason)
+        return is_told and not self.finals[place].done()
 
     def _again(self, places: Sequence[int]) -> None:
         self._retries_due.difference_update(places)
@@ -674,7 +714,7 @@ class Driver:
             self._inbox.drain(place, at_once=True)  # what an earlier try has said comes before the next one
             self.outputs[place] = self.errors[place] = None
             self._apply(ev.RunQueued(run=place, at=_clock.now(), attempt=self.states[place].attempt + 1))
-            self._launch(place)
+        self._launch(dict.fromkeys(places))
 
     def _forget_tasks(self, index: int) -> None:
         """What its tasks have done is not taken over by any later try."""

@@ -117,29 +117,50 @@ class Kept:
         wait: bool,
     ) -> None:
         """A run's outcome, and all that happened in it; returns when it is on disk, if that is to be waited for."""
-
-        def tell(written: Future[str | None]) -> None:
-            if trouble := written.result():
-                engine.call(self._note, f"kept in memory only: {trouble}")
-
         if self.keyed is not None and not self.keyed.done():
             await asyncio.wait([self.keyed])
         written = await self.put_run(*ended(), output)
-        written.add_done_callback(tell)
+        written.add_done_callback(self._tell)
         if wait:
             await asyncio.wrap_future(written)
             while self._store.notes:  # of a file that was damaged, or can be written again
                 self._note(self._store.notes.pop(0))
+
+    def _tell(self, written: Future[str | None]) -> None:
+        if trouble := written.result():
+            engine.call(self._note, f"kept in memory only: {trouble}")
+
+    async def put_unbegun(self, ended: Sequence[tuple[RunState, Sequence[ev.Event]]]) -> None:
+        """The outcomes of many runs that were stopped in the queue, in one go; nobody waits for the disk."""
+        if self.keyed is not None and not self.keyed.done():
+            await asyncio.wait([self.keyed])
+        plain = [run for run in ended if self._is_plain(run[0].index)]
+        for state, events in ended:
+            if not self._is_plain(state.index):
+                (await self.put_run(state, events, None)).add_done_callback(self._tell)
+        if plain:
+            of = self._hiding.of
+            runs = (
+                _record.Ended(s.index, self.keys[s.index], s, self._inputs(s.index), events, of(s.index))
+                for s, events in plain
+            )
+            self._store.put_ends(self._batch, runs).add_done_callback(self._tell)
+
+    def _inputs(self, index: int) -> Mapping[str, Any] | None:
+        return self.inputs.get(index, self._plans[index].inputs)
+
+    def _is_plain(self, index: int) -> bool:
+        return all(type(value) in _PLAIN for value in (self._inputs(index) or {}).values())
 
     async def put_run(
         self, state: RunState, events: Sequence[ev.Event], output: CrewOutput | None
     ) -> Future[str | None]:
         """The same, also of one that is in the record already and has changed."""
         index = state.index
-        inputs, key = self.inputs.get(index, self._plans[index].inputs), self.keys[index]
+        inputs, key = self._inputs(index), self.keys[index]
         secrets = self._hiding.of(index)
         kept = None
-        if output is not None or not all(type(value) in _PLAIN for value in (inputs or {}).values()):
+        if output is not None or not self._is_plain(index):
 
             def unreadable(trouble: BaseException) -> _record.Encoded:
                 self._note(f"run {index} is kept without its output and inputs: they cannot be read")

@@ -37,7 +37,7 @@ from crew_nb._state.secrets import Secrets, learn_environment
 from crew_nb._state.state import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from crew_nb._state.attempt import DoneTask
     from crew_nb._state.events import Event
@@ -62,6 +62,17 @@ class Encoded(NamedTuple):
 
     inputs: str
     output: str | None
+
+
+class Ended(NamedTuple):
+    """A run that has ended without an output, as it is put into the record."""
+
+    place: int
+    run_key: str
+    state: RunState
+    inputs: Mapping[str, Any] | None
+    events: Iterable[Event]
+    secrets: Secrets
 
 
 def encoded(
@@ -91,6 +102,33 @@ def encoded_task(done: DoneTask, encode: Encode, secrets: Secrets) -> str:
     if output is not None:
         unfit = str(output.pop("unfit", "")) or unfit
     return dumps({"output": output, "usage": done.usage.to_dict(), "cost": done.cost, "unfit": unfit})
+
+
+def _row(
+    batch_key: str,
+    index: int,
+    run_key: str,
+    state: RunState,
+    both: Encoded,
+    events: Collection[Event],
+    hidden: Secrets,
+) -> store.RunRow:
+    scrub = functools.cache(hidden.scrub)  # events and state say the same
+    state_tree, event_tree = _codec.encode(state, scrub), _codec.encode_events(events, scrub)
+    state_text, events_text, output_text = _once.folded(state_tree, event_tree, both.output)
+    return store.RunRow(
+        batch=_utf8(batch_key),
+        place=index,
+        run_key=_utf8(run_key),
+        status=state.status,
+        finished=state.finished or state.last_event,
+        inputs=both.inputs,
+        state=state_text,
+        output=output_text,
+        events=events_text,
+        tokens=state.usage.total_tokens,
+        cost=state.cost,
+    )
 
 
 class Record:
@@ -202,25 +240,28 @@ class Record:
             learn_environment()
             hidden = secrets if secrets is not None else Secrets()
             both = kept or encoded(inputs, output, secrets=hidden)
-            state_tree, event_tree = _codec.encode(state, hidden.scrub), _codec.encode_events(events, hidden.scrub)
-            state_text, events_text, output_text = _once.folded(state_tree, event_tree, both.output)
-            row = store.RunRow(
-                batch=_utf8(batch_key),
-                place=index,
-                run_key=_utf8(run_key),
-                status=state.status,
-                finished=state.finished or state.last_event,
-                inputs=both.inputs,
-                state=state_text,
-                output=output_text,
-                events=events_text,
-                tokens=state.usage.total_tokens,
-                cost=state.cost,
-            )
-            self._remember(row.batch)
-            return store.Rows([], [row], [], [])
+            return self._run_rows(batch_key, [_row(batch_key, index, run_key, state, both, events, hidden)])
 
         return self._put(rows)
+
+    def put_ends(self, batch_key: str, ended: Iterable[Ended]) -> Future[str | None]:
+        """As `put_run`, of many runs at once; they are gone through on the writer's thread."""
+
+        def rows() -> store.Rows:
+            learn_environment()
+            return self._run_rows(
+                batch_key,
+                [
+                    _row(batch_key, place, key, state, encoded(inputs, None, secrets=hidden), tuple(events), hidden)
+                    for place, key, state, inputs, events, hidden in ended
+                ],
+            )
+
+        return self._put(rows)
+
+    def _run_rows(self, batch_key: str, runs: list[store.RunRow]) -> store.Rows:
+        self._remember(_utf8(batch_key))
+        return store.Rows([], runs, [], [])
 
     def put_task(
         self,
