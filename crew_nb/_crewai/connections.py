@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
 import json
 import os
 import socket
@@ -205,26 +206,48 @@ def let_hang_up() -> None:
     for library in ("httpcore", "httpcore2"):
         streams = sys.modules.get(f"{library}._backends.sync")
         for name in ("SyncStream", "TLSinTLSStream"):
-            cls: Any = getattr(streams, name, None)
-            if cls is not None and not hasattr(cls.read, "_crew_nb"):
-                cls.read = _known(cls.read)
+            _put(getattr(streams, name, None), "read", _known(lambda stream: stream.get_extra_info("socket"), b""))
+    if "urllib3" in sys.modules:  # under requests and botocore, which would also send it again
+        _put(socket.SocketIO, "readinto", _known(lambda stream: stream._sock, 0))
+        _put(http.client.HTTPConnection, "send", _unsent)
 
 
-def _known(read: Callable[..., bytes]) -> Callable[..., bytes]:
-    @functools.wraps(read)
-    def call(self: Any, *args: Any, **kwargs: Any) -> bytes:
-        record, where = _attempt.call.get(), self.get_extra_info("socket")
-        if record is None:
-            return read(self, *args, **kwargs)
-        with _hanging_up:
-            record.reading.add(where)
-        try:
-            return b"" if record.hung_up else read(self, *args, **kwargs)
-        finally:
+def _put(cls: Any, name: str, wrapped: Callable[[Callable[..., Any]], Any]) -> None:
+    if cls is not None and not hasattr(getattr(cls, name), "_crew_nb"):
+        call = wrapped(getattr(cls, name))
+        call._crew_nb = True
+        setattr(cls, name, call)
+
+
+def _known(socket_of: Callable[[Any], Any], ended: bytes | int) -> Callable[[Callable[..., Any]], Any]:
+    def wrapped(read: Callable[..., Any]) -> Any:
+        @functools.wraps(read)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            record = _attempt.call.get()
+            if record is None:
+                return read(self, *args, **kwargs)
+            where = socket_of(self)
             with _hanging_up:
-                record.reading.discard(where)
+                record.reading.add(where)
+            try:
+                return ended if record.hung_up else read(self, *args, **kwargs)
+            finally:
+                with _hanging_up:
+                    record.reading.discard(where)
 
-    call._crew_nb = True  # type: ignore[attr-defined]
+        return call
+
+    return wrapped
+
+
+def _unsent(send: Callable[..., Any]) -> Any:
+    @functools.wraps(send)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        record = _attempt.call.get()
+        if record is not None and record.hung_up:
+            raise ConnectionAbortedError("the run was stopped")
+        return send(self, *args, **kwargs)
+
     return call
 
 

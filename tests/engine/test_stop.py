@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
+import socket
 import sqlite3
 import sys
 import threading
@@ -11,7 +13,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+import requests
 from crewai import BaseLLM
 from crewai.tools import tool
 
@@ -25,7 +29,7 @@ from tests.support import crews
 from tests.support.server import Server, llm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from crewai import Crew
 
@@ -497,3 +501,47 @@ def test_queued_rows_cost_next_to_nothing_to_cancel(server: Server) -> None:
     assert batch[900].state.error == _failure.info(error, Secrets())
     _record.get().flush()
     assert _record.runs()[0].cancelled == 1_000
+
+
+class _Own(BaseLLM):
+    """An LLM of the user's own."""
+
+    ask: Any
+
+    def call(self, *args: Any, **kwargs: Any) -> str:
+        return str(self.ask())
+
+
+@pytest.mark.parametrize("library", ["requests", "botocore"])
+def test_requests_of_other_libraries_are_closed_too(library: str) -> None:
+    """A stop ends a request that waits in a thread, and nothing is sent again; a server that never answers sees it."""
+    came, ended = queue.SimpleQueue[bytes](), queue.SimpleQueue[bytes]()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with connection:
+                    while data := connection.recv(65_536):
+                        came.put(data)
+                    ended.put(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        keys = {"region_name": "us-east-1", "aws_access_key_id": "none", "aws_secret_access_key": "none"}
+        asks: dict[str, Callable[[], object]] = {
+            "requests": lambda: requests.post(url, json={}, timeout=60),
+            "botocore": lambda: boto3.client("bedrock-runtime", endpoint_url=url, **keys).converse(modelId="own"),
+        }
+        llm = _Own(model="own", ask=asks[library])
+        batch = cnb.kickoff_for_each(crews.one(llm), _inputs(1), show=False)
+        assert came.get(timeout=60)
+        batch.cancel()
+        assert ended.get(timeout=60) == b""
+        assert batch.wait(60)[0].status == "cancelled"
+        while not came.empty():
+            assert not came.get().startswith(b"POST"), "it was sent again"
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
