@@ -209,6 +209,33 @@ def test_a_killed_process_goes_on(tmp_path: Path, server: Server) -> None:
     assert done.stdout.strip() == f"{whole(tmp_path, server)[0]} 0"
 
 
+def test_a_crew_in_a_step_goes_on_where_a_verb_resumes_it(server: Server) -> None:
+    """Of a step that was not done, a crew launched with `resume=True` begins at its first task that was not done."""
+    shared = LLM(model="openai/gpt-4o-mini", base_url=server.base_url, api_key="test-key")
+    build = lambda topic: crews.chain(shared, 2)  # noqa: E731
+
+    class Report(Flow[dict[str, Any]]):
+        @start()
+        def plan(self) -> str:
+            return "T"
+
+        @listen(plan)
+        def write(self, topic: str) -> str:
+            return str(cnb.kickoff(build, {"topic": topic}, resume=True).wait().raw)
+
+    server.configure(topics={"Step 1": {"hold": True}})
+    batch = cnb.kickoff_for_each(Report, [{}], show=False)
+    server.wait_for(lambda stats: len(stats.requests) == 2 and stats.in_flight == 1)
+    batch.cancel()
+    batch.wait_quietly(60)
+    assert batch.runs[0].status == "cancelled"
+    server.configure(topics={})
+    batch.retry().wait(60)
+    assert "topic=T:" in batch.results[0].raw
+    asked = ["Step 1" in request.prompt for request in server.stats(prompts=True).requests]
+    assert asked == [False, True, True]
+
+
 def test_what_cannot_be_kept_is_run_again(tmp_path: Path) -> None:
     """A step that sets an attribute beside the state is run again, and its row says why."""
     ran: list[str] = []
