@@ -30,6 +30,7 @@ from pydantic import BaseModel
 
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import offload as _offload
+from crew_nb._crewai import patches
 from crew_nb._crewai.offload import in_thread, in_tool_thread
 from crew_nb._crewai.twins import is_sync_meant
 
@@ -102,7 +103,7 @@ class DirectExecutor(AgentExecutor):
                     type="flow_finished",
                     flow_name=self._definition.name,
                     result="completed",
-                    state=self._copy_and_serialize_state(),
+                    state=self._copy_and_serialize_state() if patches.is_heard(FlowFinishedEvent) else {},
                 ),
             )
 

@@ -27,7 +27,7 @@ def install() -> None:
     _twins.install()
     patches.skip_idle_listeners(_is_ours_here)
     patches.tell_pieces(_is_ours_here)
-    patches.keep_no_chunks(_is_ours_here)
+    patches.keep_what_is_read(_is_ours_here)
     patches.remember_set_up(_is_ours_here)
     patches.ask_for_models(_is_ours_here, _is_in_call, _offload.waiting)
     patches.keep_output(_is_ours_here)

@@ -13,6 +13,9 @@ from crew_nb._state.plain import Json, Scrub, bare, model_fields, plain, same, u
 
 T = TypeVar("T")
 
+SHORT = 20_000
+"""Characters that a look at an output goes through at once."""
+
 
 @dataclass(slots=True)
 class FlowOutput:
@@ -119,6 +122,25 @@ def stamp(output: Any, usage: Any) -> None:
 
 
 _TASK_TEXTS = ("description", "name", "expected_output", "summary", "raw", "agent")
+_TEXT = frozenset({str, type(None)})
+_OF_CREW, _OF_TASK = ("crewai.crews.crew_output", "CrewOutput"), ("crewai.tasks.task_output", "TaskOutput")
+
+
+def is_short_text(output: Any) -> bool:
+    """Whether it is of CrewAI's own class and holds short texts only: a look at it calls nothing of the user's."""
+    kind = (type(output).__module__, type(output).__qualname__)
+    if kind not in (_OF_CREW, _OF_TASK) or output.pydantic is not None or output.json_dict is not None:
+        return False
+    if kind == _OF_CREW:
+        texts = [output.raw]
+        if not all(map(is_short_text, output.tasks_output)):
+            return False
+    else:
+        texts = [getattr(output, name) for name in _TASK_TEXTS]
+        texts += [message.get("content") for message in output.messages]
+        if output.tool_failures or any(set(message) - {"role", "content"} for message in output.messages):
+            return False
+    return all(type(text) in _TEXT for text in texts) and sum(len(text or "") for text in texts) < SHORT
 
 
 def encode(output: Any, scrub: Scrub = same) -> dict[str, Json]:

@@ -324,12 +324,17 @@ def _hears(handler: Callable[..., Any]) -> _Hears:
     return "telemetry" if any(code is not None and "_telemetry" in code.co_names for code in codes) else "nobody"
 
 
-def keep_no_chunks(applies: Callable[[], bool]) -> None:
-    """Drop streamed pieces once they are heard: CrewAI keeps each, 2.8 kB, until the crew has ended."""
+def keep_what_is_read(applies: Callable[[], bool]) -> None:
+    """Drop events once they are heard, streamed pieces always and the rest where no handler of the user's is there.
+
+    CrewAI keeps them all until the crew has ended, each piece 2.8 kB, for what is handed the state of a run with an
+    event: checkpoints and other handlers.
+    """
     try:
         from crewai.events.event_bus import crewai_event_bus as bus
 
         record = bus._record_event
+        bus._sync_handlers, bus._async_handlers  # noqa: B018
     except (ImportError, AttributeError):
         return
     if getattr(record, "_crew_nb", False):
@@ -337,7 +342,7 @@ def keep_no_chunks(applies: Callable[[], bool]) -> None:
 
     @functools.wraps(record)
     def record_event(event: Any) -> None:
-        if not (event.type in _CHUNKS and applies()):
+        if not (applies() and (event.type in _CHUNKS or not _somebody_hears(bus))):
             record(event)
 
     record_event._crew_nb = True  # type: ignore[attr-defined]
@@ -345,6 +350,26 @@ def keep_no_chunks(applies: Callable[[], bool]) -> None:
 
 
 _CHUNKS = frozenset({"llm_stream_chunk", "llm_thinking_chunk"})
+_all_handlers: list[Any] = []
+_some_are_users = False
+
+
+def _somebody_hears(bus: Any) -> bool:
+    """Whether a handler of the user's is there, for whichever event."""
+    global _all_handlers, _some_are_users
+    now = [*bus._sync_handlers.values(), *bus._async_handlers.values()]
+    if now != _all_handlers:
+        _some_are_users = any(_hears(handler) == "user" for handlers in now for handler in handlers)
+        _all_handlers = now
+    return _some_are_users
+
+
+def is_heard(kind: type) -> bool:
+    """Whether somebody other than this package and CrewAI itself is told of events of that class here."""
+    from crewai.events.event_bus import crewai_event_bus as bus
+    from crewai.events.stream_context import _stream_sinks
+
+    return _who_hears(bus, kind) == "user" or not all(hasattr(sink, "hear_piece") for sink in _stream_sinks.get())
 
 
 def ask_for_models(applies: Callable[[], bool], in_call: Callable[[], bool], waiting: Callable[[Any], Any]) -> None:

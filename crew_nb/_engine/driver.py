@@ -500,7 +500,9 @@ class Driver:
         index = attempt.index
         if error is None:
             usage = _crewai.usage_metrics(self.states[index].usage)
-            text: str | BaseException = await looked(lambda: text_of(output, usage), lambda trouble: trouble)
+            text: str | BaseException = await looked(
+                output, lambda: text_of(output, usage), lambda trouble: trouble
+            )
             if isinstance(text, str):
                 told: dict[str, Any] = {}
                 if kept is not None:
@@ -514,7 +516,7 @@ class Driver:
             info = _failure.info(error, self.hiding.of(index))  # one of ours
         else:
             info = await looked(
-                lambda: _failure.info(failed, self.hiding.of(index)), lambda trouble: _failure.bare(failed)
+                failed, lambda: _failure.info(failed, self.hiding.of(index)), lambda trouble: _failure.bare(failed)
             )
         cancelled = _failure.is_a(error, RunCancelledError, BudgetExceededError)
         ended = ev.RunFinished(

@@ -127,7 +127,10 @@ class Engine:
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
         """Run `function` on the loop soon; from any thread."""
-        self.loop.call_soon_threadsafe(function, *args)
+        if self.here():  # to wake a loop that is awake costs two system calls
+            asyncio.get_running_loop().call_soon(function, *args)
+        else:
+            self.loop.call_soon_threadsafe(function, *args)
 
     def call_and_wait(self, function: Callable[..., object], *args: Any) -> None:
         """The same, but from another thread return once it has run, or after a second if the loop is that busy."""

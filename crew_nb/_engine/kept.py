@@ -104,7 +104,7 @@ class Kept:
         if self.keyed is not None:
             await asyncio.wait([self.keyed])
         encode = functools.partial(_record.encoded_task, done, _outputs.encode_task, self._hiding.of(index))
-        text = await looked(encode, lambda trouble: "", ENCODE_SECONDS)
+        text = await looked(done.output, encode, lambda trouble: "", ENCODE_SECONDS)
         asked = done.asked if text else ""  # it cannot be read, and so not taken over
         written = self._store.put_task(self._batch, index, self.keys[index], place, asked, text or "{}")
         await asyncio.wrap_future(written)
@@ -160,14 +160,15 @@ class Kept:
         inputs, key = self._inputs(index), self.keys[index]
         secrets = self._hiding.of(index)
         kept = None
-        if output is not None or not self._is_plain(index):
+        inputs_are_plain = self._is_plain(index)
+        if output is not None or not inputs_are_plain:
 
             def unreadable(trouble: BaseException) -> _record.Encoded:
                 self._note(f"run {index} is kept without its output and inputs: they cannot be read")
                 return _record.encoded(None, None)
 
             encode = functools.partial(_record.encoded, inputs, output, _outputs.encode, secrets)
-            kept = await looked(encode, unreadable, ENCODE_SECONDS)
+            kept = await looked(output if inputs_are_plain else inputs, encode, unreadable, ENCODE_SECONDS)
         return self._store.put_run(
             self._batch, index, key, state, inputs=inputs, kept=kept, events=events, secrets=secrets
         )

@@ -1,4 +1,4 @@
-"""Looks at objects of the user's: in a thread and not for ever, as their methods may raise, and hang, and be slow."""
+"""Looks at objects that may be the user's: in a thread and not for ever, as their methods may raise, hang, be slow."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ LOOK_SECONDS = 5.0
 """How long a look at a user's own object (an error, an output) may take: its methods may hang."""
 
 
-async def looked(look: Callable[[], T], otherwise: Callable[[BaseException], T], seconds: float | None = None) -> T:
-    """What the look gives or, where it raises or takes too long, something else."""
+async def looked(
+    output: Any, look: Callable[[], T], otherwise: Callable[[BaseException], T], seconds: float | None = None
+) -> T:
+    """What the look at the output gives or, where it raises or takes too long, something else."""
+    if _outputs.is_short_text(output):  # nothing of the user's: quicker than a thread could be asked
+        return look()
     work = asyncio.get_running_loop().run_in_executor(None, look)
     work.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody may be there to hear of it
     await asyncio.wait([work], timeout=seconds or LOOK_SECONDS)

@@ -221,8 +221,8 @@ class Secrets:
     def scrub_fields(self, record: R) -> R:
         """The frozen dataclass with its texts scrubbed, and those of the records in it; itself where nothing was."""
         changed: dict[str, Any] = {}
-        for field in fields(record):
-            value = getattr(record, field.name)
+        for name in _field_names(type(record)):
+            value = getattr(record, name)
             clean: Any = value
             if isinstance(value, str):
                 clean = self.scrub(value)
@@ -231,7 +231,7 @@ class Secrets:
             elif isinstance(value, tuple) and value and is_dataclass(value[0]):
                 clean = tuple(self.scrub_fields(item) for item in value)
             if clean != value:
-                changed[field.name] = clean
+                changed[name] = clean
         return replace(record, **changed) if changed else record
 
     def scrub_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,6 +300,11 @@ class Secrets:
                 self.learn_from(thing)
                 with suppress(TypeError):  # some objects cannot be referred to weakly
                     seen[id(thing)] = thing
+
+
+@functools.cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def together(many: Iterable[Secrets]) -> Secrets:
