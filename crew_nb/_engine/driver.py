@@ -500,9 +500,7 @@ class Driver:
         index = attempt.index
         if error is None:
             usage = _crewai.usage_metrics(self.states[index].usage)
-            text: str | BaseException = await looked(
-                output, lambda: text_of(output, usage), lambda trouble: trouble
-            )
+            text: str | BaseException = await looked(output, lambda: text_of(output, usage), lambda trouble: trouble)
             if isinstance(text, str):
                 told: dict[str, Any] = {}
                 if kept is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import add, attrgetter, sub
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,18 +23,22 @@ class Usage:
     successful_requests: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Usage)})
+        return Usage(**dict(zip(_NAMES, map(add, _counts(self), _counts(other)), strict=True)))
 
     def __sub__(self, other: Usage) -> Usage:
         """What was added since `other`; a counter that was set back gives nothing."""
-        return Usage(**{f.name: max(0, getattr(self, f.name) - getattr(other, f.name)) for f in fields(Usage)})
+        less = map(sub, _counts(self), _counts(other))
+        return Usage(**{name: max(0, count) for name, count in zip(_NAMES, less, strict=True)})
 
     def to_dict(self) -> dict[str, int]:
         """The counts by name."""
-        return {f.name: getattr(self, f.name) for f in fields(Usage)}
+        return dict(zip(_NAMES, _counts(self), strict=True))
 
     @classmethod
     def from_dict(cls, counts: Mapping[str, Any]) -> Usage:
         """Counts by name; unknown names and values that are no numbers are left out."""
-        names = {f.name for f in fields(cls)}
-        return cls(**{k: int(v) for k, v in counts.items() if k in names and isinstance(v, int | float)})
+        return cls(**{k: int(v) for k, v in counts.items() if k in _NAMES and isinstance(v, int | float)})
+
+
+_NAMES = tuple(field.name for field in fields(Usage))
+_counts = attrgetter(*_NAMES)
