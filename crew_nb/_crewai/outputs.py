@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -123,24 +124,40 @@ def stamp(output: Any, usage: Any) -> None:
 
 _TASK_TEXTS = ("description", "name", "expected_output", "summary", "raw", "agent")
 _TEXT = frozenset({str, type(None)})
-_OF_CREW, _OF_TASK = ("crewai.crews.crew_output", "CrewOutput"), ("crewai.tasks.task_output", "TaskOutput")
 
 
 def is_short_text(output: Any) -> bool:
     """Whether it is of CrewAI's own class and holds short texts only: a look at it calls nothing of the user's."""
-    kind = (type(output).__module__, type(output).__qualname__)
-    if kind not in (_OF_CREW, _OF_TASK) or output.pydantic is not None or output.json_dict is not None:
+    try:
+        texts = _all_texts(output)
+    except Exception:  # a callback may have put anything into it
         return False
-    if kind == _OF_CREW:
-        texts = [output.raw]
-        if not all(map(is_short_text, output.tasks_output)):
-            return False
-    else:
-        texts = [getattr(output, name) for name in _TASK_TEXTS]
-        texts += [message.get("content") for message in output.messages]
-        if output.tool_failures or any(set(message) - {"role", "content"} for message in output.messages):
-            return False
     return all(type(text) in _TEXT for text in texts) and sum(len(text or "") for text in texts) < SHORT
+
+
+def _all_texts(output: Any) -> list[Any]:
+    """What it holds, texts mostly; the classes alone are asked what it is."""
+    values = output.__dict__ if type(output) in _stock_classes() else {}
+    held = [values["pydantic"], values["json_dict"]]
+    if "tasks_output" in values:
+        tasks = values["tasks_output"]
+        return [*held, values["raw"], *(text for task in _as(list, tasks) for text in _all_texts(task))]
+    held += [values[name] for name in _TASK_TEXTS] + _as(list, values["tool_failures"])
+    return held + [item for message in _as(list, values["messages"]) for item in _as(dict, message).values()]
+
+
+def _as(kind: type[T], value: Any) -> T:
+    if type(value) is not kind:
+        raise TypeError
+    return value
+
+
+@functools.cache
+def _stock_classes() -> tuple[type, type]:
+    from crewai.crews.crew_output import CrewOutput
+    from crewai.tasks.task_output import TaskOutput
+
+    return CrewOutput, TaskOutput
 
 
 def encode(output: Any, scrub: Scrub = same) -> dict[str, Json]:

@@ -60,7 +60,7 @@ BUILDS = 4
 BUILD_SECONDS = 0.1
 """What takes longer waits for something else, most likely, and keeps nobody from beginning."""
 GARBAGE = 7_000
-"""Objects after which garbage is looked for: some three crews. As often as Python does by itself, it takes a tenth of the time."""
+"""Objects after which garbage is looked for, some three crews: as often as Python does, it is a tenth of all work."""
 _BY_DEFAULT = (700, 2_000)  # Python 3.11 and 3.12, 3.13
 EXIT_SECONDS = 1.0
 """How long a kernel that shuts down waits for calls in flight to be closed."""
