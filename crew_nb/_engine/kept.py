@@ -168,7 +168,9 @@ class Kept:
                 return _record.encoded(None, None)
 
             encode = functools.partial(_record.encoded, inputs, output, _outputs.encode, secrets)
-            kept = await looked(output if inputs_are_plain else inputs, encode, unreadable, ENCODE_SECONDS)
+            texts = [value for value in (inputs or {}).values() if type(value) is str]
+            are_short = inputs_are_plain and sum(map(len, texts)) < _outputs.SHORT
+            kept = await looked(output if are_short else inputs, encode, unreadable, ENCODE_SECONDS)
         return self._store.put_run(
             self._batch, index, key, state, inputs=inputs, kept=kept, events=events, secrets=secrets
         )

@@ -16,7 +16,7 @@ import weakref
 from bisect import bisect_left
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 
 from crew_nb._state.secret_looks import (
@@ -39,7 +39,7 @@ from crew_nb._state.secret_looks import (
 from crew_nb._state.secret_search import DEEPEST, MOST, leaves, search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
 R = TypeVar("R", bound=Any)
 _LEARNING = threading.Lock()  # two threads that learn at once would lose what one of them learnt
@@ -303,8 +303,8 @@ class Secrets:
 
 
 @functools.cache
-def _field_names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _field_names(kind: Hashable) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cast("Any", kind)))
 
 
 def together(many: Iterable[Secrets]) -> Secrets:
