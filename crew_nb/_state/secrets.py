@@ -16,7 +16,7 @@ import weakref
 from bisect import bisect_left
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from crew_nb._state.secret_looks import (
@@ -39,7 +39,7 @@ from crew_nb._state.secret_looks import (
 from crew_nb._state.secret_search import DEEPEST, MOST, leaves, search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 R = TypeVar("R", bound=Any)
 _LEARNING = threading.Lock()  # two threads that learn at once would lose what one of them learnt
@@ -221,7 +221,8 @@ class Secrets:
     def scrub_fields(self, record: R) -> R:
         """The frozen dataclass with its texts scrubbed, and those of the records in it; itself where nothing was."""
         changed: dict[str, Any] = {}
-        for name in _field_names(type(record)):
+        kind: Any = type(record)
+        for name in _field_names(kind):
             value = getattr(record, name)
             clean: Any = value
             if isinstance(value, str):
@@ -303,8 +304,8 @@ class Secrets:
 
 
 @functools.cache
-def _field_names(kind: Hashable) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cast("Any", kind)))
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def together(many: Iterable[Secrets]) -> Secrets:
