@@ -16,6 +16,7 @@ from crew_nb._engine import known as _known
 from crew_nb._engine.engine import engine
 from crew_nb._engine.looks import looked
 from crew_nb._record import record as _record
+from crew_nb._record import rows as _rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -103,7 +104,7 @@ class Kept:
         """What a task has done; returns when it is on disk."""
         if self.keyed is not None:
             await asyncio.wait([self.keyed])
-        encode = functools.partial(_record.encoded_task, done, _outputs.encode_task, self._hiding.of(index))
+        encode = functools.partial(_rows.encoded_task, done, _outputs.encode_task, self._hiding.of(index))
         text = await looked(done.output, encode, lambda trouble: "", ENCODE_SECONDS)
         asked = done.asked if text else ""  # it cannot be read, and so not taken over
         written = self._store.put_task(self._batch, index, self.keys[index], place, asked, text or "{}")
@@ -141,10 +142,10 @@ class Kept:
         if plain:
             of = self._hiding.of
             runs = (
-                _record.Ended(s.index, self.keys[s.index], s, self._inputs(s.index), events, of(s.index))
+                _rows.Unbegun(s.index, self.keys[s.index], s, self._inputs(s.index), events, of(s.index))
                 for s, events in plain
             )
-            self._store.put_ends(self._batch, runs).add_done_callback(self._tell)
+            self._store.put_unbegun(self._batch, runs).add_done_callback(self._tell)
 
     def _inputs(self, index: int) -> Mapping[str, Any] | None:
         return self.inputs.get(index, self._plans[index].inputs)
@@ -163,11 +164,11 @@ class Kept:
         inputs_are_plain = self._is_plain(index)
         if output is not None or not inputs_are_plain:
 
-            def unreadable(trouble: BaseException) -> _record.Encoded:
+            def unreadable(trouble: BaseException) -> _rows.Encoded:
                 self._note(f"run {index} is kept without its output and inputs: they cannot be read")
-                return _record.encoded(None, None)
+                return _rows.encoded(None, None)
 
-            encode = functools.partial(_record.encoded, inputs, output, _outputs.encode, secrets)
+            encode = functools.partial(_rows.encoded, inputs, output, _outputs.encode, secrets)
             texts = [value for value in (inputs or {}).values() if type(value) is str]
             are_short = inputs_are_plain and sum(map(len, texts)) < _outputs.SHORT
             kept = await looked(output if are_short else inputs, encode, unreadable, ENCODE_SECONDS)

@@ -1,4 +1,4 @@
-"""What is kept of every run: written before its row says done, listed, loaded, and found again.
+"""What is kept of every run: written before its row says done, and read again as `reading` says.
 
 One store (`_store`) is shared by all kernels of the user. Each process writes through one thread, which puts all that
 has come since its last commit into one transaction, so that the engine's loop never waits for the disk. Commits are
@@ -12,7 +12,6 @@ and `Record.problem` says why. Every text passes the scrubber before it is writt
 from __future__ import annotations
 
 import atexit
-import functools
 import os
 import sqlite3
 import sys
@@ -20,27 +19,25 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crew_nb._record import codec as _codec
 from crew_nb._record import file as _file
-from crew_nb._record import once as _once
+from crew_nb._record import rows as _rows
 from crew_nb._record import store as store
 from crew_nb._record.listed import BatchInfo, Kept
-from crew_nb._record.loaded import LoadedBatch, StoredRun, StoredTask, batch_of, labels_of, parsed
+from crew_nb._record.reading import Reading
 from crew_nb._state.errors import RecordError
-from crew_nb._state.plain import Encode, dumps, plain, same, unplain
-from crew_nb._state.secret_looks import HIDDEN
+from crew_nb._state.plain import dumps, plain
 from crew_nb._state.secrets import Secrets, learn_environment
-from crew_nb._state.state import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from crew_nb._state.attempt import DoneTask
+    from crew_nb._record.loaded import LoadedBatch
     from crew_nb._state.events import Event
+    from crew_nb._state.state import RunState
 
 T = TypeVar("T")
 BUSY_SECONDS = 10.0
@@ -57,81 +54,7 @@ _REFUSED = (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 """Errors of SQLite that are about a value, not about the disk."""
 
 
-class Encoded(NamedTuple):
-    """What a run was given and what it returned, as they are kept: JSON without secrets."""
-
-    inputs: str
-    output: str | None
-
-
-class Ended(NamedTuple):
-    """A run that has ended without an output, as it is put into the record."""
-
-    place: int
-    run_key: str
-    state: RunState
-    inputs: Mapping[str, Any] | None
-    events: Iterable[Event]
-    secrets: Secrets
-
-
-def encoded(
-    inputs: Mapping[str, Any] | None, output: object, encode: Encode = plain, secrets: Secrets | None = None
-) -> Encoded:
-    """Both as they are kept; methods of the user's own objects are called for that.
-
-    Args:
-        inputs: A run's inputs.
-        output: What it returned, or None.
-        encode: What makes JSON of an output.
-        secrets: What is hidden in both.
-    """
-    hidden = secrets if secrets is not None else Secrets()
-    shown = None if inputs is None else hidden.scrub_inputs(inputs)
-    return Encoded(dumps(plain(shown, hidden.scrub)), None if output is None else dumps(encode(output, hidden.scrub)))
-
-
-def encoded_task(done: DoneTask, encode: Encode, secrets: Secrets) -> str:
-    """A task that is done, as `encoded` makes it of a run; where what it said had to be hidden, it says so."""
-    output = None if done.output is None else encode(done.output, secrets.scrub)
-    unfit = done.unfit
-    if output is not None and HIDDEN in dumps(output):
-        said = encode(done.output, same)
-        if any(said.get(part) != output.get(part) for part in ("raw", "pydantic", "json_dict", "step", "changed")):
-            unfit = "what it said has a secret in it, which is not kept"
-    if output is not None:
-        unfit = str(output.pop("unfit", "")) or unfit
-    return dumps({"output": output, "usage": done.usage.to_dict(), "cost": done.cost, "unfit": unfit})
-
-
-def _row(
-    batch_key: str,
-    index: int,
-    run_key: str,
-    state: RunState,
-    both: Encoded,
-    events: Collection[Event],
-    hidden: Secrets,
-) -> store.RunRow:
-    scrub = functools.cache(hidden.scrub)  # events and state say the same
-    state_tree, event_tree = _codec.encode(state, scrub), _codec.encode_events(events, scrub)
-    state_text, events_text, output_text = _once.folded(state_tree, event_tree, both.output)
-    return store.RunRow(
-        batch=_utf8(batch_key),
-        place=index,
-        run_key=_utf8(run_key),
-        status=state.status,
-        finished=state.finished or state.last_event,
-        inputs=both.inputs,
-        state=state_text,
-        output=output_text,
-        events=events_text,
-        tokens=state.usage.total_tokens,
-        cost=state.cost,
-    )
-
-
-class Record:
+class Record(Reading):
     """The store as one process sees it; all methods may be called from any thread.
 
     Args:
@@ -193,8 +116,8 @@ class Record:
 
         def rows() -> store.Rows:
             row = store.BatchRow(
-                _utf8(key),
-                _utf8(hidden.scrub(name)),
+                _rows.utf8(key),
+                _rows.utf8(hidden.scrub(name)),
                 created,
                 dumps(_codec.encode(labels, hidden.scrub)),
                 dumps(plain(meta, hidden.scrub)),
@@ -213,7 +136,7 @@ class Record:
         *,
         output: object = None,
         inputs: Mapping[str, Any] | None = None,
-        kept: Encoded | None = None,
+        kept: _rows.Encoded | None = None,
         events: Iterable[Event] = (),
         secrets: Secrets | None = None,
     ) -> Future[str | None]:
@@ -239,28 +162,22 @@ class Record:
         def rows() -> store.Rows:
             learn_environment()
             hidden = secrets if secrets is not None else Secrets()
-            both = kept or encoded(inputs, output, secrets=hidden)
-            return self._run_rows(batch_key, [_row(batch_key, index, run_key, state, both, events, hidden)])
+            both = kept or _rows.encoded(inputs, output, secrets=hidden)
+            return self._run_rows(batch_key, [_rows.of_run(batch_key, index, run_key, state, both, events, hidden)])
 
         return self._put(rows)
 
-    def put_ends(self, batch_key: str, ended: Iterable[Ended]) -> Future[str | None]:
+    def put_unbegun(self, batch_key: str, ended: Iterable[_rows.Unbegun]) -> Future[str | None]:
         """As `put_run`, of many runs at once; they are gone through on the writer's thread."""
 
         def rows() -> store.Rows:
             learn_environment()
-            return self._run_rows(
-                batch_key,
-                [
-                    _row(batch_key, place, key, state, encoded(inputs, None, secrets=hidden), tuple(events), hidden)
-                    for place, key, state, inputs, events, hidden in ended
-                ],
-            )
+            return self._run_rows(batch_key, [_rows.of_unbegun(batch_key, run) for run in ended])
 
         return self._put(rows)
 
     def _run_rows(self, batch_key: str, runs: list[store.RunRow]) -> store.Rows:
-        self._remember(_utf8(batch_key))
+        self._remember(_rows.utf8(batch_key))
         return store.Rows([], runs, [], [])
 
     def put_task(
@@ -280,12 +197,12 @@ class Record:
             run_key: What `find_tasks` will know its run by.
             task: Its position.
             asked: Digest of what it was asked; empty where it is to be asked again.
-            done: What `encoded_task` made of it.
+            done: What `rows.encoded_task` made of it.
 
         Returns:
             As `put_run`.
         """
-        row = store.TaskRow(_utf8(batch_key), index, task, _utf8(run_key), time.time(), asked, done)
+        row = store.TaskRow(_rows.utf8(batch_key), index, task, _rows.utf8(run_key), time.time(), asked, done)
 
         def rows() -> store.Rows:
             self._remember(row.batch)
@@ -305,7 +222,7 @@ class Record:
         Returns:
             As `put_run`.
         """
-        row = store.ScoreRow(_utf8(batch_key), index, _utf8(name), dumps(said))
+        row = store.ScoreRow(_rows.utf8(batch_key), index, _rows.utf8(name), dumps(said))
 
         def rows() -> store.Rows:
             self._remember(row.batch)
@@ -494,12 +411,7 @@ class Record:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def _select(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """The rows of the file, then those that are in memory only.
-
-        Raises:
-            RecordError: The file cannot be read.
-        """
+    def select(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         self.flush()
         found: list[tuple[Any, ...]] = []
         with self._io:
@@ -527,172 +439,10 @@ class Record:
             with closing(store.open_to_read(self.path)) as db:
                 return use(db)
 
-    def find_done(self, run_keys: Iterable[str], name: str | None = None) -> dict[str, StoredRun]:
-        """The newest finished run for each key that has one; it reads the disk, so call it in a thread.
-
-        Never raises: where the store cannot be read, nothing is found, and `problem` says why.
-
-        Args:
-            run_keys: What to look for.
-            name: Only in batches of that name; None: in all.
-        """
-        keys = sorted({_utf8(key) for key in run_keys})
-        found: dict[str, tuple[float, StoredRun]] = {}
-        for start in range(0, len(keys), 500):
-            part = keys[start : start + 500]
-            query = (
-                "SELECT max(r.finished), r.run_key, r.state, r.batch, b.name, r.inputs, r.output, r.events"  # noqa: S608
-                " FROM run r JOIN batch b ON b.key = r.batch WHERE r.status = 'done'"
-                f" AND r.run_key IN ({', '.join('?' * len(part))}) {'' if name is None else 'AND b.name = ?'}"
-                " GROUP BY r.run_key"
-            )
-            try:
-                rows = self._select(query, [*part, *([] if name is None else [_text(name)])])
-            except RecordError as error:
-                self.problem = self.problem or str(error)
-                return {}
-            for finished, run_key, state, batch_key, batch_name, inputs, output, events in rows:
-                run = _stored(run_key, state, batch_key, batch_name, inputs, output, events)
-                readable = run is not None and (output is None or parsed(output) is not None)
-                if run is not None and readable and finished > found.get(run_key, (0.0, run))[0]:
-                    found[run_key] = finished, run
-        scores = {batch: self._scores_of(batch) for batch in {run.batch_key for _, run in found.values()}}
-        return {
-            key: replace(run, scores=scores[run.batch_key].get(run.state.index, {})) for key, (_, run) in found.items()
-        }
-
-    def _scores_of(self, batch: str) -> dict[int, dict[str, Any]]:
-        """What scores say of a batch's runs, by place and name."""
-        found: dict[int, dict[str, Any]] = {}
-        try:
-            for place, name, said in self._select("SELECT place, name, said FROM score WHERE batch = ?", [batch]):
-                found.setdefault(place, {})[name] = parsed(said)
-        except RecordError as error:
-            self.problem = self.problem or str(error)
-        return found
-
-    def find_tasks(self, run_keys: Iterable[str], name: str | None = None) -> dict[str, dict[int, StoredTask]]:
-        """What the tasks of these runs have done last, by position; as `find_done`."""
-        keys = sorted({_utf8(key) for key in run_keys})
-        newest: dict[tuple[str, int], tuple[float, str, str]] = {}
-        for start in range(0, len(keys), 500):
-            part = keys[start : start + 500]
-            query = (
-                "SELECT t.run_key, t.task, t.kept, t.asked, t.done FROM task t JOIN batch b ON b.key = t.batch"  # noqa: S608
-                f" WHERE t.run_key IN ({', '.join('?' * len(part))}) {'' if name is None else 'AND b.name = ?'}"
-            )
-            try:
-                rows = self._select(query, [*part, *([] if name is None else [_text(name)])])
-            except RecordError as error:
-                self.problem = self.problem or str(error)
-                return {}
-            for run_key, task, *row in rows:
-                newest[run_key, task] = max(newest.get((run_key, task), (0.0, "", "")), tuple(row))
-        found: dict[str, dict[int, StoredTask]] = {}
-        for (run_key, task), (_, asked, done) in newest.items():
-            tree = parsed(done)
-            if asked and isinstance(tree, dict):
-                found.setdefault(run_key, {})[task] = StoredTask(asked=asked, tree=tree)
-        return found
-
-    def runs(self) -> list[BatchInfo]:
-        """The batches that are kept, newest first.
-
-        Raises:
-            RecordError: The store cannot be read.
-        """
-        query = (
-            "SELECT b.key, b.name, b.created, b.labels, r.status, r.n, r.tokens, r.cost FROM batch b LEFT JOIN"
-            " (SELECT batch, status, count(*) n, sum(tokens) tokens, sum(cost) cost FROM run GROUP BY batch, status) r"
-            " ON r.batch = b.key"
-        )
-        infos: dict[str, BatchInfo] = {}
-        for key, name, created, labels, status, count, tokens, cost in self._select(query):
-            info = infos.get(key)
-            if info is None:
-                info = BatchInfo(
-                    key=key,
-                    name=name,
-                    created=created,
-                    runs=len(labels_of(labels)),
-                    done=0,
-                    failed=0,
-                    cancelled=0,
-                    total_tokens=0,
-                    cost=None,
-                )
-            counts = {status: getattr(info, status) + count} if status in ("done", "failed", "cancelled") else {}
-            infos[key] = replace(
-                info,
-                name=name,  # what is in memory comes last, and is newer than the same on disk
-                total_tokens=info.total_tokens + (tokens or 0),
-                cost=info.cost if cost is None else (info.cost or 0.0) + cost,
-                **counts,
-            )
-        for key, info in infos.items():
-            if not info.runs:  # its labels are damaged
-                infos[key] = replace(info, runs=info.done + info.failed + info.cancelled)
-        return sorted(infos.values(), key=lambda info: info.created, reverse=True)
-
-    def load(self, which: str | BatchInfo) -> LoadedBatch:
-        """The batch with that key, or else the newest with that name.
-
-        Raises:
-            RecordError: There is none, or the store cannot be read.
-        """
-        wanted = which.key if isinstance(which, BatchInfo) else _text(which)
-        batches = self._select(
-            "SELECT key, name, created, labels, meta FROM batch WHERE key = ? OR name = ?", [wanted, wanted]
-        )
-        if not batches:
-            raise RecordError(f"no batch {wanted!r} is kept; cnb.runs() lists those that are.")
-        # What is in memory comes last, and is newer than the same on disk.
-        key, name, created, labels, meta = max(reversed(batches), key=lambda row: (row[0] == wanted, row[2]))
-        rows = self._select(
-            "SELECT place, run_key, state, inputs, output, events FROM run WHERE batch = ? ORDER BY place", [key]
-        )
-        scores = self._scores_of(key)
-        runs = {
-            place: replace(run, scores=scores.get(place, {}))
-            for place, run_key, state, inputs, output, events in rows
-            if (run := _stored(run_key, state, key, name, inputs, output, events)) is not None
-        }
-        more = unplain(parsed(meta))
-        found = batch_of(key, name, created, labels_of(labels), runs, meta=more if isinstance(more, dict) else {})
-        return replace(found, put_score=functools.partial(self.put_score, key))
-
 
 def _extend(rows: store.Rows, more: store.Rows) -> None:
     for part, new in zip(rows, more, strict=True):
         part.extend(new)  # type: ignore[attr-defined]
-
-
-def _stored(
-    run_key: str, state: str, batch_key: str, batch_name: str, inputs: str, output: str | None, events: str
-) -> StoredRun | None:
-    """The run of a row; None where the row is damaged."""
-    try:
-        tree, events, output = _once.unfolded(state, events, output)
-        return StoredRun(
-            run_key=run_key,
-            state=_codec.decode(RunState, tree),
-            batch_key=batch_key,
-            batch_name=batch_name,
-            inputs_json=inputs,
-            output_json=output,
-            events_json=events,
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
-def _text(text: str) -> str:
-    """A name as it is stored: without secrets, and as SQLite can hold it."""
-    return _utf8(Secrets().scrub(text))
-
-
-def _utf8(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 def _reason(path: Path, error: BaseException) -> str:
