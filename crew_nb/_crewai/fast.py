@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from crew_nb._crewai import goes_on as _goes_on
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai import offload as _offload
 from crew_nb._crewai import patches, sources
@@ -32,6 +33,7 @@ def install() -> None:
     patches.ask_for_models(_is_ours_here, _is_in_call, _offload.waiting)
     patches.keep_output(_is_ours_here)
     patches.wait_for_files(_offload.wait, _offload.can_wait)
+    _goes_on.install()
     patches.wait_in_threads(_is_ours_here, _offload.waiting, _offload.driven, _offload.can_wait)
 
 

@@ -13,6 +13,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from crew_nb._crewai.goes_on import InStep, in_step
 from crew_nb._crewai.outputs import StepOutput, text
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
@@ -84,15 +85,19 @@ class _Steps:
         beside = self._at_work[key] = set(self._at_work)
         for others in self._at_work.values():
             others.add(key)
-        before, began = _Seen(self._flow), _clock.now()
+        before, began, inside = _Seen(self._flow), _clock.now(), InStep(self._attempt, key)
+        token = in_step.set(inside)
         try:
             result, event = await self._run(name, method, *args, **kwargs)
         finally:
+            in_step.reset(token)
             del self._at_work[key]
         if number < ROUNDS:
             self._done.add(key)
             step = self._step(str(name), result, before, beside)
-            await self._attempt.keep(key, replace(step, step=place, began=began))
+            # What earlier tries have spent in it; what this one has is added.
+            step = replace(step, step=place, began=began, usage=inside.usage, cost=inside.cost)
+            await self._attempt.keep(key, step)
         return result, event
 
     def _unfit(self, done: DoneTask) -> str:

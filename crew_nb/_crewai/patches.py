@@ -490,8 +490,10 @@ def wait_in_threads(
 def put_around(owner: Any, name: str, wrap: Callable[[Any], Any], mark: str) -> None:
     """Put what `wrap` makes of a class's own function, or of a property's, in the place of it: once, by the mark."""
     stock = vars(owner).get(name)
-    function = getattr(stock, "fget", stock)
-    if function is None or getattr(function, "_crew_nb", "") == mark:
+    function = around = getattr(stock, "fget", stock)
+    while around is not None and vars(around).get("_crew_nb") != mark:
+        around = getattr(around, "__wrapped__", None)
+    if function is None or around is not None:
         return
     wrapper: Any = functools.wraps(function)(wrap(function))
     wrapper._crew_nb = mark

@@ -36,7 +36,6 @@ from crew_nb._state.attempt import Attempt, DoneTask
 from crew_nb._state.errors import BudgetExceededError, RunCancelledError, RunTimeoutError
 from crew_nb._state.secret_looks import HIDDEN, is_new
 from crew_nb._state.secrets import learn_environment
-from crew_nb._state.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
@@ -482,10 +481,10 @@ class Driver:
         self._inbox.drain(index)
         state = self.states[index]
         own = place if done.step is None else done.step
-        inside = (task for at, task in enumerate(state.tasks) if state.own_place(at) == own)
+        inside = (task for at, task in enumerate(state.tasks) if own in (at, state.own_place(at)))
         calls = [call for task in inside for call in task.calls if call.started >= done.began]
-        usage = sum((call.usage for call in calls), Usage())
-        cost = functools.reduce(_state.total, (call.cost for call in calls), None)
+        usage = sum((call.usage for call in calls), done.usage)
+        cost = functools.reduce(_state.total, (call.cost for call in calls), done.cost)
         attempt.done[place] = replace(done, usage=usage, cost=cost)
         # A stop waits for no disk.
         await asyncio.shield(self._beside(self.kept.put_task(index, place, attempt.done[place])))

@@ -209,6 +209,98 @@ def test_a_killed_process_goes_on(tmp_path: Path, server: Server) -> None:
     assert done.stdout.strip() == f"{whole(tmp_path, server)[0]} 0"
 
 
+def inner(shared: LLM, shape: str, called: Path) -> Any:
+    """A crew of three tasks for a step; the first two side by side in threads where they are async ones."""
+    crew = crews.fork_join(shared) if shape == "async tasks" else crews.chain(shared, 3)
+
+    def tell(output: Any) -> None:
+        with called.open("a") as file:
+            file.write("called\n")
+
+    crew.tasks[0].callback = tell
+    return crew
+
+
+@pytest.mark.parametrize("again", ["retry", "resume"])
+@pytest.mark.parametrize("shape", ["kickoff", "akickoff", "async tasks"])
+def test_a_crew_in_a_step_goes_on(tmp_path: Path, server: Server, shape: str, again: str) -> None:
+    """Of a step that was not done, a crew's tasks that were are asked no more, in memory and from the disk."""
+    shared = LLM(model="openai/gpt-4o-mini", base_url=server.base_url, api_key="test-key")
+    last, called = "Join the notes" if shape == "async tasks" else "Step 2", tmp_path / "called"
+
+    class Report(Flow[dict[str, Any]]):
+        @start()
+        def plan(self) -> str:
+            return "T"
+
+        @listen(plan)
+        async def write(self, topic: str) -> str:
+            crew = inner(shared, shape, called)
+            inputs = {"topic": topic}
+            if shape == "akickoff":
+                return str((await crew.akickoff(inputs)).raw)
+            return str((await asyncio.to_thread(crew.kickoff, inputs)).raw)
+
+        @listen(write)
+        def end(self, said: str) -> str:
+            return said
+
+    server.configure(topics={last: {"hold": True}})
+    batch = run_until(lambda: server.wait_for(lambda stats: len(stats.requests) == 3 and stats.in_flight == 1), Report)
+    server.configure(topics={})
+    if again == "retry":
+        batch.retry().wait(60)
+    else:
+        batch = run([{}], Report, resume=True)
+    row = batch.runs[0]
+    assert row.status == "done", row.error
+    asked = [last in request.prompt for request in server.stats(prompts=True).requests]
+    assert asked == [False, False, True, True]
+    assert called.read_text() == "called\n"
+    assert [t.taken_over for t in row.tasks if t.spec.parent is not None][-3:] == [True, True, False]
+    assert (row.saved.successful_requests, row.saved.total_tokens > 0) == (2, True)
+    assert run([{}], Report, resume=True).results[0].state.from_record
+    assert len(server.stats().requests) == 4
+
+
+def test_what_a_step_took_over_is_saved_with_it(tmp_path: Path, server: Server) -> None:
+    """A step that asked nothing, as its crew had done all in an earlier try, has cost what the crew cost then."""
+    shared = LLM(model="openai/gpt-4o-mini", base_url=server.base_url, api_key="test-key")
+    fails = tmp_path / "fails"
+
+    class Report(Flow[dict[str, Any]]):
+        @start()
+        def write(self) -> str:
+            said = crews.chain(shared, 2).kickoff({"topic": "T"}).raw
+            if fails.read_text() == "write":
+                raise ValueError("not yet")
+            return str(said)
+
+        @listen(write)
+        def end(self, said: str) -> str:
+            if fails.read_text() == "end":
+                raise ValueError("not yet")
+            return said
+
+    seen = []
+    for step in ("write", "end", "end", ""):
+        fails.write_text(step)
+        row = run([{}], Report, resume=True).runs[0]
+        seen.append((row.status, row.usage.successful_requests, row.saved.successful_requests))
+    assert seen == [("failed", 2, 0), ("failed", 0, 2), ("failed", 0, 2), ("done", 0, 2)]
+    assert len(server.stats().requests) == 2
+
+
+def run_until(reached: Any, kind: Any) -> cnb.Batch:
+    """A batch of one run that is stopped when it has come so far."""
+    batch = cnb.kickoff_for_each(kind, [{}], show=False, max_retries=0)
+    reached()
+    batch.cancel()
+    batch.wait_quietly(60)
+    assert batch.runs[0].status == "cancelled"
+    return batch
+
+
 def test_a_crew_in_a_step_goes_on_where_a_verb_resumes_it(server: Server) -> None:
     """Of a step that was not done, a crew launched with `resume=True` begins at its first task that was not done."""
     shared = LLM(model="openai/gpt-4o-mini", base_url=server.base_url, api_key="test-key")
