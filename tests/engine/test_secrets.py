@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 import tracemalloc
 from typing import TYPE_CHECKING, Any
@@ -13,16 +12,16 @@ from crewai.tools import BaseTool
 from pydantic import PrivateAttr
 
 import crew_nb as cnb
-from crew_nb._engine.engine import THREAD_NAME, engine
+from crew_nb._engine.engine import THREAD_NAME
 from crew_nb._record import record as _record
+from crew_nb._state import secret_looks
 from crew_nb._state.events import CallChunk
-from crew_nb._state.secret_looks import LONG, SHAPES
+from crew_nb._state.secret_looks import LONG
 from crew_nb._state.secrets import ENVIRONMENT
 from tests.support import crews
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import FrameType
 
     from crewai import Crew
 
@@ -151,24 +150,19 @@ def _long_answer(messages: Any) -> str:
     return "All work and no play. " * 10_000 + "hf_aBcDeFgHiJ0123456789kLmNoPqRsTuVwX"
 
 
-def test_long_answers_are_looked_through_beside_the_loop() -> None:
+def test_long_answers_are_looked_through_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """No long text is searched on the engine's thread, and nothing is shown before it was; order is kept."""
     looked: list[tuple[str, int]] = []
-    spans = type(SHAPES[0]).spans.__code__
+    search = secret_looks._found
 
-    def see(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and frame.f_code is spans:
-            looked.append((threading.current_thread().name, len(frame.f_locals["text"])))
+    def see(text: str) -> list[tuple[int, int]]:
+        looked.append((threading.current_thread().name, len(text)))
+        return search(text)
 
-    threading.setprofile(see)  # for the threads to come
-    engine.call_and_wait(sys.setprofile, see)
-    try:
-        llm = cnb.OfflineLLM(_long_answer, latency=0, tokens_per_second=None)
-        batch = cnb.kickoff_for_each(crews.chain(llm, 2), [{"topic": "A"}, {"topic": "B"}], show=False)
-        results = batch.wait(60)
-    finally:
-        engine.call_and_wait(sys.setprofile, None)
-        threading.setprofile(None)
+    monkeypatch.setattr(secret_looks, "_found", see)
+    llm = cnb.OfflineLLM(_long_answer, latency=0, tokens_per_second=None)
+    batch = cnb.kickoff_for_each(crews.chain(llm, 2), [{"topic": "A"}, {"topic": "B"}], show=False)
+    results = batch.wait(60)
     assert max(size for name, size in looked if name == THREAD_NAME) < LONG
     assert max(size for name, size in looked if name != THREAD_NAME) > LONG
     for result in results:
