@@ -76,7 +76,8 @@ NAMES = {
         "_rpm_controller _task_output_handler _train calculate_usage_metrics"
     ),
     "crewai.task:Task": (
-        "_guardrail _guardrails _save_file _original_description _original_expected_output _original_output_file"
+        "_execute_task_async _guardrail _guardrails _save_file _original_description _original_expected_output "
+        "_original_output_file"
     ),
     "crewai.tasks.llm_guardrail:LLMGuardrail": "_validate_output",
     "crewai.agents.agent_builder.base_agent:BaseAgent": (

@@ -72,6 +72,10 @@ class DaemonPool(ThreadPoolExecutor):
             return mailbox.get()  # somebody has chosen us just now
 
 
+class GeneratorExitRaised(BaseException):
+    """In the place of `GeneratorExit`, which, thrown into what awaits, closes it and is not raised in it."""
+
+
 def _do(future: Future[Any], call: Callable[[], Any]) -> None:
     if not future.set_running_or_notify_cancel():
         return
@@ -81,5 +85,9 @@ def _do(future: Future[Any], call: Callable[[], Any]) -> None:
         raised = RuntimeError("a function raised StopIteration, as next() does where nothing is left")
         raised.__cause__ = error
         future.set_exception(raised)
+    except GeneratorExit as error:
+        told = GeneratorExitRaised(*error.args)
+        told.__cause__ = error
+        future.set_exception(told)
     except BaseException as error:
         future.set_exception(error)

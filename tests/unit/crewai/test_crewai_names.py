@@ -48,6 +48,7 @@ OF_OTHERS = {
     "_proxy": "how the names of some environment variables end",
     "_raw_response": "instructor's, read where it is there",
     "_repr_mimebundle_": "IPython's",
+    "_sock": "the socket module's, of what urllib3 reads from",
     "_self_wrapper": "wrapt's",
     "_supports_kernel_subshells": "ipykernel's",
 }

@@ -13,7 +13,7 @@ import pytest
 from crewai import Agent, Crew, Process, Task
 from crewai.agents.agent_executor import AgentExecutor
 from crewai.events.event_bus import crewai_event_bus
-from crewai.events.types.llm_events import LLMCallCompletedEvent, LLMStreamChunkEvent
+from crewai.events.types.llm_events import LLMCallCompletedEvent, LLMCallFailedEvent, LLMStreamChunkEvent
 from crewai.events.types.logging_events import AgentLogsStartedEvent
 from crewai.execution import set_execution_uuid
 from crewai.memory.storage.kickoff_task_outputs_storage import KickoffTaskOutputsSQLiteStorage
@@ -252,8 +252,8 @@ def test_an_event_that_nobody_hears_goes_to_no_thread(in_a_run: contextvars.Cont
     contextvars.copy_context().run(emit).result(60)
 
 
-def test_pieces_of_a_stream_are_heard_but_not_kept(in_a_run: contextvars.Context) -> None:
-    """In our runs CrewAI's record holds the call and no piece of it; elsewhere it holds every piece."""
+def test_events_are_heard_and_kept_where_they_can_be_read(in_a_run: contextvars.Context) -> None:
+    """In our runs CrewAI's record holds the call for a handler of the user's, and no piece of it; elsewhere, all."""
 
     def kept() -> list[str]:
         scope = crewai_event_bus._enter_runtime_scope()
@@ -267,7 +267,15 @@ def test_pieces_of_a_stream_are_heard_but_not_kept(in_a_run: contextvars.Context
         finally:
             crewai_event_bus._exit_runtime_scope(scope)
 
-    assert in_a_run.run(kept) == ["llm_call_started", "llm_call_completed"]
+    def listens(source: Any, event: Any) -> None: ...
+
+    assert in_a_run.run(kept) == []
+    crewai_event_bus.on(LLMCallFailedEvent)(listens)
+    try:
+        assert in_a_run.run(kept) == ["llm_call_started", "llm_call_completed"]
+    finally:
+        crewai_event_bus.off(LLMCallFailedEvent, listens)
+    assert in_a_run.run(kept) == []
     assert "llm_stream_chunk" in contextvars.copy_context().run(kept)
 
 
