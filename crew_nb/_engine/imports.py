@@ -70,6 +70,7 @@ def _import(
         and _owner != here.ident
         and (here is threading.main_thread() or here.name.startswith(PREFIX))
         and not _is_whole(name, globals, fromlist or (), level)
+        and not _loads(sys._getframe(1))  # who waits while it loads a module holds up all that want that one
         and _take_turn()
     )
     if not waits:
