@@ -25,6 +25,7 @@ import weakref
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from crew_nb._crewai.patches import put_around
 from crew_nb._state import attempt as _attempt
 from crew_nb._state.secret_search import SHARED
 
@@ -206,22 +207,15 @@ def let_hang_up() -> None:
     for library in ("httpcore", "httpcore2"):
         streams = sys.modules.get(f"{library}._backends.sync")
         for name in ("SyncStream", "TLSinTLSStream"):
-            _put(getattr(streams, name, None), "read", _known(lambda stream: stream.get_extra_info("socket"), b""))
+            if cls := getattr(streams, name, None):
+                put_around(cls, "read", _known(lambda stream: stream.get_extra_info("socket"), b""), "hangs up")
     if "urllib3" in sys.modules:  # under requests and botocore, which would also send it again
-        _put(socket.SocketIO, "readinto", _known(lambda stream: stream._sock, 0))
-        _put(http.client.HTTPConnection, "send", _unsent)
-
-
-def _put(cls: Any, name: str, wrapped: Callable[[Callable[..., Any]], Any]) -> None:
-    if cls is not None and not hasattr(getattr(cls, name), "_crew_nb"):
-        call = wrapped(getattr(cls, name))
-        call._crew_nb = True
-        setattr(cls, name, call)
+        put_around(socket.SocketIO, "readinto", _known(lambda stream: stream._sock, 0), "hangs up")
+        put_around(http.client.HTTPConnection, "send", _unsent, "hangs up")
 
 
 def _known(socket_of: Callable[[Any], Any], ended: bytes | int) -> Callable[[Callable[..., Any]], Any]:
     def wrapped(read: Callable[..., Any]) -> Any:
-        @functools.wraps(read)
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             record = _attempt.call.get()
             if record is None:
@@ -241,7 +235,6 @@ def _known(socket_of: Callable[[Any], Any], ended: bytes | int) -> Callable[[Cal
 
 
 def _unsent(send: Callable[..., Any]) -> Any:
-    @functools.wraps(send)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         record = _attempt.call.get()
         if record is not None and record.hung_up:
