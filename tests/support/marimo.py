@@ -114,8 +114,9 @@ class MarimoPage:
         self.cell(number).hover()
         self.cell(number).get_by_test_id("run-button").locator("visible=true").first.click()
 
-    def interrupt(self) -> None:
-        """Press marimo's own Stop."""
+    def interrupt(self, number: int) -> None:
+        """Press marimo's own Stop while this cell runs: what was launched is heard of before the next cell begins."""
+        self.cell(number).locator('[data-testid="cell-status"][data-status="running"]').wait_for()
         self.page.get_by_test_id("interrupt-button").last.click()
 
     def exported(self) -> str:
