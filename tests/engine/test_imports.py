@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,6 +86,27 @@ def test_a_module_that_launches_and_joins_while_it_is_imported(ring: None, tmp_p
     with imports.in_turn():
         from ring.script import raw  # type: ignore[import-not-found]
     assert raw == "1"
+
+
+def test_who_loads_a_module_waits_for_no_turn(ring: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a thread imports within a module comes at once: who has the turn may be waiting for that module."""
+    monkeypatch.setattr(imports, "HELD_UP", sys.maxsize)  # it is not to be found out by looking, either
+    threads = [
+        threading.Thread(target=load, args=["ring"], name=f"{imports.PREFIX}-{load.__name__}", daemon=True)
+        for load in (importlib.import_module, imports._import)  # only the latter is taken in turn
+    ]
+    threads[0].start()
+    import meet  # type: ignore[import-not-found]
+
+    assert meet.inside.wait(30)
+    with imports.in_turn():
+        threads[1].start()
+        while imports._owner is None:
+            time.sleep(imports.STEP)
+        meet.coming.set()
+        for thread in threads:
+            thread.join(imports.PATIENCE / 2)
+    assert [thread.is_alive() for thread in threads] == [False, False]
 
 
 def test_imports_are_pythons_own_again() -> None:
