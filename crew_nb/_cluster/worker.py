@@ -46,6 +46,7 @@ from crew_nb._cluster.said import (
 from crew_nb._crewai import names as _crewai
 from crew_nb._crewai.blueprint import Plan
 from crew_nb._engine import driver as _driver
+from crew_nb._engine import ending as _ending
 from crew_nb._engine import engine as _engine
 from crew_nb._engine import failure as _failure
 from crew_nb._engine import prices as _prices
@@ -339,7 +340,7 @@ class _HostedRun:
             self._end(Ended(number, output=packed_output(output), secrets=self._said_in(output)))
         except BaseException as error:
             if self.attempt.stop_reason or isinstance(error, asyncio.CancelledError):
-                await _driver.threads_back(self.attempt)
+                await _ending.threads_back(self.attempt)
                 self._force()
                 return
             self.attempt.stop_reason = "the run has failed"

@@ -11,11 +11,11 @@ import concurrent.futures
 import contextvars
 import functools
 import threading
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from crew_nb._crewai import names as _crewai
+from crew_nb._engine import ending as _ending
 from crew_nb._engine import engine as _engine
 from crew_nb._engine import failure as _failure
 from crew_nb._engine import recorded as _recorded
@@ -26,14 +26,14 @@ from crew_nb._engine.hide import Hiding
 from crew_nb._engine.inbox import Inbox
 from crew_nb._engine.kept import Kept
 from crew_nb._engine.limits import ErrorLimit, Slots, few_files
-from crew_nb._engine.looks import looked, text_of
+from crew_nb._engine.queue import Queue
 from crew_nb._engine.timers import Timers
 from crew_nb._state import attempt as _attempt
 from crew_nb._state import clock as _clock
 from crew_nb._state import events as ev
 from crew_nb._state import state as _state
 from crew_nb._state.attempt import Attempt, DoneTask
-from crew_nb._state.errors import BudgetExceededError, RunCancelledError, RunTimeoutError
+from crew_nb._state.errors import BudgetExceededError, RunCancelledError
 from crew_nb._state.secret_looks import HIDDEN, is_new
 from crew_nb._state.secrets import learn_environment
 
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
 
 Future = concurrent.futures.Future
 T = TypeVar("T")
-
-UNWIND_SECONDS = 0.1
-"""How long the threads of a run that has ended may take to come back before they are called unstoppable."""
 
 STOP_SECONDS = 1.5
 """After a stop, how long a run may take to end by itself before it is called cancelled."""
@@ -124,10 +121,7 @@ class Driver:
         self._slots = slots
         self._context = contextvars.copy_context()
         self._finality = threading.RLock()  # a retry must not slip between an end and its announcement
-        self._waiting: dict[int, None] = {}
-        """Runs that wait for a place, in their turn; nothing has been made for them yet."""
-        self._starter: asyncio.Task[None] | None = None
-        """Gives them places."""
+        self._queue = Queue(functools.partial(self._start, placed=True), self._beside)
         self._unwanted: set[int] = set()
         """Runs that were cancelled before they had an attempt."""
         self._retries_due: set[int] = set()
@@ -206,25 +200,14 @@ class Driver:
         """Runs begin as there are places for them; what the record has of some needs none."""
         for index, kept in runs.items():
             if kept is None:
-                self._waiting[index] = None
+                self._queue.put(index)
             else:
                 self._start(index, kept=kept)
-        self._end_unbegun([index for index in self._waiting if self.stop_all or index in self._unwanted])
-        if self._waiting and self._starter is None:
-            self._starter = self._beside(self._start_in_turn())
-
-    async def _start_in_turn(self) -> None:
+        self._end_unbegun([index for index in self._queue if self.stop_all or index in self._unwanted])
         assert self._slots is not None
-        while self._waiting:
-            await self._slots.acquire()
-            index = next(iter(self._waiting))
-            del self._waiting[index]
-            self._start(index, place=self._slots)
-        self._starter = None
+        self._queue.give_places(self._slots)
 
-    def _start(
-        self, index: int, *, place: Slots | None = None, kept: tuple[StoredRun, CrewOutput] | None = None
-    ) -> None:
+    def _start(self, index: int, *, placed: bool = False, kept: tuple[StoredRun, CrewOutput] | None = None) -> None:
         attempt = Attempt(index, self.post, self._gate_now(), self.note, self.hiding.of(index))
         attempt.asks_by = self.asks_by
         attempt.traces = self.traces
@@ -235,7 +218,7 @@ class Driver:
         attempt.writers = self._writers
         attempt.done = self._done.setdefault(index, {})
         attempt.keep = functools.partial(self._keep_task, attempt)
-        attempt.slots = place
+        attempt.slots = self._slots if placed else None
         with self._finality:
             attempt.stop_reason = self.stop_all or ("stopped" if index in self._unwanted else "")
             self._unwanted.discard(index)
@@ -263,13 +246,9 @@ class Driver:
         except BaseException as raised:
             error = raised
         if attempt.stop_reason and kept is None:
-            error, output = self._stopped(attempt), None
-        elif _failure.is_a(error, asyncio.CancelledError):
-            trouble = RuntimeError("the crew's own code was cancelled, though nobody stopped the run")
-            trouble.__cause__ = error
-            error = trouble
+            error, output = _ending.stopped(attempt, self.states[attempt.index].label), None
         elif error is not None:
-            error = _failure.cause(error)
+            error = _ending.failed(error)
         self._end(attempt, error, output, None if kept is None else kept[0].state)
 
     def _recall(self, attempt: Attempt, stored: StoredRun, output: CrewOutput) -> CrewOutput:
@@ -334,12 +313,6 @@ class Driver:
         self._inbox.drain(index)
         return self.states[index]
 
-    def _stopped(self, attempt: Attempt) -> BaseException:
-        label = self.states[attempt.index].label
-        if attempt.timed_out:
-            return RunTimeoutError(attempt.index, label, attempt.stop_reason)
-        return RunCancelledError(attempt.index, label, attempt.stop_reason or "cancelled")
-
     def _end(
         self,
         attempt: Attempt,
@@ -358,19 +331,16 @@ class Driver:
         """Those that have no place yet: nothing of the user's has run in them, and thousands end at once."""
         if not places:
             return
+        self._queue.take_out(places)
         self._inbox.drain()
         now, ended = _clock.now(), []
         for index in places:
-            del self._waiting[index]
             reason = "stopped" if self.stop_all or index in self._unwanted else self._no_new_work or "stopped"
             error = RunCancelledError(index, self.states[index].label, reason)
             event = ev.RunFinished(run=index, at=now, status="cancelled", error=_failure.own(error))
             ended.append(event)
             self._unwanted.discard(index)
             self._show_end(event, error, None)
-        if not self._waiting and self._starter is not None:
-            self._starter.cancel()
-            self._starter = None
         self._beside(self.kept.put_unbegun([(self.states[e.run], self._events_of[e.run]) for e in ended]))
         self._tell_final([event.run for event in ended if event.run in self._retries_due])
 
@@ -381,11 +351,11 @@ class Driver:
         index, event = attempt.index, None
         try:
             if error is not None:
-                await self._unwind(attempt)
+                await _ending.unwind(attempt)
             await self._inbox.settle(index)
             self._inbox.drain(index)
             learn_environment()  # the run may have set some
-            event, error, output = await self._outcome(attempt, error, output, kept)
+            event, error, output = await _ending.outcome(attempt, self.states[index], error, output, kept)
             if reading := self._reading(event):
                 await reading
             *rest, event = self.hiding.clean(event)  # type: ignore[assignment]
@@ -443,17 +413,6 @@ class Driver:
         coming, self.next_final = self.next_final, _promise()
         coming.set_result(None)
 
-    async def _unwind(self, attempt: Attempt) -> None:
-        """What goes on in a run that has failed, or was stopped, is ended where it can be."""
-        attempt.stop_reason = attempt.stop_reason or "the run has failed"
-        for task in list(attempt.tasks):
-            if task is not attempt.main:
-                task.cancel()
-                # Siblings of the task that failed: CrewAI awaits only the first, and asyncio would print theirs.
-                task.add_done_callback(lambda sibling: sibling.cancelled() or sibling.exception())
-        attempt.gate.hang_up(attempt)
-        await threads_back(attempt)
-
     async def _keep(self, event: ev.RunFinished, output: CrewOutput | None) -> None:
         """Put the run's outcome into the record, and wait for that as long as it is worth it."""
         if self.recorded is not None:
@@ -488,42 +447,6 @@ class Driver:
         attempt.done[place] = replace(done, usage=usage, cost=cost)
         # A stop waits for no disk.
         await asyncio.shield(self._beside(self.kept.put_task(index, place, attempt.done[place])))
-
-    async def _outcome(
-        self, attempt: Attempt, error: BaseException | None, output: CrewOutput | None, kept: RunState | None
-    ) -> tuple[ev.RunFinished, BaseException | None, CrewOutput | None]:
-        """The outcome as an event, with the error and the output that it is of.
-
-        What is the user's is looked at in a thread, and not for ever: its methods may raise, and hang, and be slow.
-        """
-        index = attempt.index
-        if error is None:
-            usage = _crewai.usage_metrics(self.states[index].usage)
-            text: str | BaseException = await looked(output, lambda: text_of(output, usage), lambda trouble: trouble)
-            if isinstance(text, str):
-                told: dict[str, Any] = {}
-                if kept is not None:
-                    cost = _state.total(kept.cost, kept.saved_cost)
-                    told = {"from_record": True, "usage": kept.usage + kept.saved, "cost": cost}
-                done = ev.RunFinished(run=index, at=_clock.now(), status="done", output=text, **told)
-                return done, None, output
-            error = text
-        failed = error
-        if type(error) in (RunCancelledError, RunTimeoutError, BudgetExceededError):
-            info = _failure.info(error, self.hiding.of(index))  # one of ours
-        else:
-            info = await looked(
-                failed, lambda: _failure.info(failed, self.hiding.of(index)), lambda trouble: _failure.bare(failed)
-            )
-        cancelled = _failure.is_a(error, RunCancelledError, BudgetExceededError)
-        ended = ev.RunFinished(
-            run=index,
-            at=_clock.now(),
-            status="cancelled" if cancelled else "failed",
-            error=info,
-            dropped_calls=len(attempt.threads),
-        )
-        return ended, error, None
 
     async def _put_again(self, index: int, state: RunState) -> None:
         await self.kept.put_run(state, self._events_of[index], self.outputs[index])
@@ -616,7 +539,7 @@ class Driver:
 
     def cancel(self, places: Sequence[int]) -> None:
         """End these runs."""
-        self._end_unbegun([place for place in places if place in self._waiting])
+        self._end_unbegun([place for place in places if place in self._queue])
         for place in places:
             attempt = self.attempts.get(place)
             if attempt is None or attempt.ending or self.states[place].status == "cancelling":
@@ -638,7 +561,7 @@ class Driver:
 
     def _force(self, attempt: Attempt) -> None:
         """A run that does not end by itself is called ended; what still comes of it is dropped."""
-        self._end(attempt, self._stopped(attempt))
+        self._end(attempt, _ending.stopped(attempt, self.states[attempt.index].label))
 
     def time_out(self, attempt: Attempt, words: str) -> None:
         """End an attempt whose time is over."""
@@ -790,13 +713,6 @@ class Driver:
                 except Exception as error:  # a view that cannot draw must not keep a run from its end
                     self.observers.remove(changed)
                     self.notes.append(f"the board stands still: {type(error).__name__}: {_failure.said(error)}")
-
-
-async def threads_back(attempt: Attempt) -> None:
-    """Give its threads a moment to come back, once they have been told to."""
-    until = time.monotonic() + UNWIND_SECONDS
-    while attempt.threads and time.monotonic() < until:  # noqa: ASYNC110 - they come back without a word
-        await asyncio.sleep(UNWIND_SECONDS / 10)
 
 
 def _promise() -> Future[None]:
