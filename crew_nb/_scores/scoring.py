@@ -9,6 +9,7 @@ import inspect
 import itertools
 import math
 import numbers
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -19,10 +20,11 @@ from crew_nb._record import fingerprint as _fingerprint
 from crew_nb._scores import evaluators as _evaluators
 from crew_nb._scores.judge import Judge
 from crew_nb._scores.sheet import Scored
+from crew_nb._scores.turn import HungError, Turn
 from crew_nb._state.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from crew_nb._engine.aside import Aside
     from crew_nb._scores.sheet import Score, Sheet, Value
@@ -91,24 +93,49 @@ class Scorer:
             outputs: The runs.
             again: Whether also what has been scored; a judge is not asked twice, unless it has changed.
         """
-        pairs = itertools.product(functions.items(), list(outputs))
-        work = [self._one(name, function, output, again) for (name, function), output in pairs]
+        done = [output for output in outputs if output.state.status == "done"]
+        work: list[Awaitable[None]] = []
+        for name, function in functions.items():
+            if isinstance(function, Judge) or is_async(function):
+                work += [self._one(name, function, output, again) for output in done]
+            else:
+                work.append(self._in_turn(name, function, done, again))
         await asyncio.gather(*work)
 
     async def _one(self, name: str, function: Score, output: Output, again: bool) -> None:
-        state, is_judge = output.state, isinstance(function, Judge)
-        if state.status != "done":
-            return
-        async with self._judges if is_judge else self._turns if is_async(function) else self._one_by_one:
+        async with self._judges if isinstance(function, Judge) else self._turns:
             by = await self._by(name, function)
-            known = self._sheet.found(state, name)
-            if known is not None and known.by == by and not (again and (known.error or not is_judge)):
-                return
-            found = replace(await self._found(name, function, output), by=by)
-        scrub = output.secrets.scrub
+            if self._is_due(name, function, output, by, again):
+                self._put(name, output, by, await self._found(name, output, self._ask(name, function, output)))
+
+    async def _in_turn(self, name: str, function: Score, outputs: Sequence[Output], again: bool) -> None:
+        """One thread goes through many outputs; a call that hangs is left behind in it, and another takes the rest."""
+        async with self._one_by_one:
+            by = await self._by(name, function)
+            due = deque(output for output in outputs if self._is_due(name, function, output, by, again))
+            while due:
+                calls = [functools.partial(_call, name, function, output, self._inputs(output)) for output in due]
+                turn = Turn(calls, self._seconds)
+                if len(self._hangs.get(name, [])) < MOST_HANGS:
+                    asyncio.get_running_loop().run_in_executor(self._pool, turn.run)
+                try:
+                    while due and not turn.given_up:
+                        self._put(name, due[0], by, await self._found(name, due[0], turn.next()))
+                        if len(due) % AT_ONCE == 0:
+                            await asyncio.sleep(0)  # others have the loop, too
+                        due.popleft()
+                finally:
+                    turn.given_up = True
+
+    def _is_due(self, name: str, function: Score, output: Output, by: str, again: bool) -> bool:
+        known = self._sheet.found(output.state, name)
+        return known is None or known.by != by or (again and (bool(known.error) or not isinstance(function, Judge)))
+
+    def _put(self, name: str, output: Output, by: str, found: Scored) -> None:
+        state, scrub = output.state, output.secrets.scrub
         words = {key: scrub(value) if isinstance(value, str) else value for key, value in found.values.items()}
         reasons = {key: scrub(reason)[:REASON_KEPT] for key, reason in found.reasons.items()}
-        found = replace(found, values=words, error=scrub(found.error), reasons=reasons)
+        found = replace(found, values=words, error=scrub(found.error), reasons=reasons, by=by)
         self._sheet.put(state.index, name, found)
         if self._aside.traces is not None:
             self._aside.traces.scored(state.index, name, found.values, found.reasons, found.error)
@@ -120,32 +147,37 @@ class Scorer:
             self._known_by[name] = asyncio.get_running_loop().run_in_executor(self._pool, look)
         return await asyncio.shield(self._known_by[name])
 
-    async def _found(self, name: str, function: Score, output: Output) -> Scored:
+    async def _found(self, name: str, output: Output, asking: Coroutine[Any, Any, Any]) -> Scored:
+        """What the score says of the output, or why it says nothing."""
         attempt, index = output.state.attempt, output.state.index
         try:
             if len(hung := self._hangs.get(name, [])) >= MOST_HANGS:
                 raise TimeoutError(f"not asked: it hung on runs {', '.join(map(str, hung))}")
-            if isinstance(function, Judge):
-                return await self._judged(name, function, output)
-            said = await _within(self._seconds, self._ask(function, output))
+            said = await asking
             if inspect.isawaitable(said):
                 said = await _within(self._seconds, _await(said))
-            return _scored(attempt, name, said)
-        except _HungError as error:
+            return said if isinstance(said, Scored) else _scored(attempt, name, said)
+        except HungError as error:
             self._hangs.setdefault(name, []).append(index)
             return Scored(attempt, error=str(error))
         except Exception as error:
             return Scored(attempt, error=_said(error))
+        finally:
+            asking.close()
 
-    def _ask(self, function: Score, output: Output) -> Awaitable[Any]:
-        state, inputs = output.state, dict(self._sheet.cells[output.state.index].inputs)
+    def _inputs(self, output: Output) -> dict[str, Any]:
+        return dict(self._sheet.cells[output.state.index].inputs)
+
+    async def _ask(self, name: str, function: Score, output: Output) -> Any:
+        state, inputs = output.state, self._inputs(output)
+        if isinstance(function, Judge):
+            return await self._judged(name, function, output)
         if _evaluators.owns(function):
-            took = (state.finished or 0.0) - (state.started or 0.0)
-            return _await(_evaluators.evaluate(function, output.read(), inputs, max(0.0, took)))
-        if is_async(function):
-            return _await(function(output.read(), inputs))
-        call = functools.partial(_call, function, output.read, inputs)
-        return asyncio.get_running_loop().run_in_executor(self._pool, call)
+            took = max(0.0, (state.finished or 0.0) - (state.started or 0.0))
+            asking = _evaluators.evaluate(function, output.read(), inputs, took)
+        else:
+            asking = function(output.read(), inputs)
+        return await _within(self._seconds, _await(asking))
 
     async def _judged(self, name: str, judge: Judge, output: Output) -> Scored:
         given, sheet = output.read(), self._sheet
@@ -198,13 +230,14 @@ def _inner(function: Any) -> Any:
     return function
 
 
-def _call(function: Score, read: Callable[[], Any], inputs: Mapping[str, Any]) -> Any:
+def _call(name: str, function: Score, output: Output, inputs: Mapping[str, Any]) -> Any:
     try:
-        return function(read(), inputs)
-    except Exception:
-        raise
-    except BaseException as error:  # nobody's but the function's own: it would end the loop
-        raise RuntimeError(_said(error)) from error
+        said = function(output.read(), inputs)
+        return said if inspect.isawaitable(said) else _scored(output.state.attempt, name, said)
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            raise
+        raise RuntimeError(_said(error)) from error  # it would end the loop, or cannot come out of a coroutine
 
 
 async def _await(waiting: Any) -> Any:
@@ -214,17 +247,13 @@ async def _await(waiting: Any) -> Any:
         raise RuntimeError(_said(error)) from error
 
 
-class _HungError(Exception):
-    """Raised when a score took longer than it may."""
-
-
 async def _within(seconds: float | None, asking: Any) -> Any:
     """What comes of it in time. One that does not end when it is told to is left behind."""
     work = asyncio.ensure_future(asking)
     try:
         await asyncio.wait([work], timeout=seconds)
         if not work.done():
-            raise _HungError(f"took longer than {seconds:g} s, and was given up")
+            raise HungError(seconds)
         if work.cancelled():
             raise RuntimeError("was cancelled by its own code")
         return work.result()

@@ -257,6 +257,9 @@ async def test_what_a_score_gives_or_does_is_told_in_its_cell() -> None:
     def leaves(output: Any, inputs: Any) -> None:
         sys.exit("enough")
 
+    def empty(output: Any, inputs: Any) -> Any:
+        return next(iter(()))
+
     def hangs(output: Any, inputs: Any) -> None:
         never.wait()
 
@@ -265,7 +268,7 @@ async def test_what_a_score_gives_or_does_is_told_in_its_cell() -> None:
             return 3
 
     results = await cnb.kickoff_for_each(crews.one(llm("good")), ROWS[:3], show=False)
-    await results.score(*map(giving, gives), leaves, Callable())
+    await results.score(*map(giving, gives), leaves, empty, Callable())
     try:
         await results.score(hangs, waits, timeout=0.05)
     finally:
@@ -279,7 +282,7 @@ async def test_what_a_score_gives_or_does_is_told_in_its_cell() -> None:
         found["half"],
         found["Callable"],
     ) == ((0.5, True, 2.0, "fine", "a?", 3.0))
-    for name in ("array", "huge", "ring", "many", "name", "nothing", "leaves"):
+    for name in ("array", "huge", "ring", "many", "name", "nothing", "leaves", "empty"):
         assert isinstance(found[name], str), name
     assert "longer than 0.05 s" in found["hangs"]
     assert "longer than 0.05 s" in found["waits"]
