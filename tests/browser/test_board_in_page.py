@@ -499,12 +499,17 @@ def structured(n: int, why: str) -> BatchState:
     """A batch of structured outputs."""
     one = finished_run(0, "x", 0.0)
     text = '{{"place": "{}", "why": "{}"}}'
-    runs = tuple(replace(one, index=i, label=f"topic={i}", output=text.format(i, why)) for i in range(n))
+    runs = tuple(
+        replace(
+            one, index=i, label=f"place={i}", columns=(_labels.Column("place", str(i)),), output=text.format(i, why)
+        )
+        for i in range(n)
+    )
     return BatchState(key="k", name="verdicts", runs=runs, created=ZERO, finished=ZERO + 8)
 
 
 def test_a_table_is_filled_wherever_it_is_scrolled_to(browser: Browser) -> None:
-    """Rows whose cards were never seen have their fields, too."""
+    """Rows whose cards were never seen have their fields, too, and an input is told from a field of that name."""
     with board_page(browser, Still(structured(300, "because"))) as shown:
         page = shown.page
         shown.tab("results")
@@ -518,6 +523,7 @@ def test_a_table_is_filled_wherever_it_is_scrolled_to(browser: Browser) -> None:
             )
             assert len(places) >= 40 or to == 1e9
             assert [place for _, place in places] == [key for key, _ in places]
+        assert page.locator(".cnb-sheet thead th").all_inner_texts() == ["run", "inputs.place", "place", "why"]
         assert shown.errors == []
 
 

@@ -56,7 +56,7 @@ export class Table extends View {
       h(
         "table",
         { class: "cnb-fields cnb-wide cnb-even", "aria-rowcount": this.places.length + 1 },
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "run"), (inputs.length ? inputs : [{ name: "inputs" }]).map(({ name }) => h("th", { scope: "col" }, h("bdi", {}, name))), names.map((name) => h("th", { scope: "col" }, h("bdi", {}, name))))),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "run"), (inputs.length ? inputs : [{ name: "inputs" }]).map(({ name }) => h("th", { scope: "col" }, h("bdi", {}, names.includes(name) ? `inputs.${name}` : name))), names.map((name) => h("th", { scope: "col" }, h("bdi", {}, name))))),
         h(
           "tbody",
           {},
