@@ -279,7 +279,7 @@ class Gate:
             record.cancel = None
 
     def _take_answer(self, attempt: Attempt, record: CallRecord, result: Any, again: _Again) -> None:
-        if trouble := self.streams.trouble(record, result):
+        if trouble := self.streams.trouble(record, result, attempt.stream):
             raise trouble
         record.answer = result
         record.output = record.output or _listen.text(result, attempt.secrets)

@@ -80,15 +80,22 @@ class Streams:
         """Without a stream the LLM had the same trouble."""
         self._probed.add(_known_as(asked))
 
-    def trouble(self, record: CallRecord, result: Any) -> Exception | None:
-        """What is wrong with an answer, in most cases one that came in pieces; None where all of it is there."""
-        if _crewai.is_apology(record.asked.llm, result):
+    def trouble(self, record: CallRecord, result: Any, wish: bool | None) -> Exception | None:
+        """What is wrong with an answer, in most cases one that came in pieces; None where all of it is there.
+
+        Args:
+            record: The call.
+            result: What CrewAI made of the answer.
+            wish: Whether the batch wants streams. What an LLM of the user's gives in its own is what CrewAI gets.
+        """
+        if _crewai.is_apology(record.asked.llm, result) and record.finish_reason != "tool_use":
             return UnreadableAnswerError("")
         if not did_stream(record):
             return None
         if record.completed and record.finish_reason is None and _crewai.tells_finish(record.asked.llm):
             return CutShortError()
-        if is_empty(result) and not was_cut(record) and _known_as(record.asked) not in self._probed:
+        told = was_cut(record) or record.asked.functions  # it may have called one that is not there
+        if wish and is_empty(result) and not told and _known_as(record.asked) not in self._probed:
             return EmptyStreamError()
         return None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from crewai import BaseLLM
+from crewai.flow.flow import Flow, start
 from crewai.types.usage_metrics import UsageMetrics
 
 import crew_nb as cnb
@@ -136,6 +137,31 @@ def test_a_page_is_no_answer(serve: Callable[..., Providers], sent: str, told: s
     failed = _run(lambda: crews.one(serve(lambda ask: page).llm()), stream=stream, max_retries=1)
     assert failed.status == "failed"
     assert told in failed.state.error.message
+
+
+@pytest.mark.parametrize("wish", [None, True], ids=["the LLM's own", "the board's"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_call_of_a_function_that_is_not_there_is_no_empty_stream(
+    serve: Callable[..., Providers], kind: str, wish: bool | None
+) -> None:
+    """What CrewAI makes of such a stream is what its caller gets, asked once, as without us."""
+    server = serve(lambda ask: Use("another", {}))
+    schema = {"name": "answer", "description": "Answers.", "parameters": {"type": "object", "properties": {}}}
+
+    def ask(**more: Any) -> str:
+        tools, functions = [{"type": "function", "function": schema}], {"answer": lambda: "answered"}
+        return repr(server.llm(kind, **more).call("Plan.", tools=tools, available_functions=functions))
+
+    class Asks(Flow[Any]):
+        @start()
+        def begin(self) -> str:
+            return ask() if wish else ask(stream=True)
+
+    bare = [ask(stream=True), ask(stream=False)]  # Bedrock is asked for the latter: its streams lose tools
+    batch = cnb.kickoff(Asks, show=False, stream=wish).batch
+    assert batch.wait(60)[0].raw in bare
+    assert len(server.asks) == 3
+    assert [note for note in batch.state().notes if "streams" in note] == []
 
 
 @pytest.mark.parametrize(
