@@ -87,7 +87,7 @@ class Copies:
                 left = LEFT_BEHIND[_kind(part)]
                 fields.update({name: self.of(v) for name, v in list(fields.items()) if name not in left and _holds(v)})
             if _kind(part) == "crew":
-                _equip_agents(part)
+                equip_agents(part, part.agents)
 
     def _remember(self, value: Any, twin: Any) -> Any:
         self._alive.append(value)
@@ -149,11 +149,12 @@ def _equip_agent(agent: Any, original: Any) -> None:
 
 def _equip_crew(crew: Any) -> None:
     crew._rpm_controller = _rpm.limiter(crew.max_rpm, crew._logger)
-    _equip_agents(crew)
+    equip_agents(crew, crew.agents)
 
 
-def _equip_agents(crew: Any) -> None:
-    for agent in crew.agents:
+def equip_agents(crew: Any, agents: Iterable[Any]) -> None:
+    """Give the agents the crew's cache and limiter, as CrewAI does when a crew is made."""
+    for agent in agents:
         if crew.cache:
             agent.set_cache_handler(crew._cache_handler)
         if crew.max_rpm:

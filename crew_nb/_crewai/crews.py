@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,6 +10,7 @@ from crew_nb._crewai import copies as _copies
 from crew_nb._crewai import fast as _fast
 from crew_nb._crewai import goes_on as _goes_on
 from crew_nb._crewai import names as _crewai
+from crew_nb._crewai import offload as _offload
 from crew_nb._crewai.kind import Ask, Ready, claim
 from crew_nb._crewai.names import agents_of
 from crew_nb._crewai.placeholders import NO_DATA, Data, fill_once
@@ -19,7 +21,7 @@ from crew_nb._state.errors import UnfaithfulCopyError
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from inspect import Parameter
 
     from crewai import Crew, Task
@@ -171,9 +173,16 @@ def _separate(crew: Crew) -> list[Any]:
         if id(agent) in had and any(t.async_execution and t.agent is agent for t in crew.tasks):
             others = [part for part in (crew, *agents_of(crew), *crew.tasks) if part is not agent]
             task.agent = _copies.Copies(others).of(agent)
+            _offload.replace(task.agent, "get_delegation_tools", functools.partial(_but, agent))
             twins.append(task.agent)
         had.add(id(agent))
+    _copies.equip_agents(crew, twins)
     return twins
+
+
+def _but(agent: Any, tools_for: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """An agent has no work for itself: its twin is told of all coworkers but the one that it stands for."""
+    return lambda agents: tools_for([other for other in agents if other is not agent])
 
 
 def _count_uses_anew(crew: Crew) -> None:

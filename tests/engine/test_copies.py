@@ -148,6 +148,43 @@ def test_a_copy_has_limits_and_caches_of_its_own() -> None:
     assert copied.chunks is not source.chunks
 
 
+class Looks(ScriptedLLM):
+    """Calls `look` where nothing was said yet, and keeps what it was offered, and by whom."""
+
+    _offered: list[tuple[str, Any]] = PrivateAttr(default_factory=list)
+
+    def call(self, messages: Any, tools: Any = None, *args: Any, **more: Any) -> Any:
+        self._offered.append((str(tools), more["from_agent"]))
+        if any(m.get("role") == "tool" for m in messages):
+            return "seen"
+        return [tool_call("look", '{"at": "tea"}')]
+
+
+def test_an_agent_of_two_tasks_at_once_is_one_worker() -> None:
+    """Its twin has the crew's cache and limiter, and is told of its coworkers, not of itself."""
+    looked: list[str] = []
+
+    @tool
+    def look(at: str) -> str:
+        """Look at something."""
+        looked.append(at)
+        return "leaves"
+
+    llm = Looks(native_tools=True)
+
+    def build() -> Crew:
+        clerk, other = _agent(llm, tools=[look], allow_delegation=True), _agent(llm, role="Keeper")
+        tasks = [_task(clerk, async_execution=True), _task(clerk, "Report again")]
+        return Crew(agents=[clerk, other], tasks=tasks, cache=True, max_rpm=1_000)
+
+    cnb.kickoff(build, show=False).wait(60)
+    workers = {id(agent): agent for _, agent in llm._offered}.values()
+    assert len(workers) == 2
+    assert looked == ["tea"]
+    assert len({id(agent._rpm_controller) for agent in workers}) == 1
+    assert all("coworkers: Keeper" in tools for tools, _ in llm._offered)
+
+
 def test_a_crew_that_a_run_has_is_copied_as_the_factory_made_it() -> None:
     """What a run puts into its crew for itself does not reach the next one that gets the same objects."""
     crew = crews.one(_quick())
