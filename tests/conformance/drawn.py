@@ -262,13 +262,15 @@ def build(drawn: Drawn, server: Server, way: Way, notes: list[Any], closing: lis
     ]
     jobs: list[Task] = []
     for n, t in enumerate(drawn.tasks):
+        by = None if drawn.manager and n % 2 else workers[t.agent]
         more: dict[str, Any] = {"pydantic": {"output_pydantic": Report}, "json": {"output_json": Report}}.get(
             t.output, {"response_model": Report} if t.output else {}
         )
         if t.guard == "two":
             more["guardrails"] = [_guard("changes", notes, llm), _guard("passes", notes, llm)]
         elif t.guard:
-            more["guardrail"] = _guard(t.guard, notes, llm)
+            # In words it is the agent's: CrewAI takes none of a task without one.
+            more["guardrail"] = _guard("LLM" if t.guard == "words" and not by else t.guard, notes, llm)
         if t.condition is not None:
             more["condition"] = _condition(t.condition, n, notes)
         if t.callback:
@@ -279,7 +281,7 @@ def build(drawn: Drawn, server: Server, way: Way, notes: list[Any], closing: lis
             (ConditionalTask if t.condition is not None else Task)(
                 description=f"Do part {n} of topic={{topic}}{f' {REFUSED}' if t.refused else ''}",
                 expected_output="A note on {topic}",
-                agent=None if drawn.manager and n % 2 else workers[t.agent],
+                agent=by,
                 name=f"part {n}",
                 async_execution=t.in_background,
                 tools=tools(t.tools),
