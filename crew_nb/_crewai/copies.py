@@ -87,7 +87,7 @@ class Copies:
                 left = LEFT_BEHIND[_kind(part)]
                 fields.update({name: self.of(v) for name, v in list(fields.items()) if name not in left and _holds(v)})
             if _kind(part) == "crew":
-                equip_agents(part, part.agents)
+                _equip_agents(part)
 
     def _remember(self, value: Any, twin: Any) -> Any:
         self._alive.append(value)
@@ -149,12 +149,11 @@ def _equip_agent(agent: Any, original: Any) -> None:
 
 def _equip_crew(crew: Any) -> None:
     crew._rpm_controller = _rpm.limiter(crew.max_rpm, crew._logger)
-    equip_agents(crew, crew.agents)
+    _equip_agents(crew)
 
 
-def equip_agents(crew: Any, agents: Iterable[Any]) -> None:
-    """Give the agents the crew's cache and limiter, as CrewAI does when a crew is made."""
-    for agent in agents:
+def _equip_agents(crew: Any) -> None:
+    for agent in crew.agents:
         if crew.cache:
             agent.set_cache_handler(crew._cache_handler)
         if crew.max_rpm:

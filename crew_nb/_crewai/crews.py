@@ -162,7 +162,8 @@ def isolated_copy(crew: Crew, kept: Iterable[Any] = (), *, by: Any = None) -> Cr
 def _separate(crew: Crew) -> list[Any]:
     """The agents that async tasks get of their own where they share one: an agent can be at one task at a time.
 
-    CrewAI would raise "Executor is already running"; the crew is ours, and an agent keeps nothing between tasks.
+    CrewAI would raise "Executor is already running"; the crew is ours, and between tasks an agent keeps its limiter
+    and its cache only, which its twins share.
     """
     had: set[int] = set()
     twins = []
@@ -172,11 +173,13 @@ def _separate(crew: Crew) -> list[Any]:
             continue
         if id(agent) in had and any(t.async_execution and t.agent is agent for t in crew.tasks):
             others = [part for part in (crew, *agents_of(crew), *crew.tasks) if part is not agent]
-            task.agent = _copies.Copies(others).of(agent)
-            _offload.replace(task.agent, "get_delegation_tools", functools.partial(_but, agent))
-            twins.append(task.agent)
+            task.agent = twin = _copies.Copies(others).of(agent)
+            twin._rpm_controller = agent._rpm_controller
+            if agent.cache_handler is not None:
+                twin.set_cache_handler(agent.cache_handler)
+            _offload.replace(twin, "get_delegation_tools", functools.partial(_but, agent))
+            twins.append(twin)
         had.add(id(agent))
-    _copies.equip_agents(crew, twins)
     return twins
 
 

@@ -160,8 +160,9 @@ class Looks(ScriptedLLM):
         return [tool_call("look", '{"at": "tea"}')]
 
 
-def test_an_agent_of_two_tasks_at_once_is_one_worker() -> None:
-    """Its twin has the crew's cache and limiter, and is told of its coworkers, not of itself."""
+@pytest.mark.parametrize("whose", ["the crew's", "its own"])
+def test_an_agent_of_two_tasks_at_once_is_one_worker(whose: str) -> None:
+    """Its twin has the same cache and limiter, and is told of its coworkers, not of itself."""
     looked: list[str] = []
 
     @tool
@@ -173,9 +174,12 @@ def test_an_agent_of_two_tasks_at_once_is_one_worker() -> None:
     llm = Looks(native_tools=True)
 
     def build() -> Crew:
-        clerk, other = _agent(llm, tools=[look], allow_delegation=True), _agent(llm, role="Keeper")
+        once: dict[str, Any] = {"cache": True, "max_rpm": 1_000}
+        crews_own, agents_own = (once, {}) if whose == "the crew's" else ({"cache": False}, once)
+        clerk = _agent(llm, tools=[look], allow_delegation=True, **agents_own)
+        other = _agent(llm, role="Keeper")
         tasks = [_task(clerk, async_execution=True), _task(clerk, "Report again")]
-        return Crew(agents=[clerk, other], tasks=tasks, cache=True, max_rpm=1_000)
+        return Crew(agents=[clerk, other], tasks=tasks, **crews_own)
 
     cnb.kickoff(build, show=False).wait(60)
     workers = {id(agent): agent for _, agent in llm._offered}.values()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import math
 import threading
 import time
 import tracemalloc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -179,20 +179,21 @@ def test_long_answers_are_let_go_with_their_handle() -> None:
     """What a batch's texts took is free when nobody holds the batch: nothing of ours keeps them."""
     crew = crews.one(cnb.OfflineLLM(_long_answer, latency=0, tokens_per_second=None))
 
-    def run(rows: int, most: float = math.inf) -> int:
-        cnb.kickoff_for_each(crew, [{"topic": f"T{i}"} for i in range(rows)], show=False).wait(60)
+    def run(rows: int) -> int:
+        batch = cnb.kickoff_for_each(crew, [{"topic": f"T{i}"} for i in range(rows)], show=False)
+        batch.wait(60)
+        gone = threading.Event()
+        weakref.finalize(batch._driver, gone.set)
+        del batch
         end = time.monotonic() + 30
-        while True:  # a thread that has just done its part may hold on to it for a moment
-            _record.get().flush()
+        while not gone.wait(0.05) and time.monotonic() < end:  # what told of the end may still be on its way out
             gc.collect()
-            taken = tracemalloc.get_traced_memory()[0]
-            if taken < most or time.monotonic() > end:
-                return taken
-            time.sleep(0.05)
+        _record.get().flush()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
     try:
-        most = run(2) + len(_long_answer([]))
-        assert run(6, most) < most
+        assert run(6) - run(2) < len(_long_answer([]))
     finally:
         tracemalloc.stop()
