@@ -115,15 +115,12 @@ class Scorer:
             due = deque(output for output in outputs if self._is_due(name, function, output, by, again))
             while due:
                 calls = [functools.partial(_call, name, function, output, self._inputs(output)) for output in due]
-                turn = Turn(calls, self._seconds)
-                if len(self._hangs.get(name, [])) < MOST_HANGS:
-                    asyncio.get_running_loop().run_in_executor(self._pool, turn.run)
+                turn = Turn(calls, self._seconds, self._pool)
                 try:
                     while due and not turn.given_up:
-                        self._put(name, due[0], by, await self._found(name, due[0], turn.next()))
-                        if len(due) % AT_ONCE == 0:
-                            await asyncio.sleep(0)  # others have the loop, too
-                        due.popleft()
+                        output = due.popleft()
+                        self._put(name, output, by, await self._found(name, output, turn.next()))
+                        await asyncio.sleep(0)  # others have the loop, too
                 finally:
                     turn.given_up = True
 

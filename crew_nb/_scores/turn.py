@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from concurrent.futures import Executor
 
 
 class HungError(Exception):
@@ -25,21 +26,23 @@ class Turn:
     Args:
         calls: They raise nothing but an `Exception`.
         seconds: How long each may take.
+        pool: Has the thread, once the first is waited for.
     """
 
-    def __init__(self, calls: Iterable[Callable[[], Any]], seconds: float | None) -> None:
+    def __init__(self, calls: Iterable[Callable[[], Any]], seconds: float | None, pool: Executor) -> None:
         self.given_up = False
         """Whether no further call begins."""
         self._calls = calls
         self._seconds = seconds
+        self._pool = pool
+        self._has_begun = False
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._is_told = False
         self._said: deque[tuple[Any, Exception | None]] = deque()
-        self._since = time.monotonic()
+        self._since = 0.0
 
-    def run(self) -> None:
-        """Make the calls; in a thread."""
+    def _run(self) -> None:
         for call in self._calls:
             if self.given_up:
                 return
@@ -64,6 +67,9 @@ class Turn:
             HungError: When it takes too long; no other one begins.
             Exception: What it raised.
         """
+        if not self._has_begun:
+            self._has_begun, self._since = True, time.monotonic()
+            self._loop.run_in_executor(self._pool, self._run)
         while not self._said:
             self._news.clear()
             left = None if self._seconds is None else self._since + self._seconds - time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,15 +19,13 @@ async def test_each_is_heard_of_as_it_ends() -> None:
         assert gate.wait(30)
         return "second"
 
-    turn = Turn([lambda: "first", held, lambda: 1 / 0, lambda: "last"], None)
-    running = asyncio.get_running_loop().run_in_executor(None, turn.run)
+    turn = Turn([lambda: "first", held, lambda: 1 / 0, lambda: "last"], None, ThreadPoolExecutor())
     assert await turn.next() == "first"
     gate.set()
     assert await turn.next() == "second"
     with pytest.raises(ZeroDivisionError):
         await turn.next()
     assert await turn.next() == "last"
-    await running
 
 
 async def test_none_begins_after_one_that_was_given_up() -> None:
@@ -37,10 +36,10 @@ async def test_none_begins_after_one_that_was_given_up() -> None:
         begun.append("hangs")
         gate.wait(30)
 
-    turn = Turn([hangs, lambda: begun.append("next")], 0.01)
-    running = asyncio.get_running_loop().run_in_executor(None, turn.run)
+    pool = ThreadPoolExecutor()
+    turn = Turn([hangs, lambda: begun.append("next")], 0.01, pool)
     with pytest.raises(HungError, match="longer than"):
         await turn.next()
     gate.set()
-    await running
+    await asyncio.to_thread(pool.shutdown)
     assert begun == ["hangs"]
